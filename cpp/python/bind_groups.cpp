@@ -1,0 +1,35 @@
+#include <pyscale/groups.hpp>
+
+#include "pybind11.hpp"
+
+namespace pyscale_python {
+namespace {
+
+py::dict group_reflections(const Array<std::int32_t>& miller_index, const Array<std::int32_t>& rotations,
+                           const Array<pyscale::Index>& rank, int n_threads) {
+  if (rotations.ndim() != 3 || rotations.shape(1) != 3 || rotations.shape(2) != 3)
+    throw std::invalid_argument("rotations must have shape (m, 3, 3)");
+  const auto hkl = miller_view("miller_index", miller_index);
+  const auto ranks = view("rank", rank);
+  const auto* first = reinterpret_cast<const pyscale::RotationMatrix*>(rotations.data());
+  const std::vector<pyscale::RotationMatrix> matrices(first, first + rotations.shape(0));
+  pyscale::ReflectionGroups g;
+  {
+    const py::gil_scoped_release release;
+    g = pyscale::group_reflections(hkl, matrices, ranks, n_threads);
+  }
+  return py::dict("order"_a = to_numpy(std::move(g.order)), "offsets"_a = to_numpy(std::move(g.offsets)),
+                  "anomalous_offsets"_a = to_numpy(std::move(g.anomalous_offsets)),
+                  "asu_index"_a = to_numpy(std::move(g.asu_index)), "is_minus"_a = to_numpy(std::move(g.is_minus)),
+                  "is_centric"_a = to_numpy(std::move(g.is_centric)));
+}
+
+}  // namespace
+
+void bind_groups(py::module_& m) {
+  m.def("group_reflections", &group_reflections, "miller_index"_a.noconvert(), "rotations"_a.noconvert(),
+        "rank"_a.noconvert(), "n_threads"_a = 1,
+        "Group symmetry equivalents: a dict of the arrays of pyscale::ReflectionGroups.");
+}
+
+}  // namespace pyscale_python
