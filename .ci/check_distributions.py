@@ -1,4 +1,4 @@
-"""Check what the source distribution and the wheel in a directory hold: ``check_distributions.py DIRECTORY``."""
+"""Check what the source distribution and the wheel hold: ``check_distributions.py DIRECTORY``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 IN_WHEEL = ("pyscale/__init__.py", "pyscale/_core.pyi", "pyscale/py.typed")
-NOT_IN_WHEEL = (".cpp", ".hpp", ".h", ".a", ".cmake", ".txt.in")
+NOT_IN_WHEEL = (".cpp", ".hpp", ".h", ".a", ".cmake")
 IN_SDIST = (
     "pyproject.toml",
     "CMakeLists.txt",
@@ -17,7 +17,7 @@ IN_SDIST = (
     "tests/conftest.py",
     "cpp/tests/main.cpp",
 )
-NOT_IN_SDIST = ("build/", "dist/", ".venv/", ".ci/")
+NOT_IN_SDIST = ("build/", "dist/", ".venv/")
 
 
 def problems(wheel: set[str], sdist: set[str], source: Path) -> list[str]:
