@@ -4,5 +4,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Bindings of libpyscale. Private: use the functions of the package pyscale.";
   m.attr("__version__") = PYSCALE_VERSION;
   py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
+  pyscale_python::bind_error_model(m);
   pyscale_python::bind_groups(m);
+  pyscale_python::bind_outliers(m);
 }
