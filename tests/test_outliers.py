@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_equals_the_definition(seed):
     intensity, weight, g, offsets = simulate(seed, n_groups=60)
     weight[::7] *= 200
     z = leave_one_out_z(intensity, weight, g, offsets)
-    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for begin, end in pairwise(offsets):
         rows = slice(begin, end)
         if end - begin == 1:
             assert np.isnan(z[begin])

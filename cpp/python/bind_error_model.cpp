@@ -33,9 +33,10 @@ py::array_t<double> expected_intensity(const Array<double>& intensity, const Arr
   return to_numpy(std::move(expected));
 }
 
-py::dict repeated_observations(const Array<double>& intensity, const Array<double>& variance,
-                               const Array<double>& g, const Array<double>& expected,
-                               const Array<pyscale::Index>& offsets, const Array<std::uint8_t>& excluded) {
+py::tuple repeated_observations(const Array<double>& intensity, const Array<double>& variance,
+                                const Array<double>& g, const Array<double>& expected,
+                                const Array<pyscale::Index>& offsets, const Array<std::uint8_t>& excluded,
+                                pyscale::Index min_multiplicity) {
   const auto i = view("intensity", intensity), v = view("variance", variance), s = view("g", g),
              m = view("expected", expected);
   const auto o = view("offsets", offsets);
@@ -43,12 +44,11 @@ py::dict repeated_observations(const Array<double>& intensity, const Array<doubl
   pyscale::RepeatedObservations out;
   {
     const py::gil_scoped_release release;
-    out = pyscale::repeated_observations(i, v, s, m, o, e);
+    out = pyscale::repeated_observations(i, v, s, m, o, e, min_multiplicity);
   }
-  return py::dict("row"_a = to_numpy(std::move(out.row)), "intensity"_a = to_numpy(std::move(out.intensity)),
-                  "variance"_a = to_numpy(std::move(out.variance)),
-                  "expected_squared"_a = to_numpy(std::move(out.expected_squared)),
-                  "offsets"_a = to_numpy(std::move(out.offsets)));
+  return py::make_tuple(to_numpy(std::move(out.row)), to_numpy(std::move(out.intensity)),
+                        to_numpy(std::move(out.variance)), to_numpy(std::move(out.expected_squared)),
+                        to_numpy(std::move(out.offsets)));
 }
 
 Terms restricted_likelihood(const Array<double>& intensity, const Array<double>& variance,
@@ -59,19 +59,17 @@ Terms restricted_likelihood(const Array<double>& intensity, const Array<double>&
   return to_tuple(pyscale::restricted_likelihood(obs, log_a, b_squared, n_threads));
 }
 
-py::dict group_residuals(const Array<double>& intensity, const Array<double>& variance,
-                         const Array<double>& expected_squared, const Array<pyscale::Index>& offsets,
-                         double b_squared, int n_threads) {
+py::tuple group_residuals(const Array<double>& intensity, const Array<double>& variance,
+                          const Array<double>& expected_squared, const Array<pyscale::Index>& offsets,
+                          double b_squared, int n_threads) {
   const auto obs = repeated_view(intensity, variance, expected_squared, offsets);
   pyscale::GroupResiduals out;
   {
     const py::gil_scoped_release release;
     out = pyscale::group_residuals(obs, b_squared, n_threads);
   }
-  return py::dict("residual"_a = to_numpy(std::move(out.residual)),
-                  "variance"_a = to_numpy(std::move(out.variance)),
-                  "expected_squared"_a = to_numpy(std::move(out.expected_squared)),
-                  "weight"_a = to_numpy(std::move(out.weight)));
+  return py::make_tuple(to_numpy(std::move(out.residual)), to_numpy(std::move(out.variance)),
+                        to_numpy(std::move(out.expected_squared)), to_numpy(std::move(out.weight)));
 }
 
 Terms student_likelihood(const Array<double>& residual, const Array<double>& variance,
@@ -91,13 +89,14 @@ void bind_error_model(py::module_& m) {
         "Scale factor times weighted group mean, per row.");
   m.def("repeated_observations", &repeated_observations, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "g"_a.noconvert(), "expected"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(),
-        "Usable rows of groups with two or more: a dict of the arrays of pyscale::RepeatedObservations.");
+        "min_multiplicity"_a = 2,
+        "Usable rows of groups with enough of them: the arrays of pyscale::RepeatedObservations.");
   m.def("restricted_likelihood", &restricted_likelihood, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "expected_squared"_a.noconvert(), "offsets"_a.noconvert(), "log_a"_a, "b_squared"_a,
         "n_threads"_a = 1, "Cost, gradient, information and variance of the gradient by (ln a, b^2).");
   m.def("group_residuals", &group_residuals, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "expected_squared"_a.noconvert(), "offsets"_a.noconvert(), "b_squared"_a, "n_threads"_a = 1,
-        "Residuals from group means: a dict of the arrays of pyscale::GroupResiduals.");
+        "Residuals from group means: the arrays of pyscale::GroupResiduals.");
   m.def("student_likelihood", &student_likelihood, "residual"_a.noconvert(), "variance"_a.noconvert(),
         "expected_squared"_a.noconvert(), "weight"_a.noconvert(), "log_a"_a, "b_squared"_a, "nu"_a, "kappa"_a,
         "n_threads"_a = 1, "Robust cost, gradient, information and variance of the gradient by (ln a, b^2).");

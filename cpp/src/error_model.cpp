@@ -4,6 +4,7 @@
 #include <pyscale/error_model.hpp>
 #include <pyscale/groups.hpp>    // for require_offsets
 #include <pyscale/parallel.hpp>  // for for_each_chunk, tree_merge
+#include <stdexcept>
 
 namespace pyscale {
 namespace {
@@ -94,14 +95,17 @@ std::vector<double> expected_intensity(Span<const double> intensity, Span<const 
 
 RepeatedObservations repeated_observations(Span<const double> intensity, Span<const double> variance,
                                            Span<const double> g, Span<const double> expected,
-                                           Span<const Index> offsets, Span<const std::uint8_t> excluded) {
+                                           Span<const Index> offsets, Span<const std::uint8_t> excluded,
+                                           Index min_multiplicity) {
   const Index n = intensity.size();
   require_size("variance", variance.size(), n);
   require_size("g", g.size(), n);
   require_size("expected", expected.size(), n);
   if (!excluded.empty()) require_size("excluded", excluded.size(), n);
   require_offsets("offsets", offsets, n);
+  if (min_multiplicity < 2) throw std::invalid_argument("min_multiplicity must be at least 2");
   RepeatedObservations out;
+  out.row.reserve(static_cast<std::size_t>(n));
   out.offsets.push_back(0);
   for (Index h = 0; h + 1 < offsets.size(); ++h) {
     const Index first = out.offsets.back();
@@ -112,11 +116,12 @@ RepeatedObservations repeated_observations(Span<const double> intensity, Span<co
       if (usable) out.row.push_back(i);
     }
     const Index last = static_cast<Index>(out.row.size());
-    if (last - first >= 2)
+    if (last - first >= min_multiplicity)
       out.offsets.push_back(last);
     else
       out.row.resize(static_cast<std::size_t>(first));
   }
+  for (auto* values : {&out.intensity, &out.variance, &out.expected_squared}) values->reserve(out.row.size());
   for (const Index i : out.row) {
     const double mean = std::max(0.0, expected[i]) / g[i];
     out.intensity.push_back(intensity[i] / g[i]);

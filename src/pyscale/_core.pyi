@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +43,10 @@ def repeated_observations(
     expected: NDArray[np.float64],
     offsets: NDArray[np.int64],
     excluded: NDArray[np.uint8],
-) -> dict[str, NDArray[Any]]: ...
+    min_multiplicity: int = 2,
+) -> tuple[
+    NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]
+]: ...
 def restricted_likelihood(
     intensity: NDArray[np.float64],
     variance: NDArray[np.float64],
@@ -62,7 +63,7 @@ def group_residuals(
     offsets: NDArray[np.int64],
     b_squared: float,
     n_threads: int = 1,
-) -> dict[str, NDArray[np.float64]]: ...
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 def student_likelihood(
     residual: NDArray[np.float64],
     variance: NDArray[np.float64],

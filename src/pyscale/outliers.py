@@ -55,8 +55,8 @@ def find_outliers(
 ) -> BoolArray:
     """Flag outliers within groups: the 'standard' test of dials.scale.
 
-    The row of largest z (`leave_one_out_z`) in its group is rejected when z > `zmax`, and the rest tested again,
-    down to groups of two. Every call starts from a clean slate.
+    The row of largest z (`leave_one_out_z`) in its group is rejected when z > `zmax`, and the rest tested
+    again, down to groups of two. Every call starts from a clean slate.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ def wilson_outliers(
 ) -> BoolArray:
     """Flag intensities too large for their resolution: E^2 = I / (g epsilon <I / (g epsilon)>) > emax^2.
 
-    The mean is taken in shells of equal width in 1/d^2 (20 above 20 000 rows, 15 above 15 000, else 10), negative
-    intensities counting as zero, and interpolated linearly in 1/d between the shells' centres; beyond the
-    outermost centres it is extrapolated, but to no less than half the outermost shell's mean. This is the
-    normalised-intensity analysis of dials.scale.
+    The mean is taken in shells of equal width in 1/d^2 (20 above 20 000 rows, 15 above 15 000, else 10),
+    negative intensities counting as zero, and interpolated linearly in 1/d between the shells' centres;
+    beyond the outermost centres it is extrapolated, but to no less than half the outermost shell's mean. This
+    is the normalised-intensity analysis of dials.scale.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ std::vector<double> expected_intensity(Span<const double> intensity, Span<const 
                                        Span<const double> g, Span<const Index> offsets,
                                        Span<const std::uint8_t> excluded, int n_threads);
 
-/// Usable observations of groups with two or more of them, on the common scale and packed.
+/// Usable observations of groups with enough of them, on the common scale and packed.
 struct RepeatedObservations {
   std::vector<Index> row;                ///< (m) position in the input arrays
   std::vector<double> intensity;         ///< (m) I / g
@@ -25,10 +25,12 @@ struct RepeatedObservations {
 };
 
 /// Usable: not excluded, g > 0, V > 0, and all of I, V, I_e finite.
+/// \param min_multiplicity least number of usable rows in a group, at least 2
 /// \throws std::invalid_argument when sizes or offsets do not fit
 RepeatedObservations repeated_observations(Span<const double> intensity, Span<const double> variance,
                                            Span<const double> g, Span<const double> expected,
-                                           Span<const Index> offsets, Span<const std::uint8_t> excluded);
+                                           Span<const Index> offsets, Span<const std::uint8_t> excluded,
+                                           Index min_multiplicity);
 
 /// View of RepeatedObservations, the form in which the functions below take them.
 struct RepeatedView {
