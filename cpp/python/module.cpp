@@ -8,4 +8,7 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_groups(m);
   pyscale_python::bind_model(m);
   pyscale_python::bind_fit(m);
+  pyscale_python::bind_error_model(m);
+  pyscale_python::bind_groups(m);
+  pyscale_python::bind_outliers(m);
 }

@@ -57,5 +57,8 @@ void bind_fit(py::module_& m);
 void bind_byte_rows(py::module_& m);
 void bind_groups(py::module_& m);
 void bind_model(py::module_& m);
+void bind_error_model(py::module_& m);
+void bind_groups(py::module_& m);
+void bind_outliers(py::module_& m);
 
 }  // namespace pyscale_python

@@ -80,4 +80,10 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
   return g;
 }
 
+void require_offsets(const char* name, Span<const Index> offsets, Index n_rows) {
+  if (offsets.empty() || offsets[0] != 0 || offsets[offsets.size() - 1] != n_rows ||
+      !std::is_sorted(offsets.begin(), offsets.end()))
+    throw std::invalid_argument(cat(name, " must rise from 0 to the number of rows, ", n_rows));
+}
+
 }  // namespace pyscale

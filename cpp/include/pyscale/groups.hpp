@@ -33,4 +33,7 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
                                    const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
                                    int n_threads);
 
+/// Throws std::invalid_argument unless `offsets` runs from 0 to `n_rows` without a step back.
+void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
+
 }  // namespace pyscale
