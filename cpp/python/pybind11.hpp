@@ -53,5 +53,6 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
 }
 
 void bind_groups(py::module_& m);
+void bind_merging(py::module_& m);
 
 }  // namespace pyscale_python
