@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_error_model(m);
   pyscale_python::bind_groups(m);
   pyscale_python::bind_outliers(m);
+  pyscale_python::bind_merging(m);
 }

@@ -60,5 +60,6 @@ void bind_model(py::module_& m);
 void bind_error_model(py::module_& m);
 void bind_groups(py::module_& m);
 void bind_outliers(py::module_& m);
+void bind_merging(py::module_& m);
 
 }  // namespace pyscale_python
