@@ -12,40 +12,7 @@ from .noise import N_BACKGROUND, N_FOREGROUND, Measurement
 from .options import SimulationOptions
 from .rotation import Spots
 
-__all__ = ["DIALS_TYPES", "make_columns"]
-
-DIALS_TYPES = {
-    "background.mean": "double",
-    "background.sum.value": "double",
-    "background.sum.variance": "double",
-    "bbox": "int6",
-    "d": "double",
-    "entering": "bool",
-    "flags": "std::size_t",
-    "id": "int",
-    "imageset_id": "int",
-    "intensity.prf.value": "double",
-    "intensity.prf.variance": "double",
-    "intensity.sum.value": "double",
-    "intensity.sum.variance": "double",
-    "lp": "double",
-    "miller_index": "cctbx::miller::index<>",
-    "num_pixels.background": "int",
-    "num_pixels.foreground": "int",
-    "panel": "std::size_t",
-    "partial_id": "std::size_t",
-    "partiality": "double",
-    "profile.correlation": "double",
-    "qe": "double",
-    "s1": "vec3<double>",
-    "xyzcal.mm": "vec3<double>",
-    "xyzcal.px": "vec3<double>",
-    "xyzobs.mm.value": "vec3<double>",
-    "xyzobs.mm.variance": "vec3<double>",
-    "xyzobs.px.value": "vec3<double>",
-    "xyzobs.px.variance": "vec3<double>",
-    "zeta": "double",
-}
+__all__ = ["QUANTUM_EFFICIENCY", "make_columns"]
 
 FLAG_PREDICTED, FLAG_INDEXED = 1 << 0, 1 << 2
 FLAG_INTEGRATED_SUM, FLAG_INTEGRATED_PRF = 1 << 8, 1 << 9

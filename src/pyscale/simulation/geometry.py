@@ -57,21 +57,21 @@ class Geometry:
 
     def to_laboratory(self, vectors: FloatArray, phi: FloatArray) -> FloatArray:
         """S Rot(e, φ) F v."""
-        return self.rotate(vectors @ self.fixed_rotation.T, phi) @ self.setting_rotation.T
+        return np.asarray(self.rotate(vectors @ self.fixed_rotation.T, phi) @ self.setting_rotation.T)
 
     def to_crystal(self, vectors: FloatArray, phi: FloatArray) -> FloatArray:
         """The inverse: (S Rot(e, φ) F)ᵀ v, the modern crystal frame before its axes are permuted."""
-        return self.rotate(vectors @ self.setting_rotation, -phi) @ self.fixed_rotation
+        return np.asarray(self.rotate(vectors @ self.setting_rotation, -phi) @ self.fixed_rotation)
 
-    def crossings(self, q: FloatArray) -> tuple[IndexArray, FloatArray]:
+    def crossings(self, vectors: FloatArray) -> tuple[IndexArray, FloatArray]:
         """Both rotation angles at which each reciprocal vector touches the Ewald sphere.
 
-        Solves |s0 + S Rot(e, φ) q|² = |s0|², which is a cos φ + b sin φ = c.
+        Solves |s0 + S Rot(e, φ) F v|² = |s0|², which is a cos φ + b sin φ = c.
 
         Parameters
         ----------
-        q : (n, 3) float64
-            F A h (1/Å).
+        vectors : (n, 3) float64
+            A h (1/Å).
 
         Returns
         -------
@@ -81,6 +81,7 @@ class Geometry:
             Angle in radians.
         """
         s0 = self.setting_rotation.T @ self.s0
+        q = vectors @ self.fixed_rotation.T
         along = q @ self.axis
         s0_along = float(s0 @ self.axis)
         a = q @ s0 - along * s0_along

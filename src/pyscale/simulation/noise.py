@@ -46,7 +46,8 @@ def plant_outliers(
 ) -> tuple[ByteArray, FloatArray, FloatArray]:
     """Choose outliers and spoil them.
 
-    Only reflections well above the noise become too low or swapped: otherwise nobody could tell.
+    Only reflections well above the noise become too low or swapped, since otherwise nobody could tell; weak
+    ones become zingers instead or, where these are not asked for, stay as they are.
 
     Parameters
     ----------
@@ -79,7 +80,9 @@ def plant_outliers(
     spoiled[high] = counts[high] * rng.uniform(1.5, 8.0, len(high)) + 15.0 * noise[high]
     spoiled[low] = counts[low] * rng.uniform(0.0, 0.4, len(low))
     if len(swapped) > 1:
-        spoiled[swapped] = np.roll(counts[swapped], 1)
+        # half the ranks apart: equal intensities swapped would be no outliers
+        ranked = swapped[np.argsort(counts[swapped], kind="stable")]
+        spoiled[ranked] = np.roll(counts[ranked], len(ranked) // 2)
     else:
         kind[swapped] = 0
     factor = np.ones(n)

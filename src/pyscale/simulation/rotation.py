@@ -68,10 +68,9 @@ def rotation_spots(
     orientation : (3, 3)
         U of the crystal.
     """
-    r0 = crystal.miller_index @ (orientation @ crystal.b_matrix).T
-    q = r0 @ geometry.fixed_rotation.T
-    reflection, phi, turned = _within_scan(options, *geometry.crossings(q), sweep)
-    s1 = geometry.s0 + geometry.rotate(q[reflection], phi) @ geometry.setting_rotation.T
+    r = crystal.miller_index @ (orientation @ crystal.b_matrix).T
+    reflection, phi, turned = _within_scan(options, *geometry.crossings(r), sweep)
+    s1 = geometry.s0 + geometry.to_laboratory(r[reflection], phi)
     position, inside = detector.intersect(s1)
     zeta = geometry.zeta(s1)
     good = np.flatnonzero(inside & (np.abs(zeta) >= options.zeta_min))
