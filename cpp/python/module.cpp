@@ -4,5 +4,6 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Bindings of libpyscale. Private: use the functions of the package pyscale.";
   m.attr("__version__") = PYSCALE_VERSION;
   py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
+  pyscale_python::bind_byte_rows(m);
   pyscale_python::bind_groups(m);
 }

@@ -52,6 +52,7 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
                         reinterpret_cast<T*>(owner->data()), free);
 }
 
+void bind_byte_rows(py::module_& m);
 void bind_groups(py::module_& m);
 
 }  // namespace pyscale_python
