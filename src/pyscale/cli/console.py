@@ -7,11 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pyscale.errors import PyscaleError
+from pyscale.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -78,15 +79,24 @@ class JobLog(logging.Handler):
 
 
 class _LineHandler(logging.Handler):
-    """Warnings go to standard error, with -v everything else to standard output."""
+    """Warnings and notices go to standard error, with -v everything else to standard output.
+
+    A record with `extra={"notice": True}` is a notice, one with `extra={"console": False}` is for the log file
+    alone.
+    """
 
     def __init__(self, verbose: int) -> None:
-        super().__init__((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+        super().__init__()
+        self._verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, "console", True):
+            return
         if record.levelno >= logging.WARNING:
             write_error(f"{record.levelname.lower()}: {record.getMessage()}")
-        else:
+        elif getattr(record, "notice", False):
+            write_error(f"note: {record.getMessage()}")
+        elif self._verbose:
             write(record.getMessage())
 
 
@@ -100,6 +110,8 @@ class _StatusHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from rich.markup import escape
 
+        if not getattr(record, "console", True):
+            return
         fraction = getattr(record, "fraction", None)
         bar = "" if fraction is None else f" {_bar(float(fraction))}"
         line = record.getMessage().partition("\n")[0][:100]
@@ -156,7 +168,7 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
                 _LOGGER.addHandler(handler)
             yield log
         if log_path is not None:
-            Path(log_path).write_text(log.text, encoding="utf-8")
+            _write_text(Path(log_path), log.text)
     except (PyscaleError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -172,4 +184,10 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
 
 
 def _write_traceback(log_path: Path, log: JobLog, error: Exception) -> None:
-    log_path.write_text(log.text + "".join(traceback.format_exception(error)), encoding="utf-8")
+    with suppress(PyscaleError, OSError):
+        _write_text(log_path, log.text + "".join(traceback.format_exception(error)))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -14,7 +14,15 @@ from pyscale.options import Option, OptionNames
 
 from .console import write
 
-__all__ = ["CommandFrame", "CommandLine", "help_text", "options_text"]
+__all__ = [
+    "CommandFrame",
+    "CommandLine",
+    "help_text",
+    "options_text",
+    "range_text",
+    "sentence",
+    "unavailable_notes",
+]
 
 T = TypeVar("T")
 
@@ -116,7 +124,7 @@ def options_text(options: Iterable[Option]) -> str:
     lines: list[str] = []
     for option in options:
         lines += [f"{option.path} = {format_value(option.default)}"]
-        lines += _wrapped(f"{option.type.description}{_range(option)}. {_sentence(option.help)}")
+        lines += _wrapped(f"{option.type.description}{range_text(option)}. {sentence(option.help)}")
         lines += _wrapped(f"Also: {', '.join(option.aliases)}.") if option.aliases else []
         lines += [line for text in unavailable_notes(option) for line in _wrapped(text)]
     return "\n".join(lines)
@@ -135,15 +143,17 @@ def unavailable_notes(option: Option) -> list[str]:
 def _listing(options: Iterable[Option]) -> str:
     lines: list[str] = []
     for option in options:
-        lines += [f"  {option.path}={format_value(option.default)}", *_wrapped(_sentence(option.help))]
+        lines += [f"  {option.path}={format_value(option.default)}", *_wrapped(sentence(option.help))]
     return "\n".join([*lines, ""])
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text with a capital and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _range(option: Option) -> str:
+def range_text(option: Option) -> str:
+    """The range of an option in words, to follow its type."""
     low, high = option.range or (None, None)
     if low is not None and high is not None:
         return f", {low:g} to {high:g}"
