@@ -15,10 +15,10 @@ _INTRODUCTION = """# Options of `pyscale scale`
 Made by `docs/make_options.py` from `src/pyscale/options/`; do not edit.
 
 On the command line an option is `name=value`. A unique last part of its name will do: `d_min=1.8` is
-`cut_data.d_min=1.8`. A name that several scaling models share sets it in each of them: `decay_correction=False`
-is for the physical and the KB model. `auto` lets pyscale choose, `None` unsets, lists are separated by commas or
-spaces. Options may come from files, `options.toml` or PHIL text `options.phil`; the command line wins over them.
-From Python: `pyscale.scale(data, d_min=1.8)`.
+`cut_data.d_min=1.8`. A name that several scaling models share sets it in each of them:
+`decay_correction=False` is for the physical and the KB model. `auto` lets pyscale choose, `None` unsets,
+lists are separated by commas or spaces. Options may come from files, `options.toml` or PHIL text
+`options.phil`; the command line wins over them. From Python: `pyscale.scale(data, d_min=1.8)`.
 
 Options whose feature is still to be built exist, but have no other value than their default.
 """

@@ -131,7 +131,7 @@ def parse_value(option: Option, text: Any) -> Any:
     if not text:
         raise UsageError(f"option {option.path} has no value: expected {option.type.description}")
     word = text.lower()
-    if word == "none":
+    if word == "none" or _is_list_of_choices(option, text):
         return option.check(_unset(option))
     if word == "auto" and option.type.auto:
         return option.check(AUTO)
@@ -147,6 +147,12 @@ def _unset(option: Option) -> Any:
     if option.type.auto:
         return AUTO
     return () if option.type.is_list else None
+
+
+def _is_list_of_choices(option: Option, text: str) -> bool:
+    """Whether it is PHIL's list of all choices with none of them chosen."""
+    words = text.split()
+    return len(words) > 1 and set(words) <= set(option.type.choices)
 
 
 def _parse_element(option: Option, text: str) -> Any:

@@ -81,8 +81,8 @@ class JobLog(logging.Handler):
 class _LineHandler(logging.Handler):
     """Warnings and notices go to standard error, with -v everything else to standard output.
 
-    A record with `extra={"notice": True}` is a notice, one with `extra={"console": False}` is for the log file
-    alone.
+    A record with `extra={"notice": True}` is a notice; one with `extra={"console": False}` is for the log
+    file alone.
     """
 
     def __init__(self, verbose: int) -> None:
