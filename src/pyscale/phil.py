@@ -82,7 +82,7 @@ def parse_phil(text: str, source: str) -> list[PhilDefinition]:
                     raise _wrong(source, token, "} without {")
                 scopes.pop()
     if scopes or words:
-        raise UsageError(f"{source}: scope {(scopes or words)[0]} has no end")
+        raise UsageError(f"{source}: scope {_shown(scopes or words)} has no end")
     return definitions
 
 
@@ -96,7 +96,7 @@ def _definition(
     if not in_value:
         if _waits_for_brace(token, words, in_value):
             return []
-        raise _wrong(source, token, f"expected name = value, not {' '.join(words)[:40]}")
+        raise _wrong(source, token, f"expected name = value, not {_shown(words)}")
     name, *values = words
     path = [*scopes, name]
     if name.startswith(".") or any(part.startswith("!") for part in path):
@@ -117,6 +117,10 @@ def _tokens(text: str, source: str) -> list[_Token]:
         line += match.group().count("\n")
         position = match.end()
     return tokens
+
+
+def _shown(words: list[str]) -> str:
+    return " ".join(" ".join(words).split())[:40]
 
 
 def _wrong(source: str, token: _Token, reason: str) -> UsageError:
