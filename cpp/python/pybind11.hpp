@@ -53,13 +53,12 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
                         reinterpret_cast<T*>(owner->data()), free);
 }
 
-void bind_fit(py::module_& m);
 void bind_byte_rows(py::module_& m);
-void bind_groups(py::module_& m);
-void bind_model(py::module_& m);
 void bind_error_model(py::module_& m);
+void bind_fit(py::module_& m);
 void bind_groups(py::module_& m);
-void bind_outliers(py::module_& m);
 void bind_merging(py::module_& m);
+void bind_model(py::module_& m);
+void bind_outliers(py::module_& m);
 
 }  // namespace pyscale_python

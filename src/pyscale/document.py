@@ -1,0 +1,128 @@
+"""The public JSON document of a scaling job (docs/json.md)."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ._core import __version__, simd_name
+from .options import to_dict
+
+if TYPE_CHECKING:
+    from .result import ScalingResult
+
+__all__ = ["DOCUMENT_VERSION", "result_document"]
+
+DOCUMENT_VERSION = 1
+
+
+def result_document(result: ScalingResult) -> dict[str, Any]:
+    """Return the document; NaN and infinity are null."""
+    statistics = result.statistics.to_dict()
+    statistics["with_outliers"] = {"overall": result.statistics_with_outliers.overall.to_dict()}
+    document = {
+        "version": DOCUMENT_VERSION,
+        "schema_version": DOCUMENT_VERSION,
+        "program_version": __version__,
+        "options": to_dict(result.options),
+        "decisions": {
+            p.identifier: plan.to_dict() for p, plan in zip(result.prepared, result.plans, strict=True)
+        },
+        "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
+        "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
+        "fit": _fit(result),
+        "error_model": _error_model(result),
+        "merging_statistics": statistics,
+        "unit_cell": list(result.unit_cell),
+        "space_group": result.space_group.xhm(),
+        "identifier_changes": [list(change) for change in result.job.identifier_changes],
+        "n_unindexed": result.job.n_unindexed,
+    }
+    cleaned: dict[str, Any] = _plain(document)
+    return cleaned
+
+
+def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
+    prepared, model = result.prepared[number], result.models[number]
+    experiment = prepared.data_set.experiment
+    return {
+        "identifier": prepared.identifier,
+        "n_reflections": prepared.n_read,
+        "images": None if experiment.image_range is None else list(experiment.image_range),
+        "oscillation": None if experiment.oscillation is None else list(experiment.oscillation),
+        "wavelength": experiment.wavelength,
+        "component": int(result.fit.component[number]),
+        "model": {
+            "type": model.model,
+            "components": [
+                {
+                    "name": c.name,
+                    "n_parameters": c.n_parameters,
+                    "interval_deg": c.interval_deg,
+                    "restraint": c.restraint,
+                    "parameters": c.parameters.tolist(),
+                    "sigmas": None if c.sigmas is None else c.sigmas.tolist(),
+                }
+                for c in model.components
+            ],
+        },
+    }
+
+
+def _fit(result: ScalingResult) -> dict[str, Any]:
+    fit = result.fit
+    return {
+        "rounds": [asdict(r) for r in fit.rounds],
+        "termination": fit.termination,
+        "message": fit.message,
+        "cost": fit.cost,
+        "n_parameters": int(fit.parameters.size),
+        "effective_parameters": fit.covariance.effective_parameters,
+        "n_observations": fit.n_observations,
+        "n_groups": fit.n_groups,
+        "chi_squared": fit.covariance.chi_squared,
+        "condition": fit.covariance.condition,
+        "gauge": [d.name for d in fit.gauge.directions],
+        "undetermined": fit.covariance.undetermined,
+        "n_threads": result.n_threads,
+        "instruction_set": simd_name(),
+        "wall_seconds": {**result.seconds, "total": sum(result.seconds.values())},
+        "peak_memory_mib": _peak_memory_mib(),
+    }
+
+
+def _error_model(result: ScalingResult) -> dict[str, Any]:
+    model, fit = result.fit.error_model, result.fit.error_model_fit
+    document: dict[str, Any] = {"type": None if fit is None else "basic", "a": model.a, "b": model.b, "isa": model.isa}
+    if fit is not None:
+        document |= {
+            "sigma_a": fit.sigma_a,
+            "sigma_b": fit.sigma_b,
+            "method": fit.method,
+            "n_used": fit.n_used,
+            "converged": fit.converged,
+            "reason": fit.reason,
+            "bins": [asdict(b) for b in fit.bins],
+        }
+    return document
+
+
+def _peak_memory_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _plain(value: Any) -> Any:
+    """Replace what JSON cannot say: infinite and undefined numbers, tuples, numpy scalars, paths."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,255 @@
+"""From integrated reflections to intensities that can be scaled, with the fate of every row on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .dataset import DataSet
+from .errors import DataError
+from .options import AUTO, ScalingOptions
+from .partials import merge_partials
+from .reflections import Flag, ReflectionTable
+from .symmetry import d_spacing, systematic_absences
+from .typing import BoolArray, FloatArray
+
+__all__ = ["Fate", "PreparedDataSet", "UnitCell", "best_unit_cell", "clear_scaling_flags", "prepare"]
+
+UnitCell = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of some rows: `kind` is filtered, user_excluded or rejected."""
+
+    kind: str
+    reason: str
+    rows: BoolArray
+
+
+@dataclass
+class PreparedDataSet:
+    """A data set ready for scaling; all arrays have one element per row of `table`.
+
+    Attributes
+    ----------
+    intensity, variance : (n,) float64
+        After Lorentz-polarisation, detector efficiency and partiality, before division by g.
+    d_spacing : (n,) float64, Angstrom
+        From the best unit cell of the job.
+    image_z : (n,) float64
+        Array coordinate of the centroid; image k covers [k - 1, k].
+    suitable : (n,) bool
+        Rows that may take part in the fit and get a scale.
+    absent : (n,) bool
+        Systematic absences: scaled, but neither fitted nor merged.
+    n_read, n_partials_merged : int
+        Rows read, and how many of them went into other rows.
+    fates : list of Fate
+        Disjoint sets of rows that left, in the order in which they did.
+    """
+
+    data_set: DataSet
+    table: ReflectionTable
+    intensity: FloatArray
+    variance: FloatArray
+    d_spacing: FloatArray
+    image_z: FloatArray
+    suitable: BoolArray
+    absent: BoolArray
+    n_read: int
+    n_partials_merged: int
+    fates: list[Fate] = field(default_factory=list)
+
+    @property
+    def identifier(self) -> str:
+        """Identifier of the data set."""
+        return self.data_set.identifier
+
+    def discard(self, kind: str, reason: str, rows: BoolArray) -> None:
+        """Take rows out for a reason; those already gone keep their first one."""
+        rows = rows & self.suitable
+        self.suitable = self.suitable & ~rows
+        if rows.any():
+            self.fates.append(Fate(kind, reason, rows))
+
+
+def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCell:
+    """Return the cell for all resolutions: the option's, else the median of each parameter over the crystals."""
+    if options.reflection_selection.best_unit_cell is not None:
+        return options.reflection_selection.best_unit_cell
+    cells = [d.experiment.recalculated_unit_cell or d.experiment.unit_cell for d in data_sets]
+    median = np.median(np.asarray(cells, dtype=np.float64), axis=0)
+    a, b, c, alpha, beta, gamma = (float(x) for x in median)
+    return a, b, c, alpha, beta, gamma
+
+
+def clear_scaling_flags(flags: np.ndarray) -> np.ndarray:
+    """Return flags without the marks of an earlier scaling job."""
+    marks = int(Flag.bad_for_scaling | Flag.scaled)
+    return flags & ~np.uint64(marks)
+
+
+def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> PreparedDataSet:
+    """Choose intensities, correct them, merge partials and set aside what cannot be scaled.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or an integrated value is not finite or its variance not positive.
+    """
+    table = data_set.reflections.copy()
+    if len(table) == 0:
+        raise DataError(f"{table.source}: data set {data_set.identifier} has no reflections")
+    n_read = len(table)
+    flags = clear_scaling_flags(table.require("flags").astype(np.uint64))
+    table["flags"] = flags
+    _check_values(table, flags, data_set, options)
+    table, n_merged = merge_partials(table)
+    prepared = _with_intensities(data_set, table, cell, options, n_read, n_merged)
+    _apply_filters(prepared, options)
+    return prepared
+
+
+def _chosen_intensities(options: ScalingOptions) -> tuple[str, ...]:
+    return ("sum",) if options.reflection_selection.intensity_choice == "sum" else ("prf", "sum")
+
+
+def integrated(flags: np.ndarray, which: str) -> BoolArray:
+    """Rows whose summed ("sum") or profile-fitted ("prf") intensity is valid, (n,) bool."""
+    bit = Flag.integrated_prf if which == "prf" else Flag.integrated_sum
+    result: BoolArray = (flags & np.uint64(int(bit))) != 0
+    return result
+
+
+def _check_values(table: ReflectionTable, flags: np.ndarray, data_set: DataSet, options: ScalingOptions) -> None:
+    """Refuse values that no integrator writes, naming the first; the option lets them be left out instead."""
+    if not any(f"intensity.{which}.value" in table for which in _chosen_intensities(options)):
+        raise DataError(f"{table.source}: columns intensity.prf.value and intensity.sum.value are missing")
+    exclude = options.cut_data.invalid_rows == "exclude"
+    for which in ("prf", "sum"):
+        value, variance = table.get(f"intensity.{which}.value"), table.get(f"intensity.{which}.variance")
+        if value is None:
+            continue
+        if variance is None:
+            raise DataError(f"{table.source}: column 'intensity.{which}.variance' is missing")
+        valid = integrated(flags, which)
+        with np.errstate(invalid="ignore"):
+            bad_value, bad_variance = ~np.isfinite(value), ~(np.isfinite(variance) & (variance > 0))
+        for column, array, bad in (
+            (f"intensity.{which}.value", value, valid & bad_value),
+            (f"intensity.{which}.variance", variance, valid & bad_variance),
+        ):
+            if not bad.any():
+                continue
+            if exclude:
+                bit = Flag.integrated_prf if which == "prf" else Flag.integrated_sum
+                flags[bad] &= ~np.uint64(int(bit))
+                continue
+            row = int(np.flatnonzero(bad)[0])
+            wanted = "finite" if column.endswith("value") else "finite and positive"
+            raise DataError(
+                f"{table.source}: data set {data_set.identifier}, column '{column}', row {row}: {array[row]:g} is not "
+                f"{wanted} ({int(bad.sum())} such rows); mend the file, or leave them out by invalid_rows=exclude"
+            )
+
+
+def _column(table: ReflectionTable, name: str, default: float) -> FloatArray:
+    values = table.get(name)
+    if values is None:
+        return np.full(len(table), default)
+    return np.asarray(values, dtype=np.float64)
+
+
+def detector_efficiency(table: ReflectionTable) -> FloatArray:
+    """Quantum efficiency of the detector, from `qe` or the older `dqe`; 1 without either. (n,) float64."""
+    return _column(table, "qe" if "qe" in table else "dqe", 1.0)
+
+
+def corrected_intensities(table: ReflectionTable, options: ScalingOptions) -> tuple[FloatArray, FloatArray]:
+    """Intensity and variance of each row, NaN where there is none.
+
+    The profile-fitted intensity where it is valid (and not switched off), else the summed one divided by the
+    partiality; both times LP / QE. Where the table has `partiality.inv.variance`, that of 1/p is propagated.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        conversion = _column(table, "lp", 1.0) / detector_efficiency(table)
+        partiality = _column(table, "partiality", 1.0)
+        intensity = np.full(len(table), np.nan)
+        variance = np.full(len(table), np.nan)
+        flags = table["flags"]
+        if "intensity.sum.value" in table:
+            use = integrated(flags, "sum")
+            total, total_variance = table["intensity.sum.value"], table["intensity.sum.variance"]
+            factor = conversion / partiality
+            intensity = np.where(use, total * factor, np.nan)
+            spread = (total * conversion) ** 2 * _column(table, "partiality.inv.variance", 0.0)
+            variance = np.where(use, total_variance * factor**2 + spread, np.nan)
+        if "prf" in _chosen_intensities(options) and "intensity.prf.value" in table:
+            use = integrated(flags, "prf")
+            intensity = np.where(use, table["intensity.prf.value"] * conversion, intensity)
+            variance = np.where(use, table["intensity.prf.variance"] * conversion**2, variance)
+    return np.ascontiguousarray(intensity), np.ascontiguousarray(variance)
+
+
+def _with_intensities(
+    data_set: DataSet, table: ReflectionTable, cell: UnitCell, options: ScalingOptions, n_read: int, n_merged: int
+) -> PreparedDataSet:
+    intensity, variance = corrected_intensities(table, options)
+    miller_index = table.require("miller_index")
+    centroid = table.get("xyzobs.px.value")
+    if centroid is None:
+        centroid = table.get("xyzcal.px")
+    if centroid is None:
+        raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
+    d = np.full(len(table), np.nan)
+    indexed = (miller_index != 0).any(axis=1)
+    d[indexed] = d_spacing(cell, np.ascontiguousarray(miller_index[indexed]))
+    absent = np.zeros(len(table), dtype=np.bool_)
+    absent[indexed] = systematic_absences(
+        data_set.experiment.space_group, np.ascontiguousarray(miller_index[indexed])
+    )
+    return PreparedDataSet(
+        data_set=data_set,
+        table=table,
+        intensity=intensity,
+        variance=variance,
+        d_spacing=d,
+        image_z=np.array(centroid[:, 2], dtype=np.float64),
+        suitable=np.ones(len(table), dtype=np.bool_),
+        absent=absent,
+        n_read=n_read,
+        n_partials_merged=n_merged,
+    )
+
+
+def _apply_filters(p: PreparedDataSet, options: ScalingOptions) -> None:
+    table, cut = p.table, options.cut_data
+    flags = table["flags"]
+    either = integrated(flags, "prf") | integrated(flags, "sum")
+    p.discard("filtered", "not_integrated", ~either | (np.isnan(p.intensity) & np.isnan(p.variance)))
+    p.discard("filtered", "not_indexed", np.isnan(p.d_spacing))
+    partiality = _column(table, "partiality", 1.0)
+    with np.errstate(invalid="ignore"):
+        p.discard("filtered", "no_detector_efficiency", ~(detector_efficiency(table) > 0))
+        p.discard("filtered", "no_lorentz_polarisation", ~(_column(table, "lp", 1.0) > 0))
+        p.discard("filtered", "no_partiality", ~(partiality > 0))
+        finite = np.isfinite(p.intensity) & np.isfinite(p.variance) & (p.variance > 0) & np.isfinite(p.image_z)
+        p.discard("filtered", "not_finite", ~finite)
+        if cut.d_min is not None:
+            p.discard("user_excluded", "d_min", p.d_spacing < cut.d_min)
+        if cut.d_max is not None:
+            p.discard("user_excluded", "d_max", p.d_spacing > cut.d_max)
+        p.discard("user_excluded", "partiality_cutoff", partiality < cut.partiality_cutoff)
+        for which in ("prf", "sum"):
+            if f"intensity.{which}.value" in table:
+                value, variance = table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"]
+                low = integrated(flags, which) & (value < cut.min_isigi * np.sqrt(np.abs(variance)))
+                p.discard("filtered", "min_isigi", low)
+
+
+def small_scale_cutoff(options: ScalingOptions) -> float:
+    """Smallest inverse scale factor that is trusted."""
+    cutoff = options.cut_data.small_scale_cutoff
+    return 1e-3 if cutoff is AUTO else float(cutoff)

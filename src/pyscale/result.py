@@ -1,0 +1,183 @@
+"""The result of a scaling job: numbers for programs, files, and a summary for people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._core import __version__
+from .auto import ModelPlan
+from .dataset import Job, combine_tables
+from .document import result_document
+from .experiment import ExperimentList
+from .fitting import FitResult
+from .io.atomic import OutputSet
+from .io.expt import write_expt
+from .io.refl import write_refl
+from .ledger import LedgerEntry
+from .observations import JobObservations
+from .output_table import ScaledObservations, scaled_tables
+from .preparation import PreparedDataSet, UnitCell
+from .reflections import ReflectionTable
+from .scaling_model import DataSetModel
+from .statistics import MergingStatistics
+from .statistics_text import shell_table, summary_table
+from .typing import FloatArray
+
+__all__ = ["ScalingResult"]
+
+
+@dataclass(kw_only=True)
+class ScalingResult:
+    """What scaling found.
+
+    Attributes
+    ----------
+    job, options : Job, ScalingOptions
+        What was asked.
+    plans, models : list
+        Auto decisions and fitted model of each data set.
+    fit : FitResult
+        Parameters, covariance, error model, outliers.
+    statistics, statistics_with_outliers : MergingStatistics
+        As merged, and with every rejected outlier put back.
+    ledger : list of LedgerEntry
+        What became of every observation.
+    seconds : dict of str to float
+        Wall seconds per stage.
+    """
+
+    job: Job
+    options: Any
+    unit_cell: UnitCell
+    space_group: Any
+    prepared: list[PreparedDataSet]
+    plans: list[ModelPlan]
+    models: list[DataSetModel]
+    observations: JobObservations
+    scaled: ScaledObservations
+    fit: FitResult
+    statistics: MergingStatistics
+    statistics_with_outliers: MergingStatistics
+    ledger: list[LedgerEntry]
+    n_threads: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
+    _table: ReflectionTable | None = field(default=None, repr=False)
+
+    @property
+    def tables(self) -> list[ReflectionTable]:
+        """Reflections of each data set with the columns of scaling."""
+        if not self._tables:
+            self._tables = scaled_tables(self.prepared, self.observations, self.scaled)
+        return self._tables
+
+    @property
+    def table(self) -> ReflectionTable:
+        """Reflections of all data sets, rows in the order of the input."""
+        if self._table is None:
+            self._table = combine_tables(self.job, self.tables)
+        return self._table
+
+    @property
+    def inverse_scale_factor(self) -> FloatArray:
+        """Inverse scale factor g of every row of `table`, (n,) float64; 1 where nothing could be scaled."""
+        return np.asarray(self.table["inverse_scale_factor"], dtype=np.float64)
+
+    @property
+    def experiments(self) -> ExperimentList:
+        """The experiments with the fitted models."""
+        indices = range(len(self.job.experiments))
+        experiments = self.job.experiments.select(indices)
+        for index, (data_set, model) in enumerate(zip(self.job.data_sets, self.models, strict=True)):
+            experiments.set_scaling_model(index, model.to_dict(self._configuration(data_set.experiment)))
+        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        experiments.add_history(f"{stamp}|pyscale scale|{__version__}|scaled")
+        return experiments
+
+    def _configuration(self, experiment: Any) -> dict[str, Any]:
+        model = self.fit.error_model
+        extra: dict[str, Any] = {
+            "error_model_type": "BasicErrorModel",
+            "error_model_parameters": [model.a, model.b],
+            "pyscale": {"error_model": {"type": "basic", "a": model.a, "b": model.b, "intensity": "expected"}},
+        }
+        if experiment.image_range is not None and not experiment.is_still:
+            extra["valid_image_range"] = list(experiment.image_range)
+            extra["valid_osc_range"] = list(experiment.oscillation_range)
+        return extra
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""
+        return result_document(self)
+
+    def write(self, experiments: str | os.PathLike[str], reflections: str | os.PathLike[str]) -> None:
+        """Write scaled experiments and reflections, both or neither; existing files are replaced."""
+        with OutputSet() as outputs:
+            write_expt(self.experiments, outputs.stage(experiments))
+            write_refl(self.table, outputs.stage(reflections))
+
+    def write_outputs(
+        self, output: Any, inputs: Iterable[str | os.PathLike[str]] = (), named_outputs: Collection[str] = ()
+    ) -> None:
+        """Write all files that the options ask for, all or none.
+
+        Parameters
+        ----------
+        output : OutputOptions
+        inputs
+            Files that must not be overwritten unless named as output.
+        named_outputs
+            Dotted names of the output options that the user has set.
+
+        Raises
+        ------
+        UsageError
+            If an output cannot be written or would overwrite an input.
+        """
+        from .exports import write_json, write_merged, write_report, write_unmerged
+
+        def write_experiments(path: Path) -> None:
+            write_expt(self.experiments, path)
+
+        def write_reflections(path: Path) -> None:
+            write_refl(self.table, path)
+
+        writers = {
+            "experiments": write_experiments,
+            "reflections": write_reflections,
+            "unmerged_mtz": lambda path: write_unmerged(self, path),
+            "merged_mtz": lambda path: write_merged(self, path),
+            "html": lambda path: write_report(self, path),
+            "json": lambda path: write_json(self, path),
+        }
+        with OutputSet(inputs) as outputs:
+            for name, write in writers.items():
+                path = getattr(output, name)
+                if path is not None:
+                    write(outputs.stage(path, named_as_output=f"output.{name}" in named_outputs))
+
+    def summary(self) -> str:
+        """Merging statistics as text: by shell, and overall."""
+        put_back = self.statistics_with_outliers.overall
+        rejected = int(np.count_nonzero(self.fit.outlier))
+        return "\n".join(
+            [
+                f"Dataset unique identifiers are {self.job.identifiers}",
+                "",
+                "Merging statistics by resolution bin",
+                shell_table(self.statistics),
+                "",
+                "Summary of merging statistics",
+                summary_table(self.statistics),
+                "",
+                f"{rejected} outliers rejected; with all of them put back R_meas {put_back.r_meas:.4f}, "
+                f"R_pim {put_back.r_pim:.4f} over {put_back.n_obs} observations.",
+            ]
+        )

@@ -1,0 +1,259 @@
+"""The order of a scaling job, from files to result. Only this module knows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .auto import ModelPlan, SweepFacts, plan_model
+from .dataset import Job, load_job
+from .errors import DataError
+from .fitting import FitResult, fit_job
+from .ledger import LedgerEntry, ledger_table, make_ledger
+from .observations import JobObservations, collect, max_scattering_angle_deg
+from .options import ScalingOptions
+from .output_table import ScaledObservations
+from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
+from .result import ScalingResult
+from .scaling_model import DataSetModel, JointModel, model_from_plan
+from .statistics import MergingStatistics, merging_statistics
+from .threads import thread_count
+from .typing import BoolArray
+
+__all__ = ["scale_files", "scale_job"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Clock:
+    """Wall seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def scale_files(files: Sequence[str | os.PathLike[str]], options: ScalingOptions) -> ScalingResult:
+    """Read files and scale them; see `scale_job`."""
+    clock = _Clock()
+    with clock.stage("read"):
+        job = load_job(files)
+    return _scale(job, options, clock)
+
+
+def scale_job(job: Job, options: ScalingOptions) -> ScalingResult:
+    """Scale all data sets of a job together.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be scaled; the message says what and where.
+    """
+    return _scale(job, options, _Clock())
+
+
+def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
+    n_threads = thread_count(options.scaling_options.nproc)
+    space_group = _common_space_group(job)
+    _logger.info("Space group being used during scaling is %s", space_group.xhm())
+    with clock.stage("prepare"):
+        cell = best_unit_cell(job.data_sets, options)
+        prepared = [prepare(d, cell, options) for d in job.data_sets]
+        _require_suitable(prepared)
+        plans = [plan_model(_facts(p), options) for p in prepared]
+        models = [_model(p, plan, options) for p, plan in zip(prepared, plans, strict=True)]
+        _log_plans(prepared, plans, models)
+        observations = collect(
+            prepared,
+            [m.has_absorption for m in models],
+            space_group,
+            anomalous=options.anomalous,
+            n_threads=n_threads,
+        )
+    _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
+    with clock.stage("fit"):
+        joint = JointModel(models)
+        fit = fit_job(
+            observations,
+            joint,
+            space_group,
+            options,
+            small_scale_cutoff=small_scale_cutoff(options),
+            n_threads=n_threads,
+        )
+    _log_fit(fit)
+    scaled = _scaled(observations, fit)
+    with clock.stage("statistics"):
+        kept = ~fit.outlier & ~fit.small_scale & ~observations.absent
+        statistics = _statistics(observations, scaled, kept, cell, space_group, options, n_threads)
+        complete = ~fit.small_scale & ~observations.absent
+        with_outliers = _statistics(
+            observations, scaled, complete, cell, space_group, options, n_threads, anomalous=False
+        )
+    ledger = _ledger(prepared, observations, fit)
+    return ScalingResult(
+        job=job,
+        options=options,
+        unit_cell=cell,
+        space_group=space_group,
+        prepared=prepared,
+        plans=plans,
+        models=joint.with_parameters(fit.parameters, fit.covariance.sigmas),
+        observations=observations,
+        scaled=scaled,
+        fit=fit,
+        statistics=statistics,
+        statistics_with_outliers=with_outliers,
+        ledger=ledger,
+        n_threads=n_threads,
+        seconds=clock.seconds,
+    )
+
+
+def _common_space_group(job: Job) -> Any:
+    groups = [d.experiment.space_group for d in job.data_sets]
+    numbers = sorted({g.number for g in groups})
+    if len(numbers) > 1:
+        listed = ", ".join(f"{d.identifier}: {g.xhm()}" for d, g in zip(job.data_sets, groups, strict=True))
+        raise DataError(
+            f"the data sets have different space groups ({listed[:300]}); give all the same one, for example with "
+            "dials.symmetry or dials.reindex"
+        )
+    settings = {g.xhm() for g in groups}
+    if len(settings) > 1:
+        raise DataError(f"the data sets are in different settings of one space group: {', '.join(sorted(settings))}")
+    return groups[0]
+
+
+def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
+    for p in prepared:
+        if not p.suitable.any():
+            reasons: dict[str, int] = {}
+            for fate in p.fates:
+                reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
+            listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
+            raise DataError(
+                f"{p.table.source}: no reflection of data set {p.identifier} can be scaled (rows read {p.n_read}; {listed})"
+            )
+
+
+def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
+    return sum(p.n_read for p in prepared)
+
+
+def _facts(p: PreparedDataSet) -> SweepFacts:
+    experiment = p.data_set.experiment
+    if experiment.is_still:
+        return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
+    oscillation, images = experiment.oscillation, experiment.image_range
+    assert oscillation is not None and images is not None
+    return SweepFacts(
+        is_still=False,
+        rotation_range_deg=round(abs(oscillation[1]) * (images[1] - images[0] + 1), 6),
+        max_scattering_angle_deg=max_scattering_angle_deg(p.table, experiment, p.suitable),
+    )
+
+
+def _model(p: PreparedDataSet, plan: ModelPlan, options: ScalingOptions) -> DataSetModel:
+    width = 0.0 if p.data_set.experiment.is_still else p.data_set.experiment.oscillation[1]  # type: ignore[index]
+    model = model_from_plan(plan, options.physical.decay_restraint, _facts(p).rotation_range_deg, width)
+    return model.placed(p.image_z[p.suitable])
+
+
+def _log_plans(
+    prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]
+) -> None:
+    for p, plan, model in zip(prepared, plans, models, strict=True):
+        _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
+        for name, decision in plan.to_dict().items():
+            _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
+        counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
+        _logger.info("  parameters: %s", counts)
+
+
+def _log_fit(fit: FitResult) -> None:
+    c = fit.covariance
+    _logger.info(
+        "Fit %s (%s): cost %.6g over %d observations in %d groups, %.1f effective parameters, chi^2 %.3f",
+        fit.termination,
+        fit.message,
+        fit.cost,
+        fit.n_observations,
+        fit.n_groups,
+        c.effective_parameters,
+        c.chi_squared,
+    )
+    if fit.termination not in ("converged", "no_further_decrease"):
+        _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
+    for direction in fit.gauge.directions:
+        _logger.info("Gauge direction, fixed by convention: %s", direction.name)
+    for name in c.undetermined:
+        _logger.warning("The data leave undetermined: %s", name)
+    model = fit.error_model
+    _logger.info(
+        "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
+        "  Error model formula: sigma'^2 = a^2 (sigma^2 + (b I)^2)\n  estimated I/sigma asymptotic limit: %.3f",
+        model.a,
+        model.b,
+        model.isa,
+    )
+
+
+def _scaled(observations: JobObservations, fit: FitResult) -> ScaledObservations:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        merged = np.where(fit.g > 0, fit.expected / fit.g, 0.0)
+    return ScaledObservations(
+        g=fit.g,
+        g_variance=fit.g_variance,
+        variance=fit.error_model.sigma_squared(observations.variance, fit.expected),
+        scale_variance=merged**2 * fit.g_variance,
+        outlier=fit.outlier,
+        small_scale=fit.small_scale,
+    )
+
+
+def _statistics(
+    observations: JobObservations,
+    scaled: ScaledObservations,
+    rows: BoolArray,
+    cell: UnitCell,
+    space_group: Any,
+    options: ScalingOptions,
+    n_threads: int,
+    *,
+    anomalous: bool = True,
+) -> MergingStatistics:
+    if not rows.any():
+        raise DataError("no observation is left to merge: see the ledger of reasons in the log")
+    return merging_statistics(
+        observations.miller_index[rows],
+        observations.intensity[rows] / scaled.g[rows],
+        scaled.variance[rows] / scaled.g[rows] ** 2,
+        cell,
+        space_group,
+        anomalous=anomalous,
+        n_shells=options.output.merging.nbins,
+        seed=options.scaling_options.seed,
+        n_threads=n_threads,
+    )
+
+
+def _ledger(
+    prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult
+) -> list[LedgerEntry]:
+    gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
+    ledger = make_ledger(prepared, observations, gone, fit.rejected)
+    _logger.info("What became of the observations:\n%s", ledger_table(ledger))
+    return ledger
