@@ -164,6 +164,21 @@ def test_scale(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["my.log"]
 
 
+def test_simulate_and_demo(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["simulate", "d_min=6", "sweep_width=20"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"simulated.expt", "simulated.refl", "truth.npz"}
+    assert "reflections written to " in capsys.readouterr().out
+    assert main(["simulate", "d_min=6", "output.directory=simulated.expt"]) == 2
+    assert "simulated.expt: cannot be made a directory" in error_line(capsys)
+    assert main(["demo", "folder=first"]) == 0
+    ((files, options),) = scaler.calls
+    assert [path.name for path in files] == ["simulated.expt", "simulated.refl"]
+    assert all(path.exists() for path in files)
+    assert options.output.html == "first/pyscale.scale.html"
+    assert (tmp_path / "first" / "pyscale.scale.log").exists()
+    assert "R_meas 0.035" in capsys.readouterr().out
+
+
 def test_verbose_and_notes(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["scale", "-vv", "a.expt", "scale_term=False"]) == 0
     captured = capsys.readouterr()
