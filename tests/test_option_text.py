@@ -33,8 +33,8 @@ OPTIONS = {option.path: option for option in options_of(ScalingOptions)}
 class RepeatableOptions(OptionScope):
     """A list that may be given several times, and one of which the last counts."""
 
-    ranges: tuple[str, ...] = option((), "ranges", repeatable=True)  # noqa: RUF009
-    other: tuple[str, ...] = option((), "something else")  # noqa: RUF009
+    ranges: tuple[str, ...] = option((), "ranges", repeatable=True)
+    other: tuple[str, ...] = option((), "something else")
 
 
 def changes(*arguments: str) -> dict[str, Any]:

@@ -194,10 +194,10 @@ def test_stills_have_one_scale_each() -> None:
     for k in range(30):
         own = data.truth["id"] == k
         d = data.columns[k]["d"]
-        scale, b = data.truth[f"sweep_{k}/scale"], data.truth[f"sweep_{k}/decay"]
+        scale, b = data.truth["stills/scale"][k], data.truth["stills/decay"][k]
         np.testing.assert_allclose(data.truth["g"][own], scale * np.exp(b / (2 * d**2)), rtol=1e-12)
         assert "intensity.prf.value" not in data.columns[k]
-    spread = np.log([data.truth[f"sweep_{k}/scale"][0] for k in range(30)]).std()
+    spread = np.log(data.truth["stills/scale"]).std()
     assert 0.15 < spread < 0.5
 
 

@@ -11,7 +11,7 @@ from pyscale.options import SCALING_NAMES, OptionNames, ScalingOptions, with_cha
 from pyscale.options.option import option
 from pyscale.options.tree import OptionScope
 
-from .console import write
+from .console import setup_logging, write
 from .frame import CommandFrame
 
 __all__ = ["FRAME", "DemoOptions", "run"]
@@ -47,20 +47,16 @@ def run(arguments: Sequence[str]) -> int:
 
     folder = Path(line.parsed.options.folder)
     folder.mkdir(exist_ok=True)
-    files = {name: folder / f"simulated.{name}" for name in ("expt", "refl")}
     simulation = with_changes(
         SimulateOptions(),
-        {
-            "simulation.seed": line.parsed.options.seed,
-            "output.experiments": files["expt"],
-            "output.reflections": files["refl"],
-            "output.truth": folder / "truth.npz",
-        },
+        {"simulation.seed": line.parsed.options.seed, "output.directory": folder},
     )
-    n_reflections = simulate_and_write(simulation)
-    write(f"simulated {n_reflections} reflections; the same by hand:")
-    write(f"  pyscale scale {files['expt']} {files['refl']}\n")
-    scale_and_write(_scaling_arguments(folder, tuple(files.values())), line.verbose)
+    with setup_logging(None, line.verbose):
+        n_reflections, files = simulate_and_write(simulation)
+    inputs = tuple(path for path in files if path.suffix in {".expt", ".refl"})
+    write(f"simulated {n_reflections} reflections; to scale them by hand:")
+    write(f"  pyscale scale {' '.join(str(path) for path in inputs)}\n")
+    scale_and_write(_scaling_arguments(folder, inputs), line.verbose)
     write(f"\nopen {folder / 'pyscale.scale.html'} in a browser for the report")
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from pyscale.options import OptionNames
 from pyscale.options.option import option
@@ -24,9 +24,7 @@ _LOGGER = logging.getLogger(__name__)
 class SimulationOutputOptions(OptionScope, scope="output"):
     """Output files."""
 
-    experiments: str = option("simulated.expt", "experiments")
-    reflections: str = option("simulated.refl", "integrated reflections")
-    truth: str = option("truth.npz", "true scales, intensities and outliers")
+    directory: str = option(".", "where simulated.expt, simulated.refl and truth.npz go")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +51,14 @@ def run(arguments: Sequence[str]) -> int:
     if line is None:
         return 0
     with setup_logging(None, line.verbose):
-        n_reflections = simulate_and_write(line.parsed.options)
-    output = line.parsed.options.output
-    write(
-        f"{n_reflections} reflections written to {output.experiments} {output.reflections}, "
-        f"the truth to {output.truth}"
-    )
+        n_reflections, files = simulate_and_write(line.parsed.options)
+    write(f"{n_reflections} reflections written to {' '.join(str(path) for path in files)}")
     return 0
 
 
-def simulate_and_write(options: SimulateOptions) -> int:
-    """Simulate, write the files and return the number of reflections."""
+def simulate_and_write(options: SimulateOptions) -> tuple[int, list[Path]]:
+    """Simulate and write; returns the number of reflections and the files."""
     _LOGGER.info("simulating")
-    data: Any = simulate(options.simulation)
-    output = options.output
-    data.write(output.experiments, output.reflections, output.truth)
-    return len(data)
+    data = simulate(options.simulation)
+    _LOGGER.info("writing %d simulated reflections", len(data))
+    return len(data), data.write(options.output.directory)

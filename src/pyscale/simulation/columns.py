@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reflections import Flag
 from ..typing import FloatArray, IndexArray
 from .crystal import TrueCrystal
 from .geometry import Detector
@@ -14,8 +15,6 @@ from .rotation import Spots
 
 __all__ = ["QUANTUM_EFFICIENCY", "make_columns"]
 
-FLAG_PREDICTED, FLAG_INDEXED = 1 << 0, 1 << 2
-FLAG_INTEGRATED_SUM, FLAG_INTEGRATED_PRF = 1 << 8, 1 << 9
 QUANTUM_EFFICIENCY = 0.9
 HALF_BOX = 4
 """Pixels from a spot's centre to the edge of its box."""
@@ -55,7 +54,7 @@ def make_columns(
     mm = np.column_stack([spot_mm, spots.phi[rows]])
     px = np.column_stack([spot_mm / detector.pixel_size, spots.z[rows]])
     background = measurement.background_mean
-    flags = FLAG_PREDICTED | FLAG_INDEXED | FLAG_INTEGRATED_SUM | (0 if stills else FLAG_INTEGRATED_PRF)
+    flags = Flag.predicted | Flag.indexed | (Flag.integrated_sum if stills else Flag.integrated)
     reflection = spots.reflection[rows]
     columns: dict[str, NDArray[np.generic]] = {
         "background.mean": background,
@@ -64,7 +63,7 @@ def make_columns(
         "bbox": _bounding_boxes(options, detector, px, spots.rocking_width[rows]),
         "d": crystal.d[reflection],
         "entering": spots.zeta[rows] < 0.0,
-        "flags": np.full(n, flags, np.uint64),
+        "flags": np.full(n, int(flags), np.uint64),
         "id": np.full(n, number, np.int32),
         "imageset_id": np.full(n, number, np.int32),
         "intensity.sum.value": measurement.sum_value,

@@ -32,6 +32,8 @@ class TrueCrystal:
         Number of the unique reflection (Friedel mates together).
     friedel_plus : (n,) bool
         True where a proper operator (no inversion) leads from the unique reflection here.
+    reciprocal : (n, 3) float64
+        Reciprocal vectors (1/Å) of the unrotated crystal.
     d : (n,) float64
         Resolution in Å.
     intensity : (n,) float64
@@ -47,6 +49,7 @@ class TrueCrystal:
     miller_index: IntArray
     group: IndexArray
     friedel_plus: BoolArray
+    reciprocal: FloatArray
     d: FloatArray
     intensity: FloatArray
     merged_intensity: FloatArray
@@ -78,13 +81,15 @@ def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCr
     half_difference = np.where(centric, 0.0, 0.5 * mean * np.clip(difference, -1.8, 1.8))
 
     index, group, plus = _expand(unique, rotations)
+    reciprocal = index @ b_matrix.T
     return TrueCrystal(
         space_group=space_group,
         b_matrix=b_matrix,
         miller_index=index.astype(np.int32),
         group=group,
         friedel_plus=plus,
-        d=1.0 / np.linalg.norm(index @ b_matrix.T, axis=1),
+        reciprocal=reciprocal,
+        d=1.0 / np.linalg.norm(reciprocal, axis=1),
         intensity=mean[group] + np.where(plus, 1.0, -1.0) * half_difference[group],
         merged_intensity=mean[group],
         centric=centric,

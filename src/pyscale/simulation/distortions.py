@@ -125,7 +125,7 @@ def still_scale(
     """One factor and one B for a still (the KB model)."""
     b = -options.decay * float(rng.uniform())
     g = overall * np.exp(b / (2.0 * d**2))
-    return TrueScale(g, {"scale": np.array([overall]), "decay": np.array([b])})
+    return TrueScale(g, {"scale": np.asarray(overall), "decay": np.asarray(b)})
 
 
 def _aligned(vectors: FloatArray) -> FloatArray:

@@ -68,7 +68,7 @@ def rotation_spots(
     orientation : (3, 3)
         U of the crystal.
     """
-    r = crystal.miller_index @ (orientation @ crystal.b_matrix).T
+    r = crystal.reciprocal @ orientation.T
     reflection, phi, turned = _within_scan(options, *geometry.crossings(r), sweep)
     s1 = geometry.s0 + geometry.to_laboratory(r[reflection], phi)
     position, inside = detector.intersect(s1)

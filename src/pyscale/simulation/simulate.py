@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..experiment import ExperimentList
+from ..io.atomic import OutputSet, PathLike
+from ..io.expt import write_expt
+from ..io.refl import write_refl
+from ..reflections import ReflectionTable
+from ..typing import FloatArray, IndexArray
 from .columns import QUANTUM_EFFICIENCY, make_columns
 from .crystal import TrueCrystal, make_crystal, random_rotation
 from .distortions import TrueScale, model_scale, smooth_scale, still_scale
@@ -52,7 +60,9 @@ class SimulatedData:
         - `outlier`, `outlier_kind`: 0, or 1 + position in `OUTLIER_KINDS`;
         - `group`, `miller`, `z`, `id`.
 
-        Per experiment k, `sweep_k/NAME`: parameters of the true scale. `options`: all options as JSON.
+        Parameters of the true scale: `sweep_k/NAME` for sweep k (truth=model: `scale`, `decay` and
+        `absorption`, and `scale_layout` and `decay_layout` with interval, norm_fac, origin and extent);
+        `stills/scale` and `stills/decay`, shape (n_stills,). `options`: all options as JSON.
     """
 
     options: SimulationOptions
@@ -63,6 +73,55 @@ class SimulatedData:
 
     def __len__(self) -> int:
         return len(self.truth["g"])
+
+    def experiments(self) -> ExperimentList:
+        """The experiment list, ready to be scaled or written."""
+        return ExperimentList(copy.deepcopy(self.document), "simulation")
+
+    def reflections(self) -> ReflectionTable:
+        """One table of all experiments, in the order of the truth's rows."""
+        tables = []
+        for number, (identifier, columns) in enumerate(zip(self.identifiers, self.columns, strict=True)):
+            table = ReflectionTable(identifiers={number: identifier}, source="simulation")
+            for name, values in columns.items():
+                table[name] = values
+            tables.append(table)
+        return ReflectionTable.concatenate(tables)
+
+    def write(self, directory: PathLike) -> list[Path]:
+        """Write `simulated.expt`, `simulated.refl` and `truth.npz`, all or none.
+
+        Parameters
+        ----------
+        directory
+            Made if it does not exist.
+
+        Returns
+        -------
+        list of Path
+            The three files.
+
+        Raises
+        ------
+        UsageError
+            If the files cannot be written.
+        """
+        folder = Path(directory)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made a directory ({error.strerror})") from None
+        paths = [folder / name for name in ("simulated.expt", "simulated.refl", "truth.npz")]
+        with OutputSet() as outputs:
+            experiments, reflections, truth = (outputs.stage(path) for path in paths)
+            write_expt(self.experiments(), experiments)
+            write_refl(self.reflections(), reflections)
+            try:
+                with truth.open("wb") as file:
+                    np.savez(file, **self.truth)  # type: ignore[arg-type]
+            except OSError as error:
+                raise UsageError(f"{paths[2]}: cannot be written ({error.strerror})") from None
+        return paths
 
 
 @dataclass(frozen=True)
@@ -98,8 +157,7 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     truth = {name: np.concatenate([e.rows[name] for e in experiments]) for name in experiments[0].rows}
     if len(truth["g"]) == 0:
         raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width and keep")
-    for k, experiment in enumerate(experiments):
-        truth.update({f"sweep_{k}/{name}": v for name, v in experiment.scale.parameters.items()})
+    truth.update(_scale_parameters(options, [e.scale for e in experiments]))
     truth["options"] = np.array(json.dumps(dataclasses.asdict(options)))
     models = [e.models for e in experiments]
     return SimulatedData(
@@ -157,26 +215,36 @@ def _simulate_one(
     return _Experiment(ExperimentModels(identifier, geometry, orientation), columns, truth, scale)
 
 
+def _scale_parameters(options: SimulationOptions, scales: list[TrueScale]) -> Columns:
+    if options.kind == "stills":
+        return {
+            f"stills/{name}": np.array([s.parameters[name] for s in scales]) for name in ("scale", "decay")
+        }
+    return {
+        f"sweep_{k}/{name}": values for k, s in enumerate(scales) for name, values in s.parameters.items()
+    }
+
+
 def _true_scale(
     options: SimulationOptions,
     geometry: Geometry,
     spots: Spots,
-    d: np.ndarray[Any, np.dtype[np.float64]],
+    d: FloatArray,
     number: int,
     rng: np.random.Generator,
 ) -> TrueScale:
     overall = math.exp(options.scale_spread * rng.normal()) if number else 1.0
-    if len(spots) == 0:
-        return TrueScale(np.zeros(0))
     if options.kind == "stills":
         return still_scale(options, d, overall, rng)
+    if len(spots) == 0:
+        return TrueScale(np.zeros(0))
     make = model_scale if options.truth == "model" else smooth_scale
     return make(options, geometry, spots, d, overall, rng)
 
 
 def _split_partials(
     options: SimulationOptions, spots: Spots, rng: np.random.Generator
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]:
+) -> tuple[IndexArray, FloatArray]:
     """Spot and recorded fraction of each row: some reflections are recorded in two parts."""
     chosen = rng.uniform(size=len(spots)) < options.partials
     share = rng.uniform(0.3, 0.7, len(spots))

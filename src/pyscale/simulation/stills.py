@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..typing import FloatArray
+from ..typing import FloatArray, IndexArray
 from .crystal import TrueCrystal
 from .geometry import Detector, Geometry, polarization_factor
 from .options import SimulationOptions
@@ -30,20 +30,18 @@ def still_spots(
     The excitation error ε = |s0 + r| − 1/λ and the width w of a reciprocal-lattice point, from mosaic block
     size and mosaicity, give the partiality exp(−ε²/2w²). s1 points to the spot and is scaled to 1/λ.
     """
-    a_matrix = orientation @ crystal.b_matrix
-    # s0 . (A h) for all reflections at once; only the few near the sphere need their vectors
-    projection = crystal.miller_index @ (a_matrix.T @ geometry.s0)
-    length = np.sqrt(geometry.wavelength**-2 + 2.0 * projection + crystal.d**-2)
-    excitation = length - 1.0 / geometry.wavelength
-    width = np.hypot(0.5 / options.mosaic_block_size, math.radians(options.mosaicity) / crystal.d)
-    partiality = np.exp(-0.5 * (excitation / width) ** 2)
-    near = np.flatnonzero(partiality > MIN_PARTIALITY)
+    # only the few reflections near the sphere need their vectors turned
+    near = _near_sphere(options, crystal, orientation, geometry)
     if options.keep < 1.0:
         near = near[rng.uniform(size=len(near)) < options.keep]
-    s1 = geometry.s0 + crystal.miller_index[near] @ a_matrix.T
-    s1 /= geometry.wavelength * np.linalg.norm(s1, axis=1, keepdims=True)
+    s1 = geometry.s0 + crystal.reciprocal[near] @ orientation.T
+    length = np.linalg.norm(s1, axis=1)
+    s1 /= geometry.wavelength * length[:, None]
+    excess = (length - 1.0 / geometry.wavelength) / _point_width(options, crystal.d[near])
+    partiality = np.exp(-0.5 * excess**2)
     position, inside = detector.intersect(s1)
-    near, s1, position = near[inside], s1[inside], position[inside]
+    inside &= partiality > MIN_PARTIALITY
+    near, s1, position, partiality = near[inside], s1[inside], position[inside], partiality[inside]
     zeros = np.zeros(len(near))
     return Spots(
         reflection=near,
@@ -53,6 +51,19 @@ def still_spots(
         position=position,
         zeta=zeros,
         lp=1.0 / polarization_factor(geometry, options.polarization_fraction, s1),
-        partiality=partiality[near],
+        partiality=partiality,
         rocking_width=zeros,
     )
+
+
+def _point_width(options: SimulationOptions, d: FloatArray) -> FloatArray:
+    return np.asarray(np.hypot(0.5 / options.mosaic_block_size, math.radians(options.mosaicity) / d))
+
+
+def _near_sphere(
+    options: SimulationOptions, crystal: TrueCrystal, orientation: FloatArray, geometry: Geometry
+) -> IndexArray:
+    """Reflections whose |s0 + r|² differs from 1/λ² by less than MIN_PARTIALITY allows anywhere."""
+    squared = 2.0 * (crystal.reciprocal @ (orientation.T @ geometry.s0)) + crystal.d**-2
+    widest = 3.0 * float(_point_width(options, crystal.d.min(keepdims=True))[0])
+    return np.flatnonzero(np.abs(squared) < widest * (2.0 / geometry.wavelength + widest))
