@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <pyscale/outliers.hpp>
 #include <type_traits>
 
 #include "cases.hpp"
+#include "error_cases.hpp"
 
 namespace {
 
@@ -59,6 +61,22 @@ void groups(int n_threads) {
   sum.print("group_reflections");
 }
 
+void errors(int n_threads) {
+  const EquivalentsCase c(100000, 5);
+  Checksum outliers;
+  outliers.add(pyscale::leave_one_out_z(c.intensity, c.weight, c.g, c.offsets, {}, n_threads));
+  outliers.add(pyscale::find_outliers(c.intensity, c.weight, c.g, c.offsets, 2.0, {}, n_threads));
+  outliers.print("outliers");
+  const pyscale::RepeatedObservations obs = c.repeated(n_threads);
+  const pyscale::GroupResiduals residuals = pyscale::group_residuals(view(obs), 1e-3, n_threads);
+  Checksum model;
+  model.add(obs.expected_squared);
+  model.add(residuals.residual);
+  model.add(pyscale::restricted_likelihood(view(obs), 0.2, 1e-3, n_threads));
+  model.add(pyscale::student_likelihood(view(residuals), 0.2, 1e-3, 4, 0.7, n_threads));
+  model.print("error_model");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -69,5 +87,6 @@ int main(int argc, char** argv) {
   }
   chunked_sums(n_threads);
   groups(n_threads);
+  errors(n_threads);
   return 0;
 }
