@@ -5,4 +5,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = PYSCALE_VERSION;
   py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
   pyscale_python::bind_groups(m);
+  pyscale_python::bind_model(m);
+  pyscale_python::bind_fit(m);
 }

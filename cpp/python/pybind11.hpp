@@ -6,7 +6,6 @@
 
 #include <pyscale/error.hpp>
 #include <pyscale/span.hpp>
-
 #include <utility>
 #include <vector>
 
@@ -54,6 +53,8 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
                         reinterpret_cast<T*>(owner->data()), free);
 }
 
+void bind_fit(py::module_& m);
 void bind_groups(py::module_& m);
+void bind_model(py::module_& m);
 
 }  // namespace pyscale_python
