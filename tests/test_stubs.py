@@ -120,9 +120,9 @@ def test_a_stub_that_differs_is_noticed(repository: Path, old: str, new: str) ->
 def test_stubtest(repository: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed (pip install '.[lint]')")
     allowlist = repository / "tests" / "stubtest_allowlist.txt"
-    stubtest = (sys.executable, "-m", "mypy.stubtest", "--allowlist", str(allowlist))
+    stubtest = (sys.executable, "-m", "mypy.stubtest", "pyscale._core")
     done = subprocess.run(
-        [*stubtest, "pyscale._core", "--ignore-unused-allowlist"],
+        [*stubtest, "--allowlist", str(allowlist), "--ignore-unused-allowlist"],
         cwd=repository,
         env={**os.environ, "MYPYPATH": str(repository / "src")},
         text=True,

@@ -1,8 +1,9 @@
-#include <algorithm>
-#include <numeric>
 #include <pyscale/error.hpp>  // for require_size
 #include <pyscale/groups.hpp>
 #include <pyscale/parallel.hpp>  // for for_each_chunk
+
+#include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 namespace pyscale {

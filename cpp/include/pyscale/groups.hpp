@@ -1,8 +1,9 @@
 // Groups of symmetry-equivalent reflections: asymmetric-unit indices, canonical order, offsets.
 #pragma once
+#include <pyscale/span.hpp>
+
 #include <array>
 #include <cstdint>
-#include <pyscale/span.hpp>
 #include <vector>
 
 namespace pyscale {
@@ -14,8 +15,7 @@ using RotationMatrix = std::array<std::int32_t, 9>;
 struct ReflectionGroups {
   std::vector<Index> order;    ///< (n) input row at each sorted position
   std::vector<Index> offsets;  ///< (n_groups + 1) first position of each group, Friedel mates together
-  std::vector<Index>
-      anomalous_offsets;  ///< (n_anomalous_groups + 1) the same with I(+) and I(-) apart; refines offsets
+  std::vector<Index> anomalous_offsets;  ///< (n_anomalous_groups + 1) the same, I(+) and I(-) apart
   std::vector<Miller> asu_index;         ///< (n_groups) representative of each group
   std::vector<std::uint8_t> is_minus;    ///< (n) by sorted position: 1 for the I(-) mate of an acentric pair
   std::vector<std::uint8_t> is_centric;  ///< (n_groups) 1 when -h is equivalent to h by a rotation
