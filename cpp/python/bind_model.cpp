@@ -115,6 +115,10 @@ void bind_job_model(py::module_& m) {
 void bind_model(py::module_& m) {
   bind_smoother(m);
   bind_job_model(m);
+  py::class_<Observations>(m, "Observations", "Arrays that a scaling model looks at; keeps them alive.")
+      .def(py::init<Array<std::int32_t>, Array<double>, Array<double>, Array<double>, Array<double>>(),
+           "data_set"_a.noconvert(), "image_z"_a.noconvert(), "half_inv_d2"_a.noconvert(),
+           "s0_crystal"_a.noconvert(), "s1_crystal"_a.noconvert());
   m.def("crystal_frame_beams", &crystal_frame_beams, "beam_direction"_a, "rotation_axis"_a,
         "fixed_rotation"_a.noconvert(), "setting_rotation"_a.noconvert(), "phi_start_deg"_a,
         "image_width_deg"_a, "first_image"_a, "s1"_a.noconvert(), "image_z"_a.noconvert(), "n_threads"_a = 1,
@@ -147,10 +151,6 @@ void bind_model(py::module_& m) {
       },
       "model"_a, "observations"_a, "parameters"_a.noconvert(), "covariance"_a.noconvert(), "n_threads"_a = 1,
       "Variances of g from the covariance of the parameters, (n,).");
-  py::class_<Observations>(m, "Observations", "Arrays that a scaling model looks at; keeps them alive.")
-      .def(py::init<Array<std::int32_t>, Array<double>, Array<double>, Array<double>, Array<double>>(),
-           "data_set"_a.noconvert(), "image_z"_a.noconvert(), "half_inv_d2"_a.noconvert(),
-           "s0_crystal"_a.noconvert(), "s1_crystal"_a.noconvert());
 }
 
 }  // namespace pyscale_python

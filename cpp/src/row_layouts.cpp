@@ -55,7 +55,7 @@ void RowLayouts::fill(const JobModel& model, Index data_set, const Observation& 
   for (const PlacedComponent& placed : model.data_sets[data_set]) {
     std::visit(
         [&](const auto& c) {
-          std::array<int, c.n_windows> first;
+          std::array<int, std::decay_t<decltype(c)>::n_windows> first;
           c.basis(o, first.data(), value);
           for (int w = 0; w < c.n_windows; ++w)
             start[window++] = static_cast<std::int32_t>(placed.first_parameter + first[w]);

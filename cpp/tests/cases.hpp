@@ -39,7 +39,10 @@ class Random {
 inline std::vector<double> adversarial_values(Index n, std::uint64_t seed) {
   Random random(seed);
   std::vector<double> values(static_cast<std::size_t>(n));
-  for (double& v : values) v = std::ldexp(random.uniform() - 0.5, static_cast<int>(random.below(60)) - 30);
+  for (double& v : values) {
+    const double mantissa = random.uniform() - 0.5;
+    v = std::ldexp(mantissa, static_cast<int>(random.below(60)) - 30);
+  }
   return values;
 }
 

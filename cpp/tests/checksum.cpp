@@ -9,6 +9,7 @@
 
 #include "cases.hpp"
 #include "error_cases.hpp"
+#include "fit_cases.hpp"
 
 namespace {
 
@@ -77,6 +78,26 @@ void errors(int n_threads) {
   model.print("error_model");
 }
 
+void fit(int n_threads) {
+  const FitCase c(20000, 4);
+  const auto problem = c.problem(n_threads);
+  pyscale::NormalEquations equations;
+  problem->evaluate(c.start, equations);
+  Checksum at_start;
+  at_start.add(problem->cost(c.start));
+  at_start.add(equations.cost);
+  at_start.add(equations.half_gradient);
+  at_start.add(equations.matrix);
+  at_start.print("normal_equations");
+  const pyscale::LevMarSummary summary = pyscale::minimise(*problem, c.start, {});
+  Checksum fitted;
+  fitted.add(summary.final_cost);
+  fitted.add(summary.parameters);
+  fitted.add(summary.equations.matrix);
+  fitted.add(pyscale::inverse_scale_factors(c.model, c.observations(), summary.parameters, n_threads));
+  fitted.print("minimise");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -88,5 +109,6 @@ int main(int argc, char** argv) {
   chunked_sums(n_threads);
   groups(n_threads);
   errors(n_threads);
+  fit(n_threads);
   return 0;
 }

@@ -21,8 +21,8 @@ class Span {
   Span(std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(static_cast<Index>(v.size())) {}
   template <class U = T, std::enable_if_t<std::is_const_v<U>, int> = 0>
   Span(const std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(static_cast<Index>(v.size())) {}
-  template <class U = T, std::enable_if_t<std::is_const_v<U>, int> = 0>
-  constexpr Span(Span<std::remove_const_t<T>> other) : data_(other.data()), size_(other.size()) {}
+  template <class U, std::enable_if_t<std::is_same_v<const U, T>, int> = 0>
+  constexpr Span(Span<U> other) : data_(other.data()), size_(other.size()) {}
 
   constexpr T* data() const { return data_; }
   constexpr Index size() const { return size_; }
