@@ -18,7 +18,7 @@ from .io.expt import read_expt
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
 
-__all__ = ["DataSet", "Job", "combine_tables", "load_job"]
+__all__ = ["DataSet", "Job", "combine_tables", "load_job", "read_files"]
 
 _logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def load_job(paths: Sequence[_PathLike]) -> Job:
     DataError
         If a file is corrupt or of no known kind, or experiments and reflections do not match.
     """
-    lists, tables = _read_files(paths)
+    lists, tables = read_files(paths)
     names = ", ".join(str(p) for p in paths) or "no files"
     if not lists or not tables:
         missing = "experiments (.expt)" if not lists else "reflections (.refl)"
@@ -113,7 +113,16 @@ def load_job(paths: Sequence[_PathLike]) -> Job:
     return Job(experiments, data_sets, changes, [str(p) for p in paths], n_unindexed)
 
 
-def _read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+def read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+    """Read files, telling experiments and reflections apart by their content.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be opened.
+    DataError
+        If a file is corrupt or of no known kind.
+    """
     lists, tables = [], []
     for path in paths:
         if _is_json(path):
