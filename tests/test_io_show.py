@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pyscale.io
-from pyscale.cli.show import render_show, run
-from pyscale.errors import DataError, UsageError
+from pyscale.description import describe_files, describe_job
+from pyscale.errors import DataError
 from pyscale.experiment import ExperimentList
 from pyscale.io.expt import write_expt
 from pyscale.io.refl import write_refl
@@ -55,7 +55,7 @@ def words(text: str, start: str) -> list[str]:
 
 
 def test_data_sets_columns_flags_and_models_are_shown(files: tuple[str, str]) -> None:
-    text = render_show(pyscale.io.read(*files))
+    text = describe_job(pyscale.io.read(*files))
     assert words(text, "0  [bold]x")[2:] == [
         *("1-90", "(valid:", "1-20,", "30-90)"),
         *("5", "to", "50", "by", "0.5°"),
@@ -72,22 +72,13 @@ def test_data_sets_columns_flags_and_models_are_shown(files: tuple[str, str]) ->
     ]
 
 
-def test_files_are_shown_together_or_alone(
-    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(list(files)) == 0
-    assert capsys.readouterr().out == render_show(pyscale.io.read(*files))
-    assert run([files[0]]) == 0
-    assert "1 stored scaling models" in capsys.readouterr().out
-    assert run([files[1]]) == 0
-    assert "3 reflections, 3 columns" in capsys.readouterr().out
-    assert run(["--help"]) == 0
-    assert "pyscale show FILE" in capsys.readouterr().out
+def test_files_are_shown_together_or_alone(files: tuple[str, str]) -> None:
+    assert describe_files(files) == describe_job(pyscale.io.read(*files))
+    assert "1 stored scaling models" in describe_files(files[:1])
+    assert "3 reflections, 3 columns" in describe_files(files[1:])
 
 
-def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="name one file"):
-        run([])
+def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("text")
     with pytest.raises(DataError, match="is neither"):
-        run([str(tmp_path / "x")])
+        describe_files([str(tmp_path / "x")])

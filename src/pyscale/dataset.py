@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
+from .io.atomic import PathLike
 from .io.expt import read_expt
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
@@ -21,8 +20,6 @@ from .reflections import ReflectionTable
 __all__ = ["DataSet", "Job", "combine_tables", "load_job", "read_files"]
 
 _logger = logging.getLogger(__name__)
-
-_PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass
@@ -78,7 +75,7 @@ class _Part:
     where: str
 
 
-def load_job(paths: Sequence[_PathLike]) -> Job:
+def load_job(paths: Sequence[PathLike]) -> Job:
     """Read experiments and reflections, and match them.
 
     Tables are split by `id`; the parts are matched to the experiments by identifier where all of both have
@@ -113,7 +110,7 @@ def load_job(paths: Sequence[_PathLike]) -> Job:
     return Job(experiments, data_sets, changes, [str(p) for p in paths], n_unindexed)
 
 
-def read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+def read_files(paths: Sequence[PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
     """Read files, telling experiments and reflections apart by their content.
 
     Raises
@@ -132,7 +129,7 @@ def read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[R
     return lists, tables
 
 
-def _is_json(path: _PathLike) -> bool:
+def _is_json(path: PathLike) -> bool:
     """Tell JSON from reflections by the first bytes; what is neither is left to the readers to refuse."""
     if not Path(path).is_file():
         reason = "is not a regular file" if Path(path).exists() else "no such file"

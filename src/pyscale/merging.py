@@ -1,0 +1,191 @@
+"""Merging of scaled observations: one intensity per unique reflection, and per Friedel mate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _core
+from .errors import DataError
+from .symmetry import SpaceGroupLike, rotation_matrices, systematic_absences
+from .typing import BoolArray, FloatArray, IndexArray, IntArray
+
+__all__ = ["MergedReflections", "SortedObservations", "merge_reflections", "sort_observations"]
+
+
+@dataclass(frozen=True)
+class SortedObservations:
+    """Observations of positive variance, sorted by group (see `pyscale::ReflectionGroups` of the C++ core).
+
+    Attributes
+    ----------
+    intensity, variance : (n,) float64
+    order : (n,) int64
+        Input row of each observation.
+    offsets, anomalous_offsets : (n_groups + 1,), (n_anomalous_groups + 1,) int64
+        First observation of each group, Friedel mates together and apart.
+    asu_index : (n_groups, 3) int32
+    is_centric : (n_groups,) bool
+    anomalous_parent : (n_anomalous_groups,) int64
+        Group that each anomalous group belongs to.
+    anomalous_is_minus : (n_anomalous_groups,) bool
+    """
+
+    intensity: FloatArray
+    variance: FloatArray
+    order: IndexArray
+    offsets: IndexArray
+    anomalous_offsets: IndexArray
+    asu_index: IntArray
+    is_centric: BoolArray
+    anomalous_parent: IndexArray
+    anomalous_is_minus: BoolArray
+
+    @property
+    def anomalous_index(self) -> IntArray:
+        """Miller index (n_anomalous_groups, 3) of each anomalous group: its parent's, negated for I(-)."""
+        sign = np.where(self.anomalous_is_minus, -1, 1).astype(np.int32)
+        index: IntArray = self.asu_index[self.anomalous_parent] * sign[:, None]
+        return index
+
+
+@dataclass(frozen=True)
+class MergedReflections:
+    """Merged intensities; a mate that was not observed has n = 0 and NaN. Absent reflections are left out.
+
+    Attributes
+    ----------
+    miller_index : (m, 3) int32
+        Lexicographically largest equivalent; I(+) are its equivalents by rotation.
+    is_centric : (m,) bool
+        Centric reflections have I(+) alone.
+    intensity, sigma : (m,) float64
+    n_obs : (m,) int64
+    intensity_plus, sigma_plus, intensity_minus, sigma_minus : (m,) float64
+    n_obs_plus, n_obs_minus : (m,) int64
+    """
+
+    miller_index: IntArray
+    is_centric: BoolArray
+    intensity: FloatArray
+    sigma: FloatArray
+    n_obs: IndexArray
+    intensity_plus: FloatArray
+    sigma_plus: FloatArray
+    n_obs_plus: IndexArray
+    intensity_minus: FloatArray
+    sigma_minus: FloatArray
+    n_obs_minus: IndexArray
+
+
+def sort_observations(
+    miller_index: IntArray,
+    intensity: FloatArray,
+    variance: FloatArray,
+    space_group: SpaceGroupLike,
+    *,
+    rank: IndexArray | None = None,
+    n_threads: int = 1,
+) -> SortedObservations:
+    """Leave out observations whose variance is not positive and sort the others by group.
+
+    Parameters
+    ----------
+    miller_index : (n, 3) int32
+    intensity, variance : (n,) float64
+        Scaled: I/g and its variance.
+    rank : (n,) int64, optional
+        Order inside a group (data set, image, ...). Without it intensity and variance themselves give the
+        order, so that no result depends on the order of the rows.
+
+    Raises
+    ------
+    DataError
+        When an intensity or variance is not finite, or no observation has a positive variance.
+    """
+    if not len(miller_index) == len(intensity) == len(variance):
+        raise ValueError(
+            f"miller_index, intensity and variance differ in length: {len(miller_index)}, {len(intensity)}, "
+            f"{len(variance)}"
+        )
+    for name, values in (("intensity", intensity), ("variance", variance)):
+        finite = np.isfinite(values)
+        if not np.all(finite):
+            row = int(np.argmin(finite))
+            raise DataError(f"scaled {name} of row {row} is {values[row]}; leave such rows out")
+    rows = np.flatnonzero(variance > 0)
+    if len(rows) == 0:
+        raise DataError("no observation with a positive variance is left to merge")
+    value = np.ascontiguousarray(intensity, dtype=np.float64)[rows]
+    spread = np.ascontiguousarray(variance, dtype=np.float64)[rows]
+    key = _value_rank(value, spread) if rank is None else np.asarray(rank, dtype=np.int64)[rows]
+    index = np.ascontiguousarray(miller_index, dtype=np.int32)[rows]
+    groups = _core.group_reflections(index, rotation_matrices(space_group), key, n_threads)
+    order, offsets, anomalous = groups["order"], groups["offsets"], groups["anomalous_offsets"]
+    return SortedObservations(
+        intensity=value[order],
+        variance=spread[order],
+        order=rows[order],
+        offsets=offsets,
+        anomalous_offsets=anomalous,
+        asu_index=np.asarray(groups["asu_index"], dtype=np.int32),
+        is_centric=groups["is_centric"].astype(np.bool_),
+        anomalous_parent=np.searchsorted(offsets, anomalous[:-1], side="right").astype(np.int64) - 1,
+        anomalous_is_minus=groups["is_minus"][anomalous[:-1]].astype(np.bool_),
+    )
+
+
+def merge_reflections(
+    miller_index: IntArray,
+    intensity: FloatArray,
+    variance: FloatArray,
+    space_group: SpaceGroupLike,
+    *,
+    use_internal_variance: bool = False,
+    rank: IndexArray | None = None,
+    n_threads: int = 1,
+) -> MergedReflections:
+    """Merge scaled observations, Friedel mates together and apart.
+
+    The mean is weighted by 1/variance; sigma = (sum w)^-1/2 or, with `use_internal_variance`, the square root
+    of the larger of 1/sum w and the internal variance of the mean. Parameters and errors as for
+    `sort_observations`.
+    """
+    obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
+    present = ~systematic_absences(space_group, obs.asu_index)
+    values, internal = (obs.intensity, obs.variance), use_internal_variance
+    n_obs, merged, sigma = _core.merge(*values, obs.offsets, internal, n_threads)
+    mates = _core.merge(*values, obs.anomalous_offsets, internal, n_threads)
+    plus, minus = (_side(obs, mates, side, present) for side in (False, True))
+    return MergedReflections(
+        miller_index=obs.asu_index[present],
+        is_centric=obs.is_centric[present],
+        intensity=merged[present],
+        sigma=sigma[present],
+        n_obs=n_obs[present],
+        intensity_plus=plus[1],
+        sigma_plus=plus[2],
+        n_obs_plus=plus[0],
+        intensity_minus=minus[1],
+        sigma_minus=minus[2],
+        n_obs_minus=minus[0],
+    )
+
+
+def _side(
+    obs: SortedObservations, mates: tuple[IndexArray, FloatArray, FloatArray], minus: bool, present: BoolArray
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """Merged I(+) or I(-) of each group that is present: n, intensity, sigma."""
+    chosen = obs.anomalous_is_minus == minus
+    parent = obs.anomalous_parent[chosen]
+    n_obs = np.zeros(len(obs.asu_index), dtype=np.int64)
+    intensity, sigma = np.full((2, len(obs.asu_index)), np.nan)
+    n_obs[parent], intensity[parent], sigma[parent] = (column[chosen] for column in mates)
+    return n_obs[present], intensity[present], sigma[present]
+
+
+def _value_rank(intensity: FloatArray, variance: FloatArray) -> IndexArray:
+    """Sort key made of the bits of both values: a fixed order without meaning."""
+    mixed = intensity.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ variance.view(np.uint64)
+    return mixed.view(np.int64)

@@ -1,0 +1,346 @@
+"""Merging statistics by resolution shell. `docs/statistics.md` holds every definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from . import _core
+from .errors import DataError
+from .merging import SortedObservations, sort_observations
+from .symmetry import (
+    SpaceGroupLike,
+    UnitCellLike,
+    epsilon_and_centric,
+    inverse_d_squared,
+    possible_reflections,
+    systematic_absences,
+)
+from .typing import BoolArray, FloatArray, IndexArray, IntArray
+
+__all__ = ["MergingStatistics", "ShellStatistics", "merging_statistics"]
+
+#: Relative tolerance of resolution limits in 1/d^2: the extreme reflections lie inside.
+LIMIT_TOLERANCE = 1e-6
+#: One-sided level of Student's t test of correlation coefficients.
+SIGNIFICANCE_LEVEL = 0.01
+#: Expected normal deviates that the anomalous slope is fitted to.
+SLOPE_RANGE = 0.9
+
+
+@dataclass(frozen=True)
+class ShellStatistics:
+    """Statistics of one resolution shell, or of all data. What the data do not define is NaN.
+
+    Attributes
+    ----------
+    d_max, d_min : float
+        Resolution limits (A).
+    n_obs, n_unique, n_possible : int
+        Observations, merged reflections, reflections that symmetry and resolution allow.
+    multiplicity, completeness : float
+        n_obs / n_unique; n_unique / n_possible, 0 to 1.
+    mean_intensity, i_over_sigma : float
+        Means over merged reflections of I and of I/sigma.
+    r_merge, r_meas, r_pim : float
+        Over reflections with two or more observations.
+    chi_square : float
+        sum (I - <I>)^2 / variance per degree of freedom.
+    cc_half, cc_half_sigma_tau : float
+        Correlation of random half sets; its estimate from variances.
+    n_half_pairs : int
+        Reflections with two or more observations.
+    cc_half_significant : bool
+        cc_half exceeds zero at p = 0.01 (Student's t).
+    r_anom : float
+        sum |I+ - I-| / sum |(I+ + I-)/2|.
+    n_anomalous_pairs : int
+        Acentric reflections with both mates.
+    anomalous_completeness : float
+        n_anomalous_pairs / acentric reflections possible.
+    cc_anom : float
+        Correlation of I+ - I- between random half sets.
+    n_anomalous_half_pairs : int
+        Pairs with two or more observations of each mate.
+    cc_anom_significant : bool
+    anomalous_signal : float
+        (2 <(F+ - F-)^2> / <F+^2 + F-^2>)^1/2, "dF/F".
+    anomalous_difference_over_sigma : float
+        <|I+ - I-|> / <sigma(I+ - I-)>.
+    anomalous_slope : float
+        Slope of the normal probability plot of (I+ - I-)/sigma between -0.9 and 0.9; for all data only.
+    """
+
+    d_max: float
+    d_min: float
+    n_obs: int
+    n_unique: int
+    n_possible: int
+    multiplicity: float
+    completeness: float
+    mean_intensity: float
+    i_over_sigma: float
+    r_merge: float
+    r_meas: float
+    r_pim: float
+    chi_square: float
+    cc_half: float
+    cc_half_sigma_tau: float
+    n_half_pairs: int
+    cc_half_significant: bool
+    r_anom: float
+    n_anomalous_pairs: int
+    anomalous_completeness: float
+    cc_anom: float
+    n_anomalous_half_pairs: int
+    cc_anom_significant: bool
+    anomalous_signal: float
+    anomalous_difference_over_sigma: float
+    anomalous_slope: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: null in place of NaN."""
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class MergingStatistics:
+    """Statistics of all data and of shells from low to high resolution, Friedel mates merged.
+
+    Attributes
+    ----------
+    overall : ShellStatistics
+    shells : tuple of ShellStatistics
+    anomalous : MergingStatistics or None
+        The same with I(+) and I(-) as reflections of their own.
+    """
+
+    overall: ShellStatistics
+    shells: tuple[ShellStatistics, ...]
+    anomalous: MergingStatistics | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys `overall`, `shells` and, where known, `anomalous`, ready for JSON."""
+        result: dict[str, Any] = {
+            "overall": self.overall.to_dict(),
+            "shells": [shell.to_dict() for shell in self.shells],
+        }
+        if self.anomalous is not None:
+            result["anomalous"] = self.anomalous.to_dict()
+        return result
+
+
+@dataclass(frozen=True)
+class _Shells:
+    """Resolution shells: edges in 1/d^2 (ascending) and how many reflections each could hold."""
+
+    edges: FloatArray
+    limits: tuple[float, float]
+    n_possible: IndexArray
+    n_possible_acentric: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    def d_range(self, k: int) -> tuple[float, float]:
+        low, high = self.limits if k == len(self) else (self.edges[k], self.edges[k + 1])
+        return 1.0 / math.sqrt(low), 1.0 / math.sqrt(high)
+
+
+def merging_statistics(
+    miller_index: IntArray,
+    intensity: FloatArray,
+    variance: FloatArray,
+    unit_cell: UnitCellLike,
+    space_group: SpaceGroupLike,
+    *,
+    anomalous: bool = False,
+    n_shells: int = 20,
+    d_min: float | None = None,
+    d_max: float | None = None,
+    seed: int = 42,
+    rank: IndexArray | None = None,
+    n_threads: int = 1,
+) -> MergingStatistics:
+    """Statistics of how well symmetry equivalents agree, in shells of equal volume of reciprocal space.
+
+    Observations of variance 0 or less and systematic absences are left out. There are at most as many
+    shells as unique reflections. The result does not depend on the order of the rows or on `n_threads`.
+
+    Parameters
+    ----------
+    miller_index : (n, 3) int32
+    intensity, variance : (n,) float64
+        Scaled: I/g and its variance.
+    unit_cell : six numbers (A, degrees) or gemmi.UnitCell
+    space_group : gemmi.SpaceGroup, gemmi.GroupOps or str
+    anomalous : bool
+        Also compute the statistics with Friedel mates apart. (R_anom and CC_anom are always there.)
+    n_shells : int
+    d_min, d_max : float, optional
+        Leave out what lies beyond (A).
+    seed : int
+        Key of the random half sets.
+    rank : (n,) int64, optional
+        Order inside a group that the half sets follow; see `pyscale.merging.sort_observations`.
+
+    Raises
+    ------
+    DataError
+        When nothing is left, an intensity is not finite, or cell and symmetry are unusable.
+    """
+    obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
+    d_star_sq = inverse_d_squared(unit_cell, obs.asu_index)
+    inside = _inside(d_star_sq, d_min, d_max) & ~systematic_absences(space_group, obs.asu_index)
+    if not np.any(inside):
+        raise DataError(
+            "no observation lies inside the resolution limits; check d_min, d_max and the unit cell"
+        )
+    shells = _make_shells(d_star_sq[inside], n_shells, unit_cell, space_group)
+    number = np.searchsorted(shells.edges, d_star_sq, side="right") - 1
+    number = np.where(inside, np.clip(number, 0, len(shells) - 1), -1)
+
+    mates = _core.group_statistics(
+        obs.intensity, obs.variance, obs.anomalous_offsets, obs.anomalous_index, seed, n_threads
+    )
+    pairs = _pair_statistics(obs, mates, number, len(shells))
+    merged = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
+    n_possible = shells.n_possible
+    result = _assemble(_core.shell_statistics(merged, number, len(shells)), pairs, shells, n_possible)
+    if not anomalous:
+        return result
+    apart = _core.shell_statistics(mates, number[obs.anomalous_parent], len(shells))
+    n_possible = n_possible + shells.n_possible_acentric
+    return MergingStatistics(result.overall, result.shells, _assemble(apart, pairs, shells, n_possible))
+
+
+def _inside(d_star_sq: FloatArray, d_min: float | None, d_max: float | None) -> BoolArray:
+    inside = d_star_sq > 0
+    if d_min is not None:
+        inside &= d_star_sq <= (1 + LIMIT_TOLERANCE) / d_min**2
+    if d_max is not None:
+        inside &= d_star_sq >= (1 - LIMIT_TOLERANCE) / d_max**2
+    return inside
+
+
+def _make_shells(
+    d_star_sq: FloatArray, n_shells: int, unit_cell: UnitCellLike, space_group: SpaceGroupLike
+) -> _Shells:
+    """Shells of equal volume over the range of the unique reflections."""
+    low, high = float(d_star_sq.min()), float(d_star_sq.max())
+    wide_low, wide_high = low * (1 - LIMIT_TOLERANCE), high * (1 + LIMIT_TOLERANCE)
+    n = 1 if high - low <= LIMIT_TOLERANCE * high else max(1, min(n_shells, len(d_star_sq)))
+    edges = np.linspace(wide_low**1.5, wide_high**1.5, n + 1) ** (2 / 3)
+    edges[0], edges[-1] = wide_low, wide_high
+    possible = possible_reflections(unit_cell, space_group, wide_high**-0.5, wide_low**-0.5)
+    _, is_centric = epsilon_and_centric(space_group, possible)
+    where = np.clip(
+        np.searchsorted(edges, inverse_d_squared(unit_cell, possible), side="right") - 1, 0, n - 1
+    )
+    counts = [np.bincount(w, minlength=n).astype(np.int64) for w in (where, where[~is_centric])]
+    total, acentric = (np.append(c, c.sum()) for c in counts)
+    return _Shells(edges, (low, high), total, acentric)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    shells: list[_core.AnomalousStatistics]
+    slope: float
+
+
+def _pair_statistics(
+    obs: SortedObservations, mates: _core.GroupStatistics, number: IndexArray, n_shells: int
+) -> _Pairs:
+    """Statistics of the acentric reflections with both mates; I(-) follows I(+) in the canonical order."""
+    parent = obs.anomalous_parent
+    plus = np.flatnonzero(parent[1:] == parent[:-1])
+    minus, shell = plus + 1, number[parent[plus]]
+    used = shell >= 0
+    difference = (mates.intensity[plus] - mates.intensity[minus])[used]
+    sigma = np.hypot(mates.sigma[plus], mates.sigma[minus])[used]
+    slope = _normal_probability_slope(difference / sigma)
+    return _Pairs(_core.anomalous_statistics(mates, plus, minus, shell, n_shells), slope)
+
+
+def _normal_probability_slope(deviates: FloatArray) -> float:
+    """Least-squares slope of sorted deviates against expected normal ones (Howell & Smith 1992)."""
+    n = len(deviates)
+    if n == 0:
+        return math.nan
+    expected = ndtri((np.arange(n) + 0.5) / n)
+    central = np.abs(expected) < SLOPE_RANGE
+    x, y = expected[central], np.sort(deviates)[central]
+    if len(x) < 2:
+        return math.nan
+    x = x - x.mean()
+    return float(x @ (y - y.mean()) / (x @ x))
+
+
+def _assemble(
+    statistics: Sequence[_core.ShellStatistics], pairs: _Pairs, shells: _Shells, n_possible: IndexArray
+) -> MergingStatistics:
+    entries = [
+        _entry(s, a, shells, k, int(n_possible[k]), pairs.slope if k == len(shells) else math.nan)
+        for k, (s, a) in enumerate(zip(statistics, pairs.shells, strict=True))
+    ]
+    return MergingStatistics(overall=entries[-1], shells=tuple(entries[:-1]))
+
+
+def _entry(
+    s: _core.ShellStatistics,
+    a: _core.AnomalousStatistics,
+    shells: _Shells,
+    k: int,
+    n_possible: int,
+    slope: float,
+) -> ShellStatistics:
+    d_max, d_min = shells.d_range(k)
+    acentric = int(shells.n_possible_acentric[k])
+    return ShellStatistics(
+        d_max=d_max,
+        d_min=d_min,
+        n_obs=s.n_obs,
+        n_unique=s.n_unique,
+        n_possible=n_possible,
+        multiplicity=_ratio(s.n_obs, s.n_unique),
+        completeness=min(1.0, _ratio(s.n_unique, n_possible)),
+        mean_intensity=s.mean_intensity,
+        i_over_sigma=s.i_over_sigma,
+        r_merge=s.r_merge,
+        r_meas=s.r_meas,
+        r_pim=s.r_pim,
+        chi_square=s.chi_square,
+        cc_half=s.cc_half,
+        cc_half_sigma_tau=s.cc_half_sigma_tau,
+        n_half_pairs=s.n_half_pairs,
+        cc_half_significant=_is_significant(s.cc_half, s.n_half_pairs),
+        r_anom=a.r_anom,
+        n_anomalous_pairs=a.n_pairs,
+        anomalous_completeness=min(1.0, _ratio(a.n_pairs, acentric)),
+        cc_anom=a.cc_anom,
+        n_anomalous_half_pairs=a.n_half_pairs,
+        cc_anom_significant=_is_significant(a.cc_anom, a.n_half_pairs),
+        anomalous_signal=a.signal,
+        anomalous_difference_over_sigma=a.difference_over_sigma,
+        anomalous_slope=slope,
+    )
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator > 0 else math.nan
+
+
+def _is_significant(correlation: float, n: int) -> bool:
+    """Student's t test of a correlation of n pairs against zero, one-sided, at p = 0.01."""
+    if n <= 2 or math.isnan(correlation):
+        return False
+    t = float(stdtrit(n - 2, 1 - SIGNIFICANCE_LEVEL))
+    return correlation > t / math.sqrt(n - 2 + t * t)
