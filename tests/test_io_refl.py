@@ -225,7 +225,7 @@ def test_no_flipped_byte_does_harm(tmp_path: Path) -> None:
     path = tmp_path / "flipped.refl"
     outcomes = set()
     for position in range(len(whole)):
-        for value in {0, 0x7F, 0x80, 0xC1, 0xFF, whole[position] ^ 1} - {whole[position]}:
+        for value in {0xC1, 0xFF, whole[position] ^ 1} - {whole[position]}:
             path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
             outcomes.add(_outcome(path))
     assert outcomes == {"refused", "valid"}

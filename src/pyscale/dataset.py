@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
+from .io.atomic import PathLike
 from .io.expt import read_expt
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
 
-__all__ = ["DataSet", "Job", "combine_tables", "load_job"]
+__all__ = ["DataSet", "Job", "combine_tables", "load_job", "read_files"]
 
 _logger = logging.getLogger(__name__)
-
-_PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass
@@ -78,7 +75,7 @@ class _Part:
     where: str
 
 
-def load_job(paths: Sequence[_PathLike]) -> Job:
+def load_job(paths: Sequence[PathLike]) -> Job:
     """Read experiments and reflections, and match them.
 
     Tables are split by `id`; the parts are matched to the experiments by identifier where all of both have
@@ -92,7 +89,7 @@ def load_job(paths: Sequence[_PathLike]) -> Job:
     DataError
         If a file is corrupt or of no known kind, or experiments and reflections do not match.
     """
-    lists, tables = _read_files(paths)
+    lists, tables = read_files(paths)
     names = ", ".join(str(p) for p in paths) or "no files"
     if not lists or not tables:
         missing = "experiments (.expt)" if not lists else "reflections (.refl)"
@@ -113,7 +110,16 @@ def load_job(paths: Sequence[_PathLike]) -> Job:
     return Job(experiments, data_sets, changes, [str(p) for p in paths], n_unindexed)
 
 
-def _read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+def read_files(paths: Sequence[PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+    """Read files, telling experiments and reflections apart by their content.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be opened.
+    DataError
+        If a file is corrupt or of no known kind.
+    """
     lists, tables = [], []
     for path in paths:
         if _is_json(path):
@@ -123,7 +129,7 @@ def _read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[
     return lists, tables
 
 
-def _is_json(path: _PathLike) -> bool:
+def _is_json(path: PathLike) -> bool:
     """Tell JSON from reflections by the first bytes; what is neither is left to the readers to refuse."""
     if not Path(path).is_file():
         reason = "is not a regular file" if Path(path).exists() else "no such file"

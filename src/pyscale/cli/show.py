@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyscale.options import OptionNames
 from pyscale.options.tree import OptionScope
@@ -35,7 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     if line is None:
         return 0
     with setup_logging(None, line.verbose):
-        description: Any = importlib.import_module("pyscale.description")
-        text = description.describe_files(line.parsed.files)
+        from pyscale.description import describe_files
+
+        text = describe_files(line.parsed.files)
     write(text)
     return 0

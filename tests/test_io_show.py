@@ -1,0 +1,84 @@
+"""What `pyscale show` tells about files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pyscale.io
+from pyscale.description import describe_files, describe_job
+from pyscale.errors import DataError
+from pyscale.experiment import ExperimentList
+from pyscale.io.expt import write_expt
+from pyscale.io.refl import write_refl
+from pyscale.reflections import Flag, ReflectionTable
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    model = {
+        "__id__": "physical",
+        "scale": {"n_parameters": 7, "parameters": [1.0] * 7},
+        "configuration_parameters": {
+            "scale_rot_interval": 12.5,
+            "error_model_type": "BasicErrorModel",
+            "error_model_parameters": [1.25, 0.03],
+        },
+    }
+    document = {
+        "experiment": [{"identifier": "[bold]x", "beam": 0, "scan": 0, "goniometer": 0, "scaling_model": 0}],
+        "beam": [{"wavelength": -1.0}],
+        "goniometer": [{}],
+        "scan": [
+            {
+                "image_range": [1, 90],
+                "oscillation": [5.0, 0.5],
+                "valid_image_ranges": {"[bold]x": [[1, 20], [30, 90]]},
+            }
+        ],
+        "scaling_model": [model],
+    }
+    table = ReflectionTable()
+    table["id"] = np.array([0, 0, -1], np.int32)
+    table["flags"] = np.array([Flag.scaled | Flag.integrated_sum, Flag.scaled, 0], np.uint64)
+    table["d"] = np.array([1.5, np.nan, 9.0])
+    write_expt(ExperimentList(document), tmp_path / "x.expt")
+    write_refl(table, tmp_path / "x.refl")
+    return str(tmp_path / "x.expt"), str(tmp_path / "x.refl")
+
+
+def words(text: str, start: str) -> list[str]:
+    (line,) = (x for x in text.splitlines() if x.startswith(start))
+    return line.split()
+
+
+def test_data_sets_columns_flags_and_models_are_shown(files: tuple[str, str]) -> None:
+    text = describe_job(pyscale.io.read(*files))
+    assert words(text, "0  [bold]x")[2:] == [
+        *("1-90", "(valid:", "1-20,", "30-90)"),
+        *("5", "to", "50", "by", "0.5°"),
+        *("-", "-", "?", "2"),
+    ]
+    assert "wavelength -1.0 is not positive" in text
+    assert "1 more rows belong to no data set" in text
+    assert words(text, "d ") == ["d", "double", "1.5", "to", "1.5,", "1", "values", "not", "finite"]
+    assert words(text, "scaled ") == ["scaled", "2"]
+    assert words(text, "integrated_sum ") == ["integrated_sum", "1"]
+    assert words(text, "0  physical") == [
+        *("0", "physical", "scale", "7", "scale_rot_interval", "12.5"),
+        *("BasicErrorModel", "[1.25,", "0.03]"),
+    ]
+
+
+def test_files_are_shown_together_or_alone(files: tuple[str, str]) -> None:
+    assert describe_files(files) == describe_job(pyscale.io.read(*files))
+    assert "1 stored scaling models" in describe_files(files[:1])
+    assert "3 reflections, 3 columns" in describe_files(files[1:])
+
+
+def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("text")
+    with pytest.raises(DataError, match="is neither"):
+        describe_files([str(tmp_path / "x")])
