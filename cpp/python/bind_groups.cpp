@@ -20,7 +20,8 @@ py::dict group_reflections(const Array<std::int32_t>& miller_index, const Array<
   }
   return py::dict("order"_a = to_numpy(std::move(g.order)), "offsets"_a = to_numpy(std::move(g.offsets)),
                   "anomalous_offsets"_a = to_numpy(std::move(g.anomalous_offsets)),
-                  "asu_index"_a = to_numpy(std::move(g.asu_index)), "is_minus"_a = to_numpy(std::move(g.is_minus)),
+                  "asu_index"_a = to_numpy(std::move(g.asu_index)),
+                  "is_minus"_a = to_numpy(std::move(g.is_minus)),
                   "is_centric"_a = to_numpy(std::move(g.is_centric)));
 }
 

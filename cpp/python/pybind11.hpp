@@ -6,7 +6,6 @@
 
 #include <pyscale/error.hpp>
 #include <pyscale/span.hpp>
-
 #include <utility>
 #include <vector>
 
@@ -26,12 +25,14 @@ pyscale::Span<const T> view(const char* name, const Array<T>& a) {
 }
 
 inline pyscale::Span<const pyscale::Miller> miller_view(const char* name, const Array<std::int32_t>& a) {
-  if (a.ndim() != 2 || a.shape(1) != 3) throw std::invalid_argument(pyscale::cat(name, " must have shape (n, 3)"));
+  if (a.ndim() != 2 || a.shape(1) != 3)
+    throw std::invalid_argument(pyscale::cat(name, " must have shape (n, 3)"));
   return {reinterpret_cast<const pyscale::Miller*>(a.data()), a.shape(0)};
 }
 
 inline pyscale::Span<const pyscale::Vec3> vector_view(const char* name, const Array<double>& a) {
-  if (a.ndim() != 2 || a.shape(1) != 3) throw std::invalid_argument(pyscale::cat(name, " must have shape (n, 3)"));
+  if (a.ndim() != 2 || a.shape(1) != 3)
+    throw std::invalid_argument(pyscale::cat(name, " must have shape (n, 3)"));
   return {reinterpret_cast<const pyscale::Vec3*>(a.data()), a.shape(0)};
 }
 
@@ -52,8 +53,13 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
                         reinterpret_cast<T*>(owner->data()), free);
 }
 
+void bind_fit(py::module_& m);
 void bind_byte_rows(py::module_& m);
 void bind_groups(py::module_& m);
+void bind_model(py::module_& m);
+void bind_error_model(py::module_& m);
+void bind_groups(py::module_& m);
+void bind_outliers(py::module_& m);
 void bind_merging(py::module_& m);
 
 }  // namespace pyscale_python

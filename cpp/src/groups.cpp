@@ -1,4 +1,4 @@
-#include <pyscale/error.hpp>     // for require_size
+#include <pyscale/error.hpp>  // for require_size
 #include <pyscale/groups.hpp>
 #include <pyscale/parallel.hpp>  // for for_each_chunk
 
@@ -55,8 +55,9 @@ void find_offsets(const std::vector<AsuKey>& keys, ReflectionGroups& g) {
 
 }  // namespace
 
-ReflectionGroups group_reflections(Span<const Miller> miller_index, const std::vector<RotationMatrix>& rotations,
-                                   Span<const Index> rank, int n_threads) {
+ReflectionGroups group_reflections(Span<const Miller> miller_index,
+                                   const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
+                                   int n_threads) {
   if (rotations.empty()) throw std::invalid_argument("rotations must hold at least the identity");
   if (!rank.empty()) require_size("rank", rank.size(), miller_index.size());
   const Index n = miller_index.size();
@@ -77,6 +78,12 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index, const std::v
   });
   find_offsets(keys, g);
   return g;
+}
+
+void require_offsets(const char* name, Span<const Index> offsets, Index n_rows) {
+  if (offsets.empty() || offsets[0] != 0 || offsets[offsets.size() - 1] != n_rows ||
+      !std::is_sorted(offsets.begin(), offsets.end()))
+    throw std::invalid_argument(cat(name, " must rise from 0 to the number of rows, ", n_rows));
 }
 
 }  // namespace pyscale

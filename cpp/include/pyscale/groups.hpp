@@ -13,9 +13,9 @@ using RotationMatrix = std::array<std::int32_t, 9>;
 
 /// Observations sorted by group. Position k of every sorted array is input row `order[k]`.
 struct ReflectionGroups {
-  std::vector<Index> order;              ///< (n) input row at each sorted position
-  std::vector<Index> offsets;            ///< (n_groups + 1) first position of each group, Friedel mates together
-  std::vector<Index> anomalous_offsets;  ///< (n_anomalous_groups + 1) the same with I(+) and I(-) apart; refines offsets
+  std::vector<Index> order;    ///< (n) input row at each sorted position
+  std::vector<Index> offsets;  ///< (n_groups + 1) first position of each group, Friedel mates together
+  std::vector<Index> anomalous_offsets;  ///< (n_anomalous_groups + 1) the same, I(+) and I(-) apart
   std::vector<Miller> asu_index;         ///< (n_groups) representative of each group
   std::vector<std::uint8_t> is_minus;    ///< (n) by sorted position: 1 for the I(-) mate of an acentric pair
   std::vector<std::uint8_t> is_centric;  ///< (n_groups) 1 when -h is equivalent to h by a rotation
@@ -29,7 +29,11 @@ struct ReflectionGroups {
 /// \param miller_index (n) observed indices
 /// \param rank (n) or empty: secondary sort key
 /// \throws std::invalid_argument when `rotations` is empty or sizes differ
-ReflectionGroups group_reflections(Span<const Miller> miller_index, const std::vector<RotationMatrix>& rotations,
-                                   Span<const Index> rank, int n_threads);
+ReflectionGroups group_reflections(Span<const Miller> miller_index,
+                                   const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
+                                   int n_threads);
+
+/// Throws std::invalid_argument unless `offsets` runs from 0 to `n_rows` without a step back.
+void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
 
 }  // namespace pyscale

@@ -1,9 +1,8 @@
 // Deterministic parallelism: chunk edges depend on the data only, partial results merge in a fixed tree.
 #pragma once
-#include <pyscale/span.hpp>
-
 #include <algorithm>
 #include <exception>
+#include <pyscale/span.hpp>
 #include <utility>
 #include <vector>
 

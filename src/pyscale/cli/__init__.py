@@ -2,9 +2,131 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyscale.errors import PyscaleError, UsageError
+
+from .console import UnexpectedError, close_output, write, write_error
+
 __all__ = ["main"]
 
 
-def main() -> int:
-    """Run the command line and return its exit status."""
-    return 0
+@dataclass(frozen=True)
+class _Command:
+    arguments: str
+    summary: str
+    advice: str = ""
+
+
+_COMMANDS = {
+    "scale": _Command("FILE... [name=value ...]", "scale integrated data; the main job"),
+    "show": _Command("FILE...", "what is in these files: data sets, columns, symmetry, models"),
+    "apply": _Command("MODEL.expt FILE...", "evaluate a stored scaling model on reflections, no fit"),
+    "simulate": _Command("[name=value ...]", "a data set with a known answer, for trying and for testing"),
+    "demo": _Command("", "simulate, scale and report in one go: a first try"),
+    "merge": _Command(
+        "scaled.expt scaled.refl", "merged intensities", "use pyscale scale ... output.merged_mtz=merged.mtz"
+    ),
+    "export": _Command(
+        "scaled.expt scaled.refl",
+        "other file formats",
+        "use pyscale scale ... output.unmerged_mtz=scaled.mtz",
+    ),
+    "report": _Command(
+        "scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"
+    ),
+    "slice": _Command(
+        "FILE... image_range=id:a:b", "a part of a sweep as a data set", "cut it with dials.slice_sequence"
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None for those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 the data cannot be used, 2 wrong usage, 130 interrupted.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = _run(arguments)
+    except PyscaleError as error:
+        write_error(str(error))
+        status = error.exit_status
+    except KeyboardInterrupt:
+        write_error("interrupted")
+        status = 130
+    except MemoryError:
+        write_error("not enough memory for this job")
+        status = 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        write_error(f"{place}{error.strerror or error}")
+        status = 1
+    except Exception as error:
+        if os.environ.get("PYSCALE_DEBUG"):
+            raise
+        write_error(_unexpected(error))
+        status = 1
+    close_output()
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        write(_help())
+        return 0 if arguments else UsageError.exit_status
+    name, rest = arguments[0], arguments[1:]
+    if name == "--version":
+        from pyscale import __version__
+
+        write(f"pyscale {__version__}")
+        return 0
+    if name not in _COMMANDS:
+        raise UsageError(f"unknown command {name[:60]}{_nearest(name)}")
+    command = _COMMANDS[name]
+    if command.advice:
+        raise UsageError(f"pyscale {name} is not yet available: {command.advice}")
+    run: Callable[[Sequence[str]], int] = importlib.import_module(f"pyscale.cli.{name}").run
+    return run(rest)
+
+
+def _help() -> str:
+    lines = ["Put integrated diffraction intensities on one scale.", ""]
+    for name, command in _COMMANDS.items():
+        later = " (not yet available)" if command.advice else ""
+        lines += [f"  pyscale {name} {command.arguments}".rstrip(), f"      {command.summary}{later}"]
+    lines += [
+        "",
+        "  pyscale COMMAND --help            the options of a command, the common ones first",
+        "  pyscale COMMAND --show-options    every option with type, default and meaning",
+        "  pyscale --version",
+    ]
+    return "\n".join(lines)
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    if name.startswith("-"):
+        return " (pyscale --help lists the commands)"
+    near = get_close_matches(name, _COMMANDS, n=2)
+    return f": did you mean {' or '.join(near)}?" if near else f": expected one of {', '.join(_COMMANDS)}"
+
+
+def _unexpected(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, UnexpectedError) and error.__cause__ else error
+    log = f" with {error.log_path}" if isinstance(error, UnexpectedError) else ""
+    text = " ".join(f"{type(cause).__name__} {cause}".split())[:200]
+    return f"unexpected error, please report it{log} (PYSCALE_DEBUG=1 shows where it arose): {text}"

@@ -95,8 +95,8 @@ class OutputSet:
                 undo.append((target, backup))
                 temporary.replace(target)
         except BaseException as error:
-            for target, backup in reversed(undo):
-                _put_back(target, backup, self._staged[target])
+            for done, backup in reversed(undo):
+                _put_back(done, backup, self._staged[done])
             if isinstance(error, OSError):
                 raise UsageError(
                     f"{target}: cannot be written ({error.strerror}); no output was written"

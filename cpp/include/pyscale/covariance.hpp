@@ -1,0 +1,31 @@
+// Covariance of the parameters in a stated gauge, with what the data leave undetermined found and named.
+#pragma once
+#include <pyscale/span.hpp>
+#include <vector>
+
+namespace pyscale {
+
+/// Directions along which the cost cannot change, and the functionals that fix them.
+struct Gauge {
+  Index n_directions = 0;
+  std::vector<double> direction;   ///< (n_directions * p) parameter changes without effect on the data's cost
+  std::vector<double> functional;  ///< (n_directions * p) held at zero: C functional^T = 0
+};
+
+struct CovarianceResult {
+  std::vector<double> covariance;  ///< (p * p) of unit weight: multiply by chi^2_red
+  std::vector<double>
+      undetermined;  ///< (n_undetermined * p) orthonormal directions (scaled) without any information
+  Index n_undetermined = 0;
+  double effective_parameters = 0.0;  ///< trace(N^-1 N_data): what the data, not the restraints, determine
+  double condition = 0.0;             ///< of the scaled matrix, undetermined directions left out
+};
+
+/// Inverse of N = N_data + diag(restraint), projected on the gauge functional * dp = 0:
+/// C = Q N^-1 Q^T with Q = 1 - G (M G)^-1 M, G the gauge directions and M the functionals.
+/// Directions without information (scaled eigenvalue below 1e-11 of the largest) are left out of C and
+/// reported; the caller marks the parameters that take part in them as unknown.
+CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> restraint,
+                                  const Gauge& gauge);
+
+}  // namespace pyscale

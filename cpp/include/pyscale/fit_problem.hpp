@@ -1,0 +1,80 @@
+// The scaling target over observations sorted by group: cost, gradient, normal matrix, Jacobian.
+#pragma once
+#include <memory>
+#include <pyscale/model.hpp>
+#include <pyscale/span.hpp>
+#include <vector>
+
+namespace pyscale {
+
+/// Phi = sum w r^2 + sum lambda p^2, half its gradient, and J^T W J + lambda (symmetric, row-major).
+struct NormalEquations {
+  double cost = 0.0;
+  std::vector<double> half_gradient;  ///< (p)
+  std::vector<double> matrix;         ///< (p * p)
+};
+
+/// Rows of r_i = I_i - g_i I_h and dr_i/dp (the dependence of I_h on p included), compressed by rows.
+struct SparseJacobian {
+  std::vector<double> residual;    ///< (n)
+  std::vector<Index> row_offsets;  ///< (n + 1)
+  std::vector<std::int32_t> column;
+  std::vector<double> value;
+};
+
+/// Anything the Levenberg-Marquardt minimiser can work on.
+class LeastSquaresProblem {
+ public:
+  virtual ~LeastSquaresProblem() = default;
+  virtual Index n_parameters() const = 0;
+  virtual void evaluate(Span<const double> parameters, NormalEquations& result) const = 0;
+};
+
+/// The target of scaling with I_h eliminated: docs/mathematics.md, equations 1 to 4. Basis values are kept in
+/// single precision (relative error 6e-8 of a basis value); all sums are in double precision.
+/// Results are the same bits for any number of threads.
+class FitProblem final : public LeastSquaresProblem {
+ public:
+  /// \param observations (n) sorted by group
+  /// \param intensity (n) before division by g
+  /// \param offsets (n_groups + 1) first observation of each group
+  FitProblem(const JobModel& model, const ObservationView& observations, Span<const double> intensity,
+             Span<const Index> offsets, int n_threads);
+  ~FitProblem() override;
+  FitProblem(const FitProblem&) = delete;
+  FitProblem& operator=(const FitProblem&) = delete;
+
+  /// Statistical weights 1 / sigma'^2 (n); 0 leaves an observation out. \throws DataError for negative or
+  /// non-finite
+  void set_weights(Span<const double> weight);
+  /// Weights lambda >= 0 (p) of the restraint sum lambda p^2.
+  void set_restraints(Span<const double> lambda);
+
+  Index n_parameters() const override;
+  Index n_observations() const;  ///< with weight, in groups of two or more
+  Index n_groups() const;        ///< with two or more weighted observations
+
+  double cost(Span<const double> parameters) const;
+  double cost_and_half_gradient(Span<const double> parameters, std::vector<double>& half_gradient) const;
+  void evaluate(Span<const double> parameters, NormalEquations& result) const override;
+  SparseJacobian jacobian(Span<const double> parameters) const;
+
+  /// For the gauge: sums over the fit's observations of v_i d(ln g_i)/dp and v_i x_i d(ln g_i)/dp with
+  /// x = 1/(2 d^2) and v_i = w_i (g_i I_h)^2, one pair per label (connected component of data sets).
+  struct GaugeSums {
+    std::vector<double> weight, x;     ///< (n_labels) sum v, sum v x
+    std::vector<double> ln_g, x_ln_g;  ///< (n_labels) sum v ln g, sum v x ln g
+    std::vector<double> x_squared;     ///< (n_labels) sum v x^2
+    std::vector<double> mean, first;   ///< (n_labels * p) sum v dln g, sum v x dln g
+  };
+  GaugeSums gauge_sums(Span<const double> parameters, Span<const std::int32_t> label, Index n_labels) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Name of the instruction set that the hot pass uses on this machine.
+const char* simd_name();
+
+}  // namespace pyscale

@@ -1,0 +1,54 @@
+// Levenberg-Marquardt with diagonal scaling and an honest reason for stopping.
+#pragma once
+#include <functional>
+#include <limits>
+#include <pyscale/fit_problem.hpp>
+#include <string>
+#include <vector>
+
+namespace pyscale {
+
+struct LevMarOptions {
+  int max_iterations = 50;  ///< accepted and rejected steps together, >= 1
+  double cost_tolerance =
+      1e-8;  ///< stop when both the actual and the predicted decrease are below this * cost
+  double initial_damping = 1e-4;  ///< lambda in (N + lambda diag N) step = -half gradient
+  /// \throws std::invalid_argument naming the field
+  void validate() const;
+};
+
+enum class Termination {
+  converged,            ///< the decrease became insignificant
+  max_iterations,       ///< not converged; the parameters are the best found
+  no_further_decrease,  ///< no damping gives a lower cost: at the limit of rounding, or a cost that is not
+                        ///< smooth
+  stopped_by_caller,
+  failed  ///< nothing usable: the message says why
+};
+
+const char* to_string(Termination termination);
+
+struct IterationSummary {
+  int index = 0;
+  double cost = 0.0, decrease = 0.0, predicted_decrease = 0.0, damping = 0.0;
+  bool accepted = false;
+};
+
+struct LevMarSummary {
+  Termination termination = Termination::failed;
+  std::string message = "minimise() was not called";
+  double initial_cost = std::numeric_limits<double>::quiet_NaN();
+  double final_cost = std::numeric_limits<double>::quiet_NaN();
+  std::vector<IterationSummary> iterations;
+  std::vector<double> parameters;
+  NormalEquations equations;  ///< undamped, at the final parameters
+};
+
+/// Called between iterations from the calling thread; false stops.
+using IterationCallback = std::function<bool(const IterationSummary&)>;
+
+/// Damping after Nielsen (1999): lambda *= max(1/3, 1 - (2 rho - 1)^3) on success, doubled growth on failure.
+LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
+                       const LevMarOptions& options, const IterationCallback& on_iteration = {});
+
+}  // namespace pyscale

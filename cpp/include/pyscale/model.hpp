@@ -1,0 +1,50 @@
+// The joint scaling model of a job: for every data set a product of components, over one parameter vector.
+#pragma once
+#include <pyscale/components.hpp>
+#include <pyscale/span.hpp>
+#include <vector>
+
+namespace pyscale {
+
+/// A component and the place of its parameters in the job's vector.
+struct PlacedComponent {
+  Component component;
+  Index first_parameter = 0;
+};
+
+/// g of an observation is the product of its data set's components.
+struct JobModel {
+  std::vector<std::vector<PlacedComponent>> data_sets;
+  Index n_parameters = 0;
+
+  /// Appends a data set without components and returns its number.
+  Index add_data_set();
+  /// Appends a component with parameters of its own to a data set; returns its first parameter.
+  Index add_component(Index data_set, Component component);
+};
+
+/// Observations as a structure of arrays. `s0_crystal` and `s1_crystal` may be empty when no data set has
+/// absorption.
+struct ObservationView {
+  Span<const std::int32_t> data_set;  ///< (n) number of the data set
+  Span<const double> image_z;         ///< (n) array coordinate of the centroid
+  Span<const double> half_inv_d2;     ///< (n) 1 / (2 d^2), 1/A^2
+  Span<const Vec3> s0_crystal;        ///< (n) or empty
+  Span<const Vec3> s1_crystal;        ///< (n) or empty
+
+  Index size() const { return data_set.size(); }
+  Observation operator[](Index i) const;
+  /// \throws std::invalid_argument for unequal lengths, unknown data sets or missing directions
+  void validate(const JobModel& model) const;
+};
+
+/// Inverse scale factors g of observations, in double precision.
+std::vector<double> inverse_scale_factors(const JobModel& model, const ObservationView& observations,
+                                          Span<const double> parameters, int n_threads);
+
+/// Variances of g: j^T C j with j = dg/dp and C the covariance of the parameters (n_parameters^2, row-major).
+std::vector<double> inverse_scale_factor_variances(const JobModel& model, const ObservationView& observations,
+                                                   Span<const double> parameters,
+                                                   Span<const double> covariance, int n_threads);
+
+}  // namespace pyscale

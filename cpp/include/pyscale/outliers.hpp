@@ -1,0 +1,34 @@
+// Outliers within groups of symmetry equivalents by the leave-one-out test.
+#pragma once
+#include <cstdint>
+#include <pyscale/span.hpp>
+#include <vector>
+
+namespace pyscale {
+
+/// z of a row whose comparison has no finite uncertainty.
+inline constexpr double undefined_z = 1000.0;
+
+/// Deviation of each row from the weighted mean of the *others* in its group, in standard deviations:
+///   z_i = |I_i - g_i M_i| / sqrt(1/w_i + g_i^2 / B_i),  B_i = sum_{j != i} w g^2,  M_i = sum_{j != i} w g I
+///   / B_i,
+/// with weights limited to ten times the median of the group; undefined_z where B_i vanishes.
+/// Rows that are excluded, or have g <= 0, w <= 0 or no finite I and w, take no part; they and rows alone in
+/// their group get NaN. Test as in dials.scale ('standard' outlier rejection).
+/// \param intensity, weight, g (n) sorted by group; weight = 1 / sigma'^2
+/// \param offsets (n_groups + 1) first row of each group
+/// \param excluded (n) non-zero: leave the row out; or empty
+/// \throws std::invalid_argument when sizes or offsets do not fit
+std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const double> weight,
+                                    Span<const double> g, Span<const Index> offsets,
+                                    Span<const std::uint8_t> excluded, int n_threads);
+
+/// Rejects in each group the row of largest z when that exceeds `zmax`, then tests the remaining rows again,
+/// down to groups of two, which are never split. Weights are limited once, with the median before any
+/// rejection. Parameters as in leave_one_out_z; excluded rows are not flagged.
+/// \return (n) 1 for an outlier
+std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
+                                        Span<const double> g, Span<const Index> offsets, double zmax,
+                                        Span<const std::uint8_t> excluded, int n_threads);
+
+}  // namespace pyscale

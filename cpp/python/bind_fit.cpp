@@ -1,0 +1,167 @@
+#include <pybind11/functional.h>
+
+#include <pyscale/covariance.hpp>
+#include <pyscale/levmar.hpp>
+
+#include "views.hpp"
+
+namespace pyscale_python {
+namespace {
+
+using pyscale::FitProblem;
+using pyscale::Index;
+using Gil = py::gil_scoped_release;
+
+py::array_t<double> square(std::vector<double>&& values) {
+  const auto n = static_cast<py::ssize_t>(std::llround(std::sqrt(static_cast<double>(values.size()))));
+  return to_numpy(std::move(values)).reshape({n, n});
+}
+
+py::array_t<double> rows(std::vector<double>&& values, Index n_rows) {
+  const auto n = static_cast<py::ssize_t>(n_rows);
+  const py::ssize_t columns = n > 0 ? static_cast<py::ssize_t>(values.size()) / n : 0;
+  return to_numpy(std::move(values)).reshape({n, columns});
+}
+
+std::unique_ptr<FitProblem> make_problem(const pyscale::JobModel& model, const Observations& observations,
+                                         const Array<double>& intensity, const Array<Index>& offsets,
+                                         int n_threads) {
+  const auto i = view("intensity", intensity);
+  const auto o = view("offsets", offsets);
+  const Gil release;
+  return std::make_unique<FitProblem>(model, observations.view(), i, o, n_threads);
+}
+
+py::tuple cost_and_half_gradient(const FitProblem& problem, const Array<double>& parameters) {
+  const auto p = view("parameters", parameters);
+  std::vector<double> half_gradient;
+  double cost = 0.0;
+  {
+    const Gil release;
+    cost = problem.cost_and_half_gradient(p, half_gradient);
+  }
+  return py::make_tuple(cost, to_numpy(std::move(half_gradient)));
+}
+
+py::tuple normal_equations(const FitProblem& problem, const Array<double>& parameters) {
+  const auto p = view("parameters", parameters);
+  pyscale::NormalEquations e;
+  {
+    const Gil release;
+    problem.evaluate(p, e);
+  }
+  return py::make_tuple(e.cost, to_numpy(std::move(e.half_gradient)), square(std::move(e.matrix)));
+}
+
+py::dict jacobian(const FitProblem& problem, const Array<double>& parameters) {
+  const auto p = view("parameters", parameters);
+  pyscale::SparseJacobian j;
+  {
+    const Gil release;
+    j = problem.jacobian(p);
+  }
+  return py::dict("residual"_a = to_numpy(std::move(j.residual)),
+                  "row_offsets"_a = to_numpy(std::move(j.row_offsets)),
+                  "column"_a = to_numpy(std::move(j.column)), "value"_a = to_numpy(std::move(j.value)));
+}
+
+py::dict gauge_sums(const FitProblem& problem, const Array<double>& parameters,
+                    const Array<std::int32_t>& label, Index n_labels) {
+  const auto p = view("parameters", parameters);
+  const auto l = view("label", label);
+  FitProblem::GaugeSums s;
+  {
+    const Gil release;
+    s = problem.gauge_sums(p, l, n_labels);
+  }
+  return py::dict("weight"_a = to_numpy(std::move(s.weight)), "x"_a = to_numpy(std::move(s.x)),
+                  "ln_g"_a = to_numpy(std::move(s.ln_g)), "x_ln_g"_a = to_numpy(std::move(s.x_ln_g)),
+                  "x_squared"_a = to_numpy(std::move(s.x_squared)),
+                  "mean"_a = rows(std::move(s.mean), n_labels),
+                  "first"_a = rows(std::move(s.first), n_labels));
+}
+
+/// Wraps a Python callable so that the interpreter's lock is held only while it runs, and Ctrl-C is seen.
+pyscale::IterationCallback with_gil(const py::object& callback) {
+  return [&callback](const pyscale::IterationSummary& it) {
+    const py::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    return callback.is_none() || callback(it).cast<bool>();
+  };
+}
+
+py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
+                  double cost_tolerance, double initial_damping, const py::object& on_iteration) {
+  const auto p = view("start", start);
+  pyscale::LevMarSummary s;
+  {
+    const Gil release;
+    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping},
+                          with_gil(on_iteration));
+  }
+  return py::dict("termination"_a = pyscale::to_string(s.termination), "message"_a = s.message,
+                  "initial_cost"_a = s.initial_cost, "final_cost"_a = s.final_cost,
+                  "n_iterations"_a = s.iterations.size(), "parameters"_a = to_numpy(std::move(s.parameters)),
+                  "half_gradient"_a = to_numpy(std::move(s.equations.half_gradient)),
+                  "matrix"_a = square(std::move(s.equations.matrix)));
+}
+
+py::dict gauge_covariance(const Array<double>& matrix, const Array<double>& restraint,
+                          const Array<double>& direction, const Array<double>& functional) {
+  const pyscale::Span<const double> n{matrix.data(), matrix.size()};
+  const auto lambda = view("restraint", restraint);
+  pyscale::Gauge gauge;
+  gauge.n_directions = direction.ndim() == 2 ? direction.shape(0) : 0;
+  gauge.direction.assign(direction.data(), direction.data() + direction.size());
+  gauge.functional.assign(functional.data(), functional.data() + functional.size());
+  pyscale::CovarianceResult c;
+  {
+    const Gil release;
+    c = pyscale::gauge_covariance(n, lambda, gauge);
+  }
+  return py::dict("covariance"_a = square(std::move(c.covariance)),
+                  "undetermined"_a = rows(std::move(c.undetermined), c.n_undetermined),
+                  "effective_parameters"_a = c.effective_parameters, "condition"_a = c.condition);
+}
+
+}  // namespace
+
+void bind_fit(py::module_& m) {
+  m.def("simd_name", &pyscale::simd_name, "Instruction set of the hot pass on this machine.");
+  py::class_<pyscale::IterationSummary>(m, "IterationSummary", "One trial step of the minimiser.")
+      .def_readonly("index", &pyscale::IterationSummary::index)
+      .def_readonly("cost", &pyscale::IterationSummary::cost)
+      .def_readonly("decrease", &pyscale::IterationSummary::decrease)
+      .def_readonly("predicted_decrease", &pyscale::IterationSummary::predicted_decrease)
+      .def_readonly("damping", &pyscale::IterationSummary::damping)
+      .def_readonly("accepted", &pyscale::IterationSummary::accepted);
+  py::class_<FitProblem>(m, "FitProblem", "The scaling target over observations sorted by group.")
+      .def(py::init(&make_problem), "model"_a, "observations"_a, "intensity"_a.noconvert(),
+           "offsets"_a.noconvert(), "n_threads"_a = 1)
+      .def(
+          "set_weights", [](FitProblem& f, const Array<double>& w) { f.set_weights(view("weight", w)); },
+          "weight"_a.noconvert(), "Statistical weights 1/sigma'^2, (n,); 0 leaves an observation out.")
+      .def(
+          "set_restraints",
+          [](FitProblem& f, const Array<double>& l) { f.set_restraints(view("restraint", l)); },
+          "restraint"_a.noconvert(), "Weights of the restraint sum lambda p^2, (p,).")
+      .def_property_readonly("n_parameters", &FitProblem::n_parameters)
+      .def_property_readonly("n_observations", &FitProblem::n_observations)
+      .def_property_readonly("n_groups", &FitProblem::n_groups)
+      .def(
+          "cost", [](const FitProblem& f, const Array<double>& p) { return f.cost(view("parameters", p)); },
+          "parameters"_a.noconvert(), "Phi = sum w r^2 + restraints.")
+      .def("cost_and_half_gradient", &cost_and_half_gradient, "parameters"_a.noconvert())
+      .def("normal_equations", &normal_equations, "parameters"_a.noconvert(),
+           "Phi, half its gradient (p,), and J^T W J with restraints (p, p).")
+      .def("jacobian", &jacobian, "parameters"_a.noconvert(),
+           "Residuals and the sparse Jacobian, compressed by rows.")
+      .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
+  m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
+        "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
+        "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
+  m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "restraint"_a.noconvert(),
+        "direction"_a.noconvert(), "functional"_a.noconvert(), "Covariance of unit weight in a gauge.");
+}
+
+}  // namespace pyscale_python

@@ -1,0 +1,61 @@
+// The hot pass over groups, compiled once per instruction set and chosen at run time.
+// Plain pointers only: no inline code of any library may be emitted from these translation units.
+#pragma once
+#include "rows.hpp"
+
+namespace pyscale::detail {
+
+/// Observations sorted by group, ready for the fit.
+struct FitRows {
+  const double* intensity;
+  const double* weight;  ///< 0 leaves an observation out
+  const std::int32_t* data_set;
+  const float* value;         ///< basis values, `value_stride` per observation
+  const std::int32_t* start;  ///< first parameter of each window, `start_stride` per observation
+  int value_stride, start_stride;
+  const Index* offsets;  ///< (n_groups + 1)
+  const RowLayout* layouts;
+};
+
+/// Parameter blocks: block b holds parameters [block_begin[b], block_begin[b + 1]).
+struct ParameterBlocks {
+  int n_blocks;
+  const std::int32_t* block_begin;  ///< (n_blocks + 1)
+};
+
+/// Room for one chunk; sizes in rows of the largest group and in parameters padded to `stride`.
+struct ChunkScratch {
+  double* g;                   ///< (max_group)
+  double* dg;                  ///< (max_group * value_stride)
+  Index* row;                  ///< (max_group) rows with weight > 0
+  double* group_vectors;       ///< (2 * kGroupBatch * stride)
+  std::uint8_t* block_active;  ///< (n_blocks)
+  std::int32_t* segments;      ///< (2 * n_blocks)
+};
+
+/// Sums of one chunk. `normal` holds rows of `stride` numbers of which the upper triangle counts.
+struct ChunkSums {
+  double cost;
+  double* gradient;  ///< (stride) half the gradient, or null
+  double* normal;    ///< (stride * stride), or null
+  int stride;
+};
+
+constexpr int kGroupBatch = 8;  ///< groups whose vectors enter the normal matrix together
+constexpr int kPadding = 8;     ///< parameters are padded to a multiple of this
+
+/// Adds groups [begin, end) to `sums`: the cost, and where asked for the half gradient -sum I_h c_h and
+/// J^T W J = sum_h [I_h^2 (sum_i w dg dg^T - a a^T / S) + c c^T / S]; docs/mathematics.md, equations 3 and 4.
+/// `batch` groups (1 ... kGroupBatch) enter the matrix together.
+using GroupPass = void (*)(const FitRows&, const ParameterBlocks&, const double* parameters, Index begin,
+                           Index end, int batch, const ChunkScratch&, ChunkSums&);
+
+GroupPass baseline_group_pass();
+GroupPass avx2_group_pass();    ///< null when not built
+GroupPass avx512_group_pass();  ///< null when not built
+
+/// The best pass for this processor; PYSCALE_SIMD=baseline|avx2|avx512 forces one.
+GroupPass best_group_pass();
+const char* best_group_pass_name();
+
+}  // namespace pyscale::detail

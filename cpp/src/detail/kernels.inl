@@ -1,0 +1,247 @@
+// Body of the group pass; included by one translation unit per instruction set, all functions static.
+#include "kernels.hpp"
+
+namespace pyscale::detail {
+namespace {
+
+/// Groups whose vectors wait for their rank-2k update of the normal matrix.
+struct Batch {
+  int n_vectors = 0;
+  double sign[2 * kGroupBatch];
+  double gradient_factor[2 * kGroupBatch];  ///< -I_h sqrt(S) for c vectors, 0 for a vectors
+};
+
+/// matrix += sum_k sign_k x_k x_k^T on the upper triangle, between all pairs of active segments.
+inline void flush(Batch& batch, const ParameterBlocks& blocks, const ChunkScratch& scratch, ChunkSums& sums) {
+  const int stride = sums.stride;
+  int n_segments = 0;
+  for (int b = 0; b < blocks.n_blocks; ++b) {
+    if (!scratch.block_active[b]) continue;
+    const std::int32_t begin = blocks.block_begin[b], end = blocks.block_begin[b + 1];
+    if (n_segments > 0 && scratch.segments[2 * n_segments - 1] == begin) {
+      scratch.segments[2 * n_segments - 1] = end;
+    } else {
+      scratch.segments[2 * n_segments] = begin;
+      scratch.segments[2 * n_segments + 1] = end;
+      ++n_segments;
+    }
+    scratch.block_active[b] = 0;
+  }
+  while (batch.n_vectors % 4 != 0) {  // vectors come in fours: empty places hold zeros
+    batch.sign[batch.n_vectors] = 0.0;
+    batch.gradient_factor[batch.n_vectors++] = 0.0;
+  }
+  for (int k = 1; k < batch.n_vectors; k += 2)
+    for (int s = 0; s < n_segments; ++s)
+      for (int c = scratch.segments[2 * s]; c < scratch.segments[2 * s + 1]; ++c)
+        sums.gradient[c] += batch.gradient_factor[k] * scratch.group_vectors[k * stride + c];
+  for (int k = 0; k < batch.n_vectors; k += 4) {
+    const double* x[4];
+    for (int j = 0; j < 4; ++j) x[j] = scratch.group_vectors + (k + j) * stride;
+    for (int s = 0; s < n_segments; ++s)
+      for (int r = scratch.segments[2 * s]; r < scratch.segments[2 * s + 1]; ++r) {
+        const double f0 = batch.sign[k] * x[0][r], f1 = batch.sign[k + 1] * x[1][r];
+        const double f2 = batch.sign[k + 2] * x[2][r], f3 = batch.sign[k + 3] * x[3][r];
+        double* __restrict row = sums.normal + static_cast<Index>(r) * stride;
+        for (int t = s; t < n_segments; ++t) {
+          const int begin = t == s ? r & ~(kPadding - 1) : scratch.segments[2 * t];
+          const int end = scratch.segments[2 * t + 1];
+          for (int c = begin; c < end; ++c)
+            row[c] += (f0 * x[0][c] + f1 * x[1][c]) + (f2 * x[2][c] + f3 * x[3][c]);
+        }
+      }
+  }
+  batch.n_vectors = 0;
+}
+
+/// matrix += sum over `count` rows of f x x^T for one window; `x` rows are `x_stride` apart.
+template <int count>
+inline void add_diagonal_window(const double* const* x, const double* f, int start, int length,
+                                double* normal, int stride) {
+  for (int r = 0; r < length; ++r) {
+    double scaled[count];
+    for (int k = 0; k < count; ++k) scaled[k] = f[k] * x[k][r];
+    double* __restrict row = normal + static_cast<Index>(start + r) * stride + start;
+    for (int c = r & ~(kPadding - 1); c < length; ++c) {
+      double sum = scaled[0] * x[0][c];
+      for (int k = 1; k < count; ++k) sum += scaled[k] * x[k][c];
+      row[c] += sum;
+    }
+  }
+}
+
+/// matrix += f dg dg^T for one observation, without the square of its last window.
+inline void add_outer_product(const RowLayout& layout, const double* dg, const std::int32_t* start, double f,
+                              double* normal, int stride) {
+  for (int a = 0; a < layout.n_windows - 1; ++a) {
+    const WindowLayout& wa = layout.windows[a];
+    for (int r = 0; r < wa.length; ++r) {
+      const double scaled = f * dg[wa.value_offset + r];
+      double* __restrict row = normal + static_cast<Index>(start[a] + r) * stride;
+      for (int c = r; c < wa.length; ++c) row[start[a] + c] += scaled * dg[wa.value_offset + c];
+      for (int b = a + 1; b < layout.n_windows; ++b) {
+        const double* __restrict y = dg + layout.windows[b].value_offset;
+        double* __restrict target = row + start[b];
+        const int length = layout.windows[b].length;
+        for (int c = 0; c < length; ++c) target[c] += scaled * y[c];
+      }
+    }
+  }
+}
+
+struct GroupSums {
+  Index n = 0;
+  double weight = 0.0;     ///< S = sum w g^2
+  double intensity = 0.0;  ///< I_h
+};
+
+/// Evaluates the rows of one group that have weight.
+inline GroupSums evaluate_group(const FitRows& rows, const double* p, Index group, bool derivatives,
+                                const ChunkScratch& scratch) {
+  GroupSums sums;
+  double wgi = 0.0;
+  for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
+    if (!(rows.weight[i] > 0)) continue;
+    double* dg = derivatives ? scratch.dg + sums.n * rows.value_stride : nullptr;
+    const double g = evaluate_row(rows.layouts[rows.data_set[i]], rows.value + i * rows.value_stride,
+                                  rows.start + i * rows.start_stride, p, dg);
+    scratch.g[sums.n] = g;
+    scratch.row[sums.n] = i;
+    ++sums.n;
+    sums.weight += rows.weight[i] * g * g;
+    wgi += rows.weight[i] * g * rows.intensity[i];
+  }
+  if (sums.weight > 0) sums.intensity = wgi / sums.weight;
+  return sums;
+}
+
+/// Marks the data set's blocks and clears the waiting vectors where a block becomes active.
+inline void activate_blocks(const RowLayout& layout, const ParameterBlocks& blocks,
+                            const ChunkScratch& scratch, int stride) {
+  for (int k = 0; k < layout.n_blocks; ++k) {
+    const int b = layout.blocks[k];
+    if (scratch.block_active[b]) continue;
+    scratch.block_active[b] = 1;
+    for (int v = 0; v < 2 * kGroupBatch; ++v)
+      for (int c = blocks.block_begin[b]; c < blocks.block_begin[b + 1]; ++c)
+        scratch.group_vectors[v * stride + c] = 0.0;
+  }
+}
+
+/// Adds the squares of the last windows (the long one, absorption, where there is one), four rows at a time.
+inline void add_last_windows(const FitRows& rows, const GroupSums& group, const ChunkScratch& scratch,
+                             ChunkSums& sums) {
+  const double square = group.intensity * group.intensity;
+  Index i = 0;
+  while (i < group.n) {
+    const std::int32_t data_set = rows.data_set[scratch.row[i]];
+    const RowLayout& layout = rows.layouts[data_set];
+    const int last = layout.n_windows - 1;
+    if (last < 0) {
+      ++i;
+      continue;
+    }
+    const WindowLayout& window = layout.windows[last];
+    const int start = rows.start[scratch.row[i] * rows.start_stride + last];
+    const double* x[4];
+    double f[4];
+    int count = 0;
+    while (count < 4 && i < group.n && rows.data_set[scratch.row[i]] == data_set &&
+           rows.start[scratch.row[i] * rows.start_stride + last] == start) {
+      x[count] = scratch.dg + i * rows.value_stride + window.value_offset;
+      f[count++] = square * rows.weight[scratch.row[i++]];
+    }
+    if (count == 4) {
+      add_diagonal_window<4>(x, f, start, window.length, sums.normal, sums.stride);
+    } else {
+      for (int k = 0; k < count; ++k)
+        add_diagonal_window<1>(x + k, f + k, start, window.length, sums.normal, sums.stride);
+    }
+  }
+}
+
+/// Cost, half gradient and normal matrix of one evaluated group.
+inline void add_group(const FitRows& rows, const ParameterBlocks& blocks, const GroupSums& group,
+                      const ChunkScratch& scratch, Batch& batch, ChunkSums& sums) {
+  const int stride = sums.stride;
+  for (Index k = 0; k < group.n; ++k)
+    activate_blocks(rows.layouts[rows.data_set[scratch.row[k]]], blocks, scratch, stride);
+  double* a = scratch.group_vectors + batch.n_vectors * stride;
+  double* c = a + stride;
+  const double root = 1.0 / std::sqrt(group.weight);
+  for (Index k = 0; k < group.n; ++k) {
+    const Index i = scratch.row[k];
+    const RowLayout& layout = rows.layouts[rows.data_set[i]];
+    const double* dg = scratch.dg + k * rows.value_stride;
+    const std::int32_t* start = rows.start + i * rows.start_stride;
+    const double r = rows.intensity[i] - scratch.g[k] * group.intensity;
+    const double wr = rows.weight[i] * r, wg = rows.weight[i] * scratch.g[k];
+    sums.cost += wr * r;
+    const double fa = wg * group.intensity * root, fc = wr * root;
+    for (int w = 0; w < layout.n_windows; ++w) {
+      const double* y = dg + layout.windows[w].value_offset;
+      double* __restrict aw = a + start[w];
+      double* __restrict cw = c + start[w];
+      for (int j = 0; j < layout.windows[w].length; ++j) {
+        aw[j] += fa * y[j];
+        cw[j] += fc * y[j];
+      }
+    }
+    add_outer_product(layout, dg, start, group.intensity * group.intensity * rows.weight[i], sums.normal,
+                      stride);
+  }
+  add_last_windows(rows, group, scratch, sums);
+  batch.sign[batch.n_vectors] = -1.0;
+  batch.sign[batch.n_vectors + 1] = 1.0;
+  batch.gradient_factor[batch.n_vectors] = 0.0;
+  batch.gradient_factor[batch.n_vectors + 1] = -group.intensity * std::sqrt(group.weight);
+  batch.n_vectors += 2;
+}
+
+/// Half gradient of one evaluated group: -I_h c_h.
+inline void add_gradient_only(const FitRows& rows, const GroupSums& group, const ChunkScratch& scratch,
+                              ChunkSums& sums) {
+  for (Index k = 0; k < group.n; ++k) {
+    const Index i = scratch.row[k];
+    const RowLayout& layout = rows.layouts[rows.data_set[i]];
+    const double* dg = scratch.dg + k * rows.value_stride;
+    const double wr = rows.weight[i] * (rows.intensity[i] - scratch.g[k] * group.intensity);
+    const std::int32_t* start = rows.start + i * rows.start_stride;
+    for (int w = 0; w < layout.n_windows; ++w) {
+      const double* y = dg + layout.windows[w].value_offset;
+      double* __restrict target = sums.gradient + start[w];
+      for (int j = 0; j < layout.windows[w].length; ++j) target[j] -= group.intensity * wr * y[j];
+    }
+  }
+}
+
+inline double group_cost(const FitRows& rows, const GroupSums& group, const ChunkScratch& scratch) {
+  double cost = 0.0;
+  for (Index k = 0; k < group.n; ++k) {
+    const Index i = scratch.row[k];
+    const double r = rows.intensity[i] - scratch.g[k] * group.intensity;
+    cost += rows.weight[i] * r * r;
+  }
+  return cost;
+}
+
+void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double* parameters, Index begin,
+                Index end, int batch_size, const ChunkScratch& scratch, ChunkSums& sums) {
+  Batch batch;
+  for (int b = 0; b < blocks.n_blocks; ++b) scratch.block_active[b] = 0;
+  for (Index group = begin; group < end; ++group) {
+    const GroupSums g = evaluate_group(rows, parameters, group, sums.gradient != nullptr, scratch);
+    if (g.n < 2 || !(g.weight > 0)) continue;
+    if (sums.normal == nullptr) {
+      sums.cost += group_cost(rows, g, scratch);
+      if (sums.gradient != nullptr) add_gradient_only(rows, g, scratch, sums);
+      continue;
+    }
+    add_group(rows, blocks, g, scratch, batch, sums);
+    if (batch.n_vectors >= 2 * batch_size) flush(batch, blocks, scratch, sums);
+  }
+  if (batch.n_vectors > 0) flush(batch, blocks, scratch, sums);
+}
+
+}  // namespace
+}  // namespace pyscale::detail

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <cmath>
+#include <pyscale/error.hpp>  // for DataError, require_size
+#include <pyscale/fit_problem.hpp>
+#include <pyscale/parallel.hpp>
+
+#include "detail/fit_problem_impl.hpp"
+
+namespace pyscale {
+namespace {
+
+constexpr std::size_t kBatchedDataSets = 16;  ///< above, groups share few data sets and go in one by one
+
+}  // namespace
+
+FitProblem::Impl::Sums FitProblem::Impl::sum(Span<const double> p, bool gradient, bool matrix) const {
+  require_size("parameters", p.size(), n_parameters);
+  const std::vector<Index> edges = chunk_edges(matrix);
+  const std::size_t n_blocks = layouts.block_begin().size() - 1;
+  const detail::ParameterBlocks blocks{static_cast<int>(n_blocks), layouts.block_begin().data()};
+  const detail::FitRows view = rows();
+  std::vector<Sums> parts(std::max<std::size_t>(edges.size(), 2) - 1);
+  for_each_chunk(edges, n_threads, [&](Index chunk, Index begin, Index end) {
+    Sums& part = parts[chunk];
+    if (gradient) part.gradient.assign(stride, 0.0);
+    if (matrix) part.normal.assign(static_cast<std::size_t>(stride) * stride, 0.0);
+    std::vector<double> g(largest_group), dg(gradient ? largest_group * view.value_stride : 0);
+    std::vector<double> vectors(matrix ? 2 * detail::kGroupBatch * stride : 0);
+    std::vector<Index> row(largest_group);
+    std::vector<std::uint8_t> active(n_blocks);
+    std::vector<std::int32_t> segments(2 * n_blocks);
+    const detail::ChunkScratch scratch{g.data(),       dg.data(),     row.data(),
+                                       vectors.data(), active.data(), segments.data()};
+    detail::ChunkSums sums{0.0, gradient ? part.gradient.data() : nullptr,
+                           matrix ? part.normal.data() : nullptr, stride};
+    detail::best_group_pass()(view, blocks, p.data(), begin, end, batch, scratch, sums);
+    part.cost = sums.cost;
+  });
+  return tree_merge(std::move(parts));
+}
+
+void FitProblem::Impl::restrain(Span<const double> p, double& cost,
+                                std::vector<double>* half_gradient) const {
+  for (Index k = 0; k < n_parameters; ++k) {
+    cost += restraint[k] * p[k] * p[k];
+    if (half_gradient != nullptr) (*half_gradient)[k] += restraint[k] * p[k];
+  }
+}
+
+FitProblem::FitProblem(const JobModel& model, const ObservationView& observations,
+                       Span<const double> intensity, Span<const Index> offsets, int n_threads)
+    : impl_(std::make_unique<Impl>(model, n_threads)) {
+  observations.validate(model);
+  const Index n = observations.size();
+  require_size("intensity", intensity.size(), n);
+  if (offsets.empty() || offsets[offsets.size() - 1] != n)
+    throw std::invalid_argument("offsets must end with the number of observations");
+  Impl& d = *impl_;
+  d.stride =
+      static_cast<int>((model.n_parameters + detail::kPadding - 1) / detail::kPadding * detail::kPadding);
+  d.batch = model.data_sets.size() <= kBatchedDataSets ? detail::kGroupBatch : 1;
+  d.intensity.assign(intensity.begin(), intensity.end());
+  d.weight.assign(static_cast<std::size_t>(n), 0.0);
+  d.restraint.assign(static_cast<std::size_t>(model.n_parameters), 0.0);
+  d.half_inv_d2.assign(observations.half_inv_d2.begin(), observations.half_inv_d2.end());
+  d.data_set.assign(observations.data_set.begin(), observations.data_set.end());
+  d.offsets.assign(offsets.begin(), offsets.end());
+  for (Index h = 0; h + 1 < offsets.size(); ++h)
+    d.largest_group = std::max(d.largest_group, offsets[h + 1] - offsets[h]);
+  const int values = d.layouts.value_stride(), starts = d.layouts.start_stride();
+  d.value.resize(static_cast<std::size_t>(n) * values);
+  d.start.resize(static_cast<std::size_t>(n) * starts);
+  for_each_chunk(fixed_size_edges(n, Impl::kRowsPerChunk), n_threads, [&](Index, Index begin, Index end) {
+    detail::RowBuffer row(d.layouts);
+    for (Index i = begin; i < end; ++i) {
+      d.layouts.fill(model, observations.data_set[i], observations[i], row.value.data(),
+                     d.start.data() + i * starts);
+      for (int k = 0; k < values; ++k) d.value[i * values + k] = static_cast<float>(row.value[k]);
+    }
+  });
+}
+
+FitProblem::~FitProblem() = default;
+
+void FitProblem::set_weights(Span<const double> weight) {
+  Impl& d = *impl_;
+  require_size("weight", weight.size(), static_cast<Index>(d.intensity.size()));
+  for (Index i = 0; i < weight.size(); ++i)
+    if (!(weight[i] >= 0) || !std::isfinite(weight[i]))
+      throw DataError(cat("weight[", i, "] = ", weight[i], ": must be finite and not negative"));
+  d.weight.assign(weight.begin(), weight.end());
+  d.n_observations = d.n_groups = 0;
+  for (std::size_t h = 0; h + 1 < d.offsets.size(); ++h) {
+    Index n = 0;
+    for (Index i = d.offsets[h]; i < d.offsets[h + 1]; ++i) n += weight[i] > 0;
+    if (n < 2) continue;
+    d.n_observations += n;
+    ++d.n_groups;
+  }
+}
+
+void FitProblem::set_restraints(Span<const double> lambda) {
+  require_size("lambda", lambda.size(), impl_->n_parameters);
+  for (Index k = 0; k < lambda.size(); ++k)
+    if (!(lambda[k] >= 0))
+      throw std::invalid_argument(cat("lambda[", k, "] = ", lambda[k], ": must not be negative"));
+  impl_->restraint.assign(lambda.begin(), lambda.end());
+}
+
+Index FitProblem::n_parameters() const { return impl_->n_parameters; }
+Index FitProblem::n_observations() const { return impl_->n_observations; }
+Index FitProblem::n_groups() const { return impl_->n_groups; }
+
+double FitProblem::cost(Span<const double> parameters) const {
+  double cost = impl_->sum(parameters, false, false).cost;
+  impl_->restrain(parameters, cost, nullptr);
+  return cost;
+}
+
+double FitProblem::cost_and_half_gradient(Span<const double> parameters,
+                                          std::vector<double>& half_gradient) const {
+  Impl::Sums sums = impl_->sum(parameters, true, false);
+  sums.gradient.resize(static_cast<std::size_t>(n_parameters()));
+  impl_->restrain(parameters, sums.cost, &sums.gradient);
+  half_gradient = std::move(sums.gradient);
+  return sums.cost;
+}
+
+void FitProblem::evaluate(Span<const double> parameters, NormalEquations& result) const {
+  const Index p = n_parameters();
+  Impl::Sums sums = impl_->sum(parameters, true, true);
+  sums.gradient.resize(static_cast<std::size_t>(p));
+  impl_->restrain(parameters, sums.cost, &sums.gradient);
+  result.cost = sums.cost;
+  result.half_gradient = std::move(sums.gradient);
+  result.matrix.resize(static_cast<std::size_t>(p * p));
+  for (Index r = 0; r < p; ++r)
+    for (Index c = r; c < p; ++c) {
+      const double v = sums.normal[r * impl_->stride + c] + (r == c ? impl_->restraint[r] : 0.0);
+      result.matrix[r * p + c] = result.matrix[c * p + r] = v;
+    }
+}
+
+const char* simd_name() { return detail::best_group_pass_name(); }
+
+}  // namespace pyscale

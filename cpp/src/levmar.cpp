@@ -1,0 +1,166 @@
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+#include <pyscale/error.hpp>  // for cat
+#include <pyscale/levmar.hpp>
+#include <stdexcept>
+#include <utility>
+
+namespace pyscale {
+namespace {
+
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using Vector = Eigen::VectorXd;
+
+constexpr double kLargestDamping = 1e12, kSmallestDamping = 1e-14;
+
+/// One trial: the step and the decrease of the cost that the quadratic model promises.
+struct Step {
+  Vector delta;
+  double predicted_decrease = 0.0;
+  bool ok = false;
+};
+
+Step damped_step(const NormalEquations& equations, double damping) {
+  const auto p = static_cast<Eigen::Index>(equations.half_gradient.size());
+  const Eigen::Map<const Matrix> n(equations.matrix.data(), p, p);
+  const Eigen::Map<const Vector> half_gradient(equations.half_gradient.data(), p);
+  Vector scale(p);
+  for (Eigen::Index k = 0; k < p; ++k) scale[k] = n(k, k) > 0 ? 1.0 / std::sqrt(n(k, k)) : 1.0;
+  Matrix scaled = scale.asDiagonal() * n * scale.asDiagonal();
+  for (Eigen::Index k = 0; k < p; ++k) scaled(k, k) = 1.0 + damping;
+  const Eigen::LLT<Matrix> factor(scaled);
+  Step step;
+  if (factor.info() != Eigen::Success) return step;
+  const Vector rhs = -(scale.asDiagonal() * half_gradient);
+  const Vector x = factor.solve(rhs);
+  step.delta = scale.asDiagonal() * x;
+  step.predicted_decrease = x.dot(rhs) + damping * x.squaredNorm();
+  step.ok = x.allFinite();
+  return step;
+}
+
+class Minimiser {
+ public:
+  Minimiser(const LeastSquaresProblem& problem, const LevMarOptions& options)
+      : problem_(problem), options_(options) {}
+
+  LevMarSummary run(Span<const double> start, const IterationCallback& on_iteration) {
+    summary_.parameters.assign(start.begin(), start.end());
+    problem_.evaluate(start, summary_.equations);
+    summary_.initial_cost = summary_.final_cost = summary_.equations.cost;
+    if (!std::isfinite(summary_.initial_cost))
+      return stop(Termination::failed, "the cost at the start is not finite");
+    damping_ = options_.initial_damping;
+    for (int k = 0; k < options_.max_iterations; ++k) {
+      const bool ended = iterate(k);
+      if (on_iteration && !summary_.iterations.empty() && !on_iteration(summary_.iterations.back()))
+        return stop(Termination::stopped_by_caller, "stopped by the caller");
+      if (ended) return std::move(summary_);
+    }
+    return stop(Termination::max_iterations,
+                cat("not converged after ", options_.max_iterations, " iterations"));
+  }
+
+ private:
+  LevMarSummary stop(Termination termination, std::string message) {
+    summary_.termination = termination;
+    summary_.message = std::move(message);
+    return std::move(summary_);
+  }
+
+  bool end(Termination termination, std::string message) {
+    summary_.termination = termination;
+    summary_.message = std::move(message);
+    return true;
+  }
+
+  /// One trial step; true when the minimisation has ended.
+  bool iterate(int index) {
+    const double cost = summary_.equations.cost;
+    const double tolerance = options_.cost_tolerance * cost;
+    const Step step = damped_step(summary_.equations, damping_);
+    IterationSummary it{index, cost, 0.0, step.predicted_decrease, damping_, false};
+    if (step.ok) {
+      if (step.predicted_decrease <= 0.01 * tolerance || cost == 0.0) {
+        summary_.iterations.push_back(it);
+        return end(Termination::converged, "the predicted decrease is insignificant");
+      }
+      std::vector<double> trial(summary_.parameters);
+      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[static_cast<Eigen::Index>(k)];
+      problem_.evaluate(trial, trial_equations_);
+      it.decrease = cost - trial_equations_.cost;
+      it.accepted = std::isfinite(trial_equations_.cost) && it.decrease > 0;
+      if (it.accepted) {
+        summary_.parameters = std::move(trial);
+        std::swap(summary_.equations, trial_equations_);
+        summary_.final_cost = it.cost = summary_.equations.cost;
+      }
+    }
+    summary_.iterations.push_back(it);
+    return it.accepted ? accepted(it, tolerance) : rejected(it, tolerance);
+  }
+
+  bool accepted(const IterationSummary& it, double tolerance) {
+    const double gain = it.decrease / it.predicted_decrease;
+    damping_ =
+        std::max(kSmallestDamping, damping_ * std::max(1.0 / 3.0, 1.0 - std::pow(2.0 * gain - 1.0, 3)));
+    growth_ = 2.0;
+    if (it.decrease > tolerance || it.predicted_decrease > tolerance) return false;
+    return end(Termination::converged, "the decrease is insignificant");
+  }
+
+  bool rejected(const IterationSummary& it, double tolerance) {
+    damping_ *= growth_;
+    growth_ *= 2.0;
+    if (damping_ < kLargestDamping) return false;
+    if (it.predicted_decrease <= tolerance)
+      return end(Termination::no_further_decrease, "no step decreases the cost any more");
+    return end(Termination::failed, "no step decreases the cost: the model cannot be fitted to these data");
+  }
+
+  const LeastSquaresProblem& problem_;
+  const LevMarOptions& options_;
+  LevMarSummary summary_;
+  NormalEquations trial_equations_;
+  double damping_ = 0.0, growth_ = 2.0;
+};
+
+}  // namespace
+
+void LevMarOptions::validate() const {
+  if (max_iterations < 1)
+    throw std::invalid_argument(cat("max_iterations must be at least 1, got ", max_iterations));
+  if (!(cost_tolerance > 0))
+    throw std::invalid_argument(cat("cost_tolerance must be positive, got ", cost_tolerance));
+  if (!(initial_damping > 0))
+    throw std::invalid_argument(cat("initial_damping must be positive, got ", initial_damping));
+}
+
+const char* to_string(Termination termination) {
+  switch (termination) {
+    case Termination::converged:
+      return "converged";
+    case Termination::max_iterations:
+      return "max_iterations";
+    case Termination::no_further_decrease:
+      return "no_further_decrease";
+    case Termination::stopped_by_caller:
+      return "stopped_by_caller";
+    case Termination::failed:
+      break;
+  }
+  return "failed";
+}
+
+LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
+                       const LevMarOptions& options, const IterationCallback& on_iteration) {
+  options.validate();
+  if (start.size() != problem.n_parameters())
+    throw std::invalid_argument(
+        cat("start must have ", problem.n_parameters(), " elements, got ", start.size()));
+  return Minimiser(problem, options).run(start, on_iteration);
+}
+
+}  // namespace pyscale

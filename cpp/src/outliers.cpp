@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <pyscale/error.hpp>   // for require_size
+#include <pyscale/groups.hpp>  // for require_offsets
+#include <pyscale/outliers.hpp>
+#include <pyscale/parallel.hpp>  // for for_each_chunk
+
+namespace pyscale {
+namespace {
+
+constexpr double max_weight_over_median = 10.0;
+// Below this share of the group's total, the sum over the other rows is rounding error.
+constexpr double negligible_share = 1e-13;
+constexpr Index rows_per_chunk = 4096;
+
+struct Observations {
+  Span<const double> intensity, weight, g;
+  Span<const std::uint8_t> excluded;
+
+  bool usable(Index i) const {
+    return g[i] > 0 && weight[i] > 0 && std::isfinite(weight[i]) && std::isfinite(intensity[i]) &&
+           (excluded.empty() || excluded[i] == 0);
+  }
+};
+
+struct Row {
+  Index position;
+  double wgi, wgg, variance;
+};
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<Index>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  if (values.size() % 2 == 1) return *middle;
+  return 0.5 * (*middle + *std::max_element(values.begin(), middle));
+}
+
+// The usable rows of one group with limited weights. Buffers are kept from group to group.
+class GroupTest {
+ public:
+  explicit GroupTest(const Observations& obs) : obs_(obs) {}
+
+  Index load(Index begin, Index end) {
+    rows_.clear();
+    weights_.clear();
+    for (Index i = begin; i < end; ++i)
+      if (obs_.usable(i)) {
+        rows_.push_back({i, 0, 0, 0});
+        weights_.push_back(obs_.weight[i]);
+      }
+    if (rows_.empty()) return 0;
+    const double limit = weight_limit();
+    for (Row& row : rows_) {
+      const Index i = row.position;
+      const double w = std::min(obs_.weight[i], limit);
+      row = {i, w * obs_.g[i] * obs_.intensity[i], w * obs_.g[i] * obs_.g[i], 1 / w};
+    }
+    sum();
+    return size();
+  }
+
+  Index size() const { return static_cast<Index>(rows_.size()); }
+  Index position(Index k) const { return rows_[k].position; }
+
+  double z(Index k) const {
+    const Row& row = rows_[k];
+    const double others = wgg_ - row.wgg, g = obs_.g[row.position];
+    if (!(others > negligible_share * wgg_)) return undefined_z;
+    const double deviation = obs_.intensity[row.position] - g * (wgi_ - row.wgi) / others;
+    return std::abs(deviation) / std::sqrt(row.variance + g * g / others);
+  }
+
+  void remove(Index k) {
+    rows_.erase(rows_.begin() + k);
+    sum();
+  }
+
+ private:
+  double weight_limit() {
+    const auto [least, greatest] = std::minmax_element(weights_.begin(), weights_.end());
+    const bool within = *greatest <= max_weight_over_median * *least;
+    return within ? *greatest : max_weight_over_median * median(weights_);
+  }
+
+  void sum() {
+    wgi_ = wgg_ = 0;
+    for (const Row& row : rows_) {
+      wgi_ += row.wgi;
+      wgg_ += row.wgg;
+    }
+  }
+
+  const Observations& obs_;
+  std::vector<Row> rows_;
+  std::vector<double> weights_;
+  double wgi_ = 0, wgg_ = 0;
+};
+
+// Calls body(test) for every group, with its usable rows loaded.
+template <class Body>
+void for_each_group(const Observations& obs, Span<const Index> offsets, int n_threads, Body&& body) {
+  const Index n = obs.intensity.size();
+  require_size("weight", obs.weight.size(), n);
+  require_size("g", obs.g.size(), n);
+  if (!obs.excluded.empty()) require_size("excluded", obs.excluded.size(), n);
+  require_offsets("offsets", offsets, n);
+  const auto edges = balanced_group_edges(offsets, n / rows_per_chunk + 1);
+  for_each_chunk(edges, n_threads, [&](Index, Index first_group, Index last_group) {
+    GroupTest test(obs);
+    for (Index h = first_group; h < last_group; ++h)
+      if (test.load(offsets[h], offsets[h + 1]) > 1) body(test);
+  });
+}
+
+}  // namespace
+
+std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const double> weight,
+                                    Span<const double> g, Span<const Index> offsets,
+                                    Span<const std::uint8_t> excluded, int n_threads) {
+  std::vector<double> z(static_cast<std::size_t>(intensity.size()), std::numeric_limits<double>::quiet_NaN());
+  for_each_group({intensity, weight, g, excluded}, offsets, n_threads, [&](const GroupTest& test) {
+    for (Index k = 0; k < test.size(); ++k) z[test.position(k)] = test.z(k);
+  });
+  return z;
+}
+
+std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
+                                        Span<const double> g, Span<const Index> offsets, double zmax,
+                                        Span<const std::uint8_t> excluded, int n_threads) {
+  std::vector<std::uint8_t> outlier(static_cast<std::size_t>(intensity.size()), 0);
+  for_each_group({intensity, weight, g, excluded}, offsets, n_threads, [&](GroupTest& test) {
+    while (test.size() > 2) {
+      Index worst = 0;
+      double z_worst = test.z(0);
+      for (Index k = 1; k < test.size(); ++k)
+        if (const double z = test.z(k); z > z_worst) {
+          worst = k;
+          z_worst = z;
+        }
+      if (!(z_worst > zmax)) return;
+      outlier[test.position(worst)] = 1;
+      test.remove(worst);
+    }
+  });
+  return outlier;
+}
+
+}  // namespace pyscale

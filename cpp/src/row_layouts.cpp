@@ -1,0 +1,85 @@
+#include "detail/row_layouts.hpp"
+
+#include <algorithm>
+#include <pyscale/error.hpp>  // for cat
+#include <set>
+#include <stdexcept>
+
+namespace pyscale::detail {
+
+RowLayouts::RowLayouts(const JobModel& model) {
+  std::set<std::int32_t> begins{static_cast<std::int32_t>(model.n_parameters)};
+  for (const auto& components : model.data_sets)
+    for (const PlacedComponent& c : components) begins.insert(static_cast<std::int32_t>(c.first_parameter));
+  block_begin_.assign(begins.begin(), begins.end());
+  for (const auto& components : model.data_sets) {
+    if (components.size() > static_cast<std::size_t>(kMaxFactors))
+      throw std::invalid_argument(
+          cat("a data set has ", components.size(), " components, at most ", kMaxFactors));
+    Storage s;
+    int values = 0;
+    for (const PlacedComponent& placed : components) {
+      std::visit(
+          [&](const auto& c) {
+            const int first = static_cast<int>(s.windows.size());
+            for (int w = 0; w < c.n_windows; ++w, values += c.window_length())
+              s.windows.push_back({values, c.window_length()});
+            s.factors.push_back({c.link, c.offset, first, static_cast<int>(s.windows.size())});
+          },
+          placed.component);
+      const auto block = std::lower_bound(block_begin_.begin(), block_begin_.end(), placed.first_parameter);
+      s.blocks.push_back(static_cast<std::int32_t>(block - block_begin_.begin()));
+    }
+    if (!std::is_sorted(s.blocks.begin(), s.blocks.end()))
+      throw std::invalid_argument("components of a data set must be placed in ascending order of parameters");
+    value_stride_ = std::max(value_stride_, values);
+    start_stride_ = std::max(start_stride_, static_cast<int>(s.windows.size()));
+    storage_.push_back(std::move(s));
+    views_.push_back({0, 0, values, nullptr, nullptr, 0, nullptr});
+  }
+  for (std::size_t k = 0; k < storage_.size(); ++k) {
+    const Storage& s = storage_[k];
+    views_[k] = {static_cast<int>(s.factors.size()),
+                 static_cast<int>(s.windows.size()),
+                 views_[k].row_length,
+                 s.factors.data(),
+                 s.windows.data(),
+                 static_cast<int>(s.blocks.size()),
+                 s.blocks.data()};
+  }
+}
+
+void RowLayouts::fill(const JobModel& model, Index data_set, const Observation& o, double* value,
+                      std::int32_t* start) const {
+  int window = 0;
+  for (const PlacedComponent& placed : model.data_sets[data_set]) {
+    std::visit(
+        [&](const auto& c) {
+          std::array<int, c.n_windows> first;
+          c.basis(o, first.data(), value);
+          for (int w = 0; w < c.n_windows; ++w)
+            start[window++] = static_cast<std::int32_t>(placed.first_parameter + first[w]);
+          value += c.n_windows * c.window_length();
+        },
+        placed.component);
+  }
+}
+
+double quadratic_form(const RowLayout& layout, const double* x, const std::int32_t* start,
+                      const double* matrix, Index p) {
+  double sum = 0.0;
+  for (int a = 0; a < layout.n_windows; ++a)
+    for (int r = 0; r < layout.windows[a].length; ++r) {
+      const double xr = x[layout.windows[a].value_offset + r];
+      const double* row = matrix + (start[a] + r) * p;
+      double inner = 0.0;
+      for (int b = 0; b < layout.n_windows; ++b) {
+        const double* y = x + layout.windows[b].value_offset;
+        for (int c = 0; c < layout.windows[b].length; ++c) inner += row[start[b] + c] * y[c];
+      }
+      sum += xr * inner;
+    }
+  return sum;
+}
+
+}  // namespace pyscale::detail

@@ -1,0 +1,39 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "detail/kernels.hpp"
+
+namespace pyscale::detail {
+namespace {
+
+struct Choice {
+  const char* name;
+  GroupPass pass;
+};
+
+Choice choose() {
+  const char* forced = std::getenv("PYSCALE_SIMD");
+  const auto allowed = [&](const char* name) { return forced == nullptr || std::strcmp(forced, name) == 0; };
+#ifdef PYSCALE_X86_KERNELS
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq");
+  if (avx512 && allowed("avx512")) return {"avx512", avx512_group_pass()};
+  if (avx2 && allowed("avx2")) return {"avx2", avx2_group_pass()};
+#endif
+  (void)allowed;
+  return {"baseline", baseline_group_pass()};
+}
+
+const Choice& chosen() {
+  static const Choice choice = choose();
+  return choice;
+}
+
+}  // namespace
+
+GroupPass best_group_pass() { return chosen().pass; }
+const char* best_group_pass_name() { return chosen().name; }
+
+}  // namespace pyscale::detail

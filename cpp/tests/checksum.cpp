@@ -1,0 +1,73 @@
+// Usage: pyscale_checksum N_THREADS. Prints "name checksum" lines of the exact bits of what the core
+// computes; they must not depend on N_THREADS nor on OpenMP. Add a line for every function that sums or runs
+// in parallel.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include "cases.hpp"
+
+namespace {
+
+using namespace pyscale_tests;
+
+/// FNV-1a over the bytes of everything added.
+class Checksum {
+ public:
+  template <class T>
+  void add(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    unsigned char bytes[sizeof(T)];
+    std::memcpy(bytes, &value, sizeof(T));
+    for (const unsigned char byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001B3ULL;
+  }
+  template <class T>
+  void add(const std::vector<T>& values) {
+    for (const T& v : values) add(v);
+  }
+  void print(const char* name) const {
+    std::printf("%s %016llx\n", name, static_cast<unsigned long long>(hash_));
+  }
+
+ private:
+  std::uint64_t hash_ = 0xCBF29CE484222325ULL;
+};
+
+void chunked_sums(int n_threads) {
+  const std::vector<Index> offsets = random_offsets(100000, 12, 1);
+  const std::vector<double> values = adversarial_values(offsets.back(), 2);
+  const std::vector<Index> groups = pyscale::balanced_group_edges(offsets, 37);
+  std::vector<Index> rows;
+  for (const Index group : groups) rows.push_back(offsets[group]);
+  Checksum sum;
+  sum.add(chunked_sum(values, rows, n_threads));
+  sum.add(chunked_sum(values, pyscale::fixed_size_edges(offsets.back(), 4096), n_threads));
+  sum.print("chunked_sum");
+}
+
+void groups(int n_threads) {
+  const std::vector<Miller> indices = random_miller_indices(200000, 20, 3);
+  const pyscale::ReflectionGroups g = pyscale::group_reflections(indices, rotations_p3(), {}, n_threads);
+  Checksum sum;
+  sum.add(g.order);
+  sum.add(g.offsets);
+  sum.add(g.anomalous_offsets);
+  sum.add(g.asu_index);
+  sum.add(g.is_minus);
+  sum.add(g.is_centric);
+  sum.print("group_reflections");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int n_threads = argc == 2 ? std::atoi(argv[1]) : 0;
+  if (n_threads < 1) {
+    std::fprintf(stderr, "usage: pyscale_checksum N_THREADS\n");
+    return 2;
+  }
+  chunked_sums(n_threads);
+  groups(n_threads);
+  return 0;
+}

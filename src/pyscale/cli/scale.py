@@ -1,0 +1,61 @@
+"""`pyscale scale`: the main job."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pyscale.option_text import ParsedArguments, changed_options, format_option
+from pyscale.options import SCALING_NAMES, ScalingOptions
+
+from .console import setup_logging, write
+from .frame import CommandFrame
+
+__all__ = ["FRAME", "run", "scale_and_write"]
+
+FRAME = CommandFrame(
+    name="scale",
+    arguments="FILE... [name=value ...]",
+    summary="Put integrated data on one scale: experiments (.expt) and reflections (.refl) in and out.",
+    names=SCALING_NAMES,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Scale; returns the exit status."""
+    line = FRAME.read(arguments)
+    if line is None:
+        return 0
+    scale_and_write(line.parsed, line.verbose)
+    return 0
+
+
+def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> None:
+    """Scale files, write all outputs and the log, and print the summary."""
+    options = parsed.options
+    with setup_logging(options.output.log, verbose):
+        _log_start(parsed)
+        # The numerical libraries are loaded only now, when the arguments are known to be right.
+        scaler: Any = importlib.import_module("pyscale.scaler")
+        result = scaler.scale_files(parsed.files, options)
+        result.write_outputs(options.output, inputs=parsed.files, named_outputs=parsed.given)
+        summary = result.summary()
+        _LOGGER.info("%s", summary, extra={"console": False})
+    write(summary)
+
+
+def _log_start(parsed: ParsedArguments[ScalingOptions]) -> None:
+    from pyscale import __version__
+
+    _LOGGER.info("pyscale %s scale", __version__)
+    for note in parsed.notes:
+        _LOGGER.info("%s", note, extra={"notice": True})
+    changed = changed_options(parsed.options)
+    if changed:
+        lines = "\n".join(f"  {format_option(path, value)}" for path, value in changed.items())
+        _LOGGER.info("The following options have been modified:\n%s", lines)
+    _LOGGER.info("Input files: %s", " ".join(str(path) for path in parsed.files))

@@ -1,0 +1,270 @@
+"""A job: experiments, and the reflections that belong to each of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from .errors import DataError, UsageError
+from .experiment import Experiment, ExperimentList
+from .io.expt import read_expt
+from .io.refl import GZIP_MAGIC, read_refl
+from .reflections import ReflectionTable
+
+__all__ = ["DataSet", "Job", "combine_tables", "load_job"]
+
+_logger = logging.getLogger(__name__)
+
+_PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass
+class DataSet:
+    """The reflections of one experiment. The column `id` holds `experiment_index`."""
+
+    identifier: str
+    experiment: Experiment
+    experiment_index: int
+    reflections: ReflectionTable
+
+
+@dataclass
+class Job:
+    """What was read: one data set per experiment, in the order of the experiments.
+
+    Attributes
+    ----------
+    identifier_changes
+        Old and new identifier of each data set whose identifier occurred before.
+    sources
+        The files, as they were named.
+    n_unindexed
+        How many rows were dropped because they belong to no experiment (a negative `id`).
+    """
+
+    experiments: ExperimentList
+    data_sets: list[DataSet]
+    identifier_changes: list[tuple[str, str]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    n_unindexed: int = 0
+
+    @property
+    def identifiers(self) -> list[str]:
+        """Identifier of each data set."""
+        return [d.identifier for d in self.data_sets]
+
+    def select(self, indices: Iterable[int]) -> Job:
+        """Return the job of some data sets only, renumbered in the given order."""
+        chosen = list(indices)
+        experiments = self.experiments.select(chosen)
+        tables = [self.data_sets[i].reflections for i in chosen]
+        data_sets = _data_sets(experiments, tables)
+        return Job(experiments, data_sets, self.identifier_changes, self.sources, self.n_unindexed)
+
+
+@dataclass
+class _Part:
+    """Rows of one `id` of one file."""
+
+    table: ReflectionTable
+    identifier: str
+    where: str
+
+
+def load_job(paths: Sequence[_PathLike]) -> Job:
+    """Read experiments and reflections, and match them.
+
+    Tables are split by `id`; the parts are matched to the experiments by identifier where all of both have
+    one, else by order. Data sets without an identifier, and those whose identifier occurred before, get the
+    lowest free integer.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be opened.
+    DataError
+        If a file is corrupt or of no known kind, or experiments and reflections do not match.
+    """
+    lists, tables = _read_files(paths)
+    names = ", ".join(str(p) for p in paths) or "no files"
+    if not lists or not tables:
+        missing = "experiments (.expt)" if not lists else "reflections (.refl)"
+        raise DataError(f"{names}: no {missing} among the input files")
+    experiments = ExperimentList.concatenate(lists)
+    _logger.info("Checking for the existence of a reflection table containing multiple datasets")
+    parts, n_unindexed = _split_tables(tables, set(experiments.identifiers))
+    _logger.info("Found %d reflection tables & %d experiments in total.", len(parts), len(experiments))
+    if not experiments or not sum(len(p.table) for p in parts):
+        raise DataError(
+            f"{names}: no {'reflections with an experiment' if len(experiments) else 'experiments'}"
+        )
+    parts = _match(parts, experiments)
+    changes = _assign_identifiers(experiments, parts)
+    data_sets = _data_sets(experiments, [p.table for p in parts])
+    _logger.info("Dataset ids are: %s", ",".join(str(i) for i in range(len(data_sets))))
+    _logger.info("Dataset unique identifiers are %s", experiments.identifiers)
+    return Job(experiments, data_sets, changes, [str(p) for p in paths], n_unindexed)
+
+
+def _read_files(paths: Sequence[_PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
+    lists, tables = [], []
+    for path in paths:
+        if _is_json(path):
+            lists.append(read_expt(path))
+        else:
+            tables.append(read_refl(path))
+    return lists, tables
+
+
+def _is_json(path: _PathLike) -> bool:
+    """Tell JSON from reflections by the first bytes; what is neither is left to the readers to refuse."""
+    if not Path(path).is_file():
+        reason = "is not a regular file" if Path(path).exists() else "no such file"
+        raise UsageError(f"{path}: {reason}")
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    if start[:1] in (b"{", b"["):
+        return True
+    if start[:1] in (b"\x93", b"\x80", b"\x89") or start[:2] == GZIP_MAGIC or not start:
+        return False
+    raise DataError(f"{path}: is neither a DIALS experiment list nor a reflection table")
+
+
+def _split_tables(tables: Sequence[ReflectionTable], known: set[str]) -> tuple[list[_Part], int]:
+    """Return the parts that have rows or a known identifier, and the number of rows that belong to none."""
+    parts: list[_Part] = []
+    n_unindexed = first_row = 0
+    for table in tables:
+        table.input_row = np.arange(first_row, first_row + len(table), dtype=np.int64)
+        first_row += len(table)
+        ids = table.require("id")
+        if table.dials_type("id") != "int":
+            raise DataError(f"{table.source}: column 'id' has type {table.dials_type('id')}, not int")
+        n_unindexed += int(np.count_nonzero(ids < 0))
+        rows_of = dict(_rows_by_id(ids))
+        named = {number for number, identifier in table.identifiers.items() if identifier in known}
+        for number in sorted(rows_of.keys() | named):
+            rows = rows_of.get(number, slice(0, 0))
+            where = f"{table.source} (id {number})"
+            parts.append(_Part(table.select(rows), table.identifiers.get(number, ""), where))
+    return parts, n_unindexed
+
+
+def _rows_by_id(
+    ids: np.ndarray[tuple[int, ...], np.dtype[np.int32]],
+) -> Iterator[tuple[int, slice | np.ndarray]]:
+    """Rows of each id that is not negative, in their order: a slice where they are contiguous."""
+    order = np.argsort(ids, kind="stable")
+    numbers, starts = np.unique(ids[order], return_index=True)
+    for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+        if number >= 0:
+            contiguous = int(rows[-1]) - int(rows[0]) + 1 == len(rows)
+            yield number, slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
+
+
+def _match(parts: list[_Part], experiments: ExperimentList) -> list[_Part]:
+    """Return the parts in the order of the experiments."""
+    if len(parts) != len(experiments):
+        raise DataError(
+            f"found {len(parts)} reflection tables (by file and id: {_listed([p.where for p in parts])}) but "
+            f"{len(experiments)} experiments; give the files that belong together"
+        )
+    wanted, given = experiments.identifiers, [p.identifier for p in parts]
+    if not all(wanted) or not all(given):
+        for part, experiment in zip(parts, experiments, strict=True):
+            if part.identifier and experiment.identifier and part.identifier != experiment.identifier:
+                raise DataError(
+                    f"{part.where}: has identifier '{part.identifier}', but experiment "
+                    f"{experiment.index} has '{experiment.identifier}'"
+                )
+        return parts
+    waiting: dict[str, list[_Part]] = {}
+    for part in parts:
+        waiting.setdefault(part.identifier, []).append(part)
+    matched = [waiting[w].pop(0) for w in wanted if waiting.get(w)]
+    if len(matched) != len(wanted):
+        without = _listed(sorted(set(wanted) - set(given)) or wanted)
+        left = _listed([p.identifier for left in waiting.values() for p in left])
+        raise DataError(
+            f"identifiers do not match: experiments {without} lack reflections, tables {left} experiments"
+        )
+    return matched
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)} in all)"
+
+
+def _assign_identifiers(experiments: ExperimentList, parts: Sequence[_Part]) -> list[tuple[str, str]]:
+    wanted = [e.identifier or p.identifier for e, p in zip(experiments, parts, strict=True)]
+    reserved = set(wanted)
+    free = (name for name in map(str, count()) if name not in reserved)
+    taken: set[str] = set()
+    changes = []
+    for i, identifier in enumerate(wanted):
+        new = identifier if identifier and identifier not in taken else next(free)
+        if identifier and new != identifier:
+            changes.append((identifier, new))
+            _logger.info("Dataset %d: identifier '%s' occurred before and is now '%s'", i, identifier, new)
+        taken.add(new)
+        experiments.set_identifier(i, new)
+    return changes
+
+
+def _data_sets(experiments: ExperimentList, tables: Sequence[ReflectionTable]) -> list[DataSet]:
+    data_sets = []
+    for i, (experiment, table) in enumerate(zip(experiments, tables, strict=True)):
+        renumbered = table.copy()
+        renumbered["id"] = np.full(len(table), i, np.int32)
+        renumbered.identifiers = {i: experiment.identifier}
+        data_sets.append(DataSet(experiment.identifier, experiment, i, renumbered))
+    return data_sets
+
+
+def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTable:
+    """Join one table per data set of a job into one.
+
+    Parameters
+    ----------
+    job
+        The job; its experiments are what is written beside the table.
+    tables
+        Reflections of each data set, in the order of `job.data_sets`.
+
+    Returns
+    -------
+    ReflectionTable
+        Ids are 0 to N - 1, `imageset_id` is the number of the experiment's image set. Rows are in the order
+        of the input files, or of the tables if their origin is unknown.
+
+    Raises
+    ------
+    ValueError
+        If there is not one table per data set.
+    """
+    if len(tables) != len(job.data_sets):
+        raise ValueError(f"{len(tables)} tables for {len(job.data_sets)} data sets")
+    numbered = []
+    for data_set in _data_sets(job.experiments, tables):
+        reflections = data_set.reflections
+        if "imageset_id" in reflections:
+            number = data_set.experiment.imageset_index
+            imageset = data_set.experiment_index if number is None else number
+            reflections["imageset_id"] = np.full(len(reflections), imageset, np.int32)
+        numbered.append(reflections)
+    combined = ReflectionTable.concatenate(numbered)
+    if combined.input_row is None:
+        return combined
+    order = np.argsort(combined.input_row, kind="stable")
+    return combined if bool((np.diff(order) == 1).all()) else combined.select(order)

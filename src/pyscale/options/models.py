@@ -1,0 +1,158 @@
+"""Options of the scaling models, one scope per model."""
+
+# Options and scopes are immutable, so they may be defaults of dataclass fields.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .option import AUTO, Auto, option
+from .tree import OptionScope
+
+__all__ = ["AbsorptionLevel", "ArrayOptions", "DoseDecayOptions", "KBOptions", "PhysicalOptions"]
+
+AbsorptionLevel = Literal["low", "medium", "high"]
+
+_ARRAY = "use model=physical (or model=KB)"
+_DOSE_DECAY = "use model=physical with physical.decay_correction=True"
+_FIX = "leave the component out, for example absorption_correction=False; pyscale apply keeps a whole model"
+_ANALYTICAL = "multiply the intensities by the correction before scaling"
+_SHARE = "give every data set its own surface"
+_FIX_INITIAL = "leave it at True; no parameter is held, pyscale removes undetermined directions explicitly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionOptions(OptionScope, scope="correction"):
+    """Components kept constant."""
+
+    fix: tuple[str, ...] | None = option(
+        None, "components kept as they are in a stored model: scale, decay, absorption", unavailable=_FIX
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedAbsorptionOptions(OptionScope, scope="physical.share"):
+    """Components shared by all data sets."""
+
+    absorption: bool = option(
+        False, "one absorption surface for all data sets (same crystal)", unavailable=_SHARE
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhysicalOptions(OptionScope, scope="physical"):
+    """Physical model: smooth scale, smooth relative B factor, absorption surface."""
+
+    scale_correction: bool = option(
+        True, "smooth scale along the rotation; False: one constant scale per data set (pyscale's own option)"
+    )
+    scale_interval: float | Auto = option(
+        AUTO,
+        "degrees between parameters of the scale; auto: by the rotation range",
+        range=(1.0, None),
+        common=True,
+    )
+    decay_correction: bool = option(True, "smooth relative B factor along the rotation", common=True)
+    decay_interval: float | Auto = option(
+        AUTO, "degrees between parameters of B; auto: by the rotation range", range=(1.0, None), common=True
+    )
+    decay_restraint: float = option(0.1, "weight of the restraint of every B to zero", range=(0.0, None))
+    absorption_correction: bool | Auto = option(
+        AUTO, "surface of spherical harmonics; auto: for wide rotation ranges", common=True
+    )
+    absorption_level: AbsorptionLevel | None = option(
+        None,
+        "switch absorption on with (lmax, surface_weight) = low (4, 5e5), medium (6, 5e4), high (6, 5e3); "
+        "wins over lmax and surface_weight",
+        common=True,
+    )
+    lmax: int | Auto = option(
+        AUTO,
+        "highest order of the harmonics: lmax(lmax+2) parameters; auto: 4; more than 6 rarely helps",
+        range=(2, 12),
+    )
+    surface_weight: float | Auto = option(
+        AUTO, "weight of the restraint of the surface to zero; auto: 5e5", range=(0.0, None)
+    )
+    share: SharedAbsorptionOptions = SharedAbsorptionOptions()
+    fix_initial: bool = option(
+        True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL
+    )
+    correction: CorrectionOptions = CorrectionOptions()
+    analytical_correction: bool = option(
+        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayOptions(OptionScope, scope="array"):
+    """Array model: corrections on grids."""
+
+    decay_correction: bool = option(True, "correction over rotation and resolution", unavailable=_ARRAY)
+    decay_interval: float = option(
+        20.0, "degrees between parameters of the decay", range=(1.0, None), unavailable=_ARRAY
+    )
+    n_resolution_bins: int = option(
+        10, "resolution bins of the decay correction", range=(1, 1000), unavailable=_ARRAY
+    )
+    absorption_correction: bool = option(
+        True, "correction over rotation and detector position", unavailable=_ARRAY
+    )
+    n_absorption_bins: int = option(
+        3, "bins along each detector axis of the absorption correction", range=(1, 1000), unavailable=_ARRAY
+    )
+    modulation_correction: bool = option(False, "correction over detector position", unavailable=_ARRAY)
+    n_modulation_bins: int = option(
+        20, "bins along each detector axis of the modulation correction", range=(1, 1000), unavailable=_ARRAY
+    )
+    correction: CorrectionOptions = CorrectionOptions()
+    analytical_correction: bool = option(
+        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KBOptions(OptionScope, scope="KB"):
+    """KB model: one scale and one B factor per data set."""
+
+    decay_correction: bool = option(True, "one relative B factor per data set", common=True)
+    correction: CorrectionOptions = CorrectionOptions()
+    analytical_correction: bool = option(
+        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDecayOptions(OptionScope, scope="dose_decay.share"):
+    """Components shared by all data sets."""
+
+    decay: bool = option(True, "one decay rate for all data sets", unavailable=_DOSE_DECAY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseDecayOptions(OptionScope, scope="dose_decay"):
+    """Dose decay model: decay by a physical law of the dose."""
+
+    scale_interval: float = option(
+        2.0, "degrees between parameters of the scale", range=(1.0, None), unavailable=_DOSE_DECAY
+    )
+    relative_B_correction: bool = option(True, "one B factor per data set", unavailable=_DOSE_DECAY)
+    decay_correction: bool = option(True, "decay with dose", unavailable=_DOSE_DECAY)
+    share: SharedDecayOptions = SharedDecayOptions()
+    resolution_dependence: Literal["quadratic", "linear"] = option(
+        "quadratic", "dependence of the decay on 1/d", unavailable=_DOSE_DECAY
+    )
+    absorption_correction: bool = option(False, "surface of spherical harmonics", unavailable=_DOSE_DECAY)
+    lmax: int = option(4, "highest order of the harmonics", range=(2, 12), unavailable=_DOSE_DECAY)
+    surface_weight: float = option(
+        1e6, "weight of the restraint of the surface to zero", range=(0.0, None), unavailable=_DOSE_DECAY
+    )
+    fix_initial: bool = option(
+        True, "hold the first scale parameter for the uncertainties", unavailable=_DOSE_DECAY
+    )
+    correction: CorrectionOptions = CorrectionOptions()
+    analytical_correction: bool = option(
+        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
+    )

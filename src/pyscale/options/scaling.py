@@ -1,0 +1,266 @@
+"""The options of `pyscale scale`, in the scopes of dials.scale."""
+
+# Options and scopes are immutable, so they may be defaults of dataclass fields.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .models import ArrayOptions, DoseDecayOptions, KBOptions, PhysicalOptions
+from .option import AUTO, Auto, option
+from .selection import CutDataOptions, DatasetSelectionOptions, FilteringOptions, ReflectionSelectionOptions
+from .tree import OptionScope, to_dict
+
+__all__ = ["ScalingOptions"]
+
+_ERROR_GROUPS = "one error model for all data sets; scale the groups in separate jobs"
+_ERROR_STILLS = "the error model uses groups by weighting.error_model.basic.min_Ih alone"
+_REFERENCE = "scale all data sets together from their integrated files"
+_FREE_SET = "judge by R_pim and CC1/2 of the job"
+_ENGINE = "the full matrix over all reflections does without it"
+_JOURNAL = "every step is in the log file and in pyscale.scale.json"
+_CROSS_VALIDATION = "run one job for each setting and compare R_pim and CC1/2"
+_IMAGES = "cut the sweep before scaling, for example with dials.slice_sequence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergingOptions(OptionScope, scope="output.merging"):
+    """Merging statistics."""
+
+    nbins: int = option(20, "resolution shells of the statistics", range=(1, 1000), common=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(OptionScope, scope="output"):
+    """Output files."""
+
+    log: str | None = option("pyscale.scale.log", "log file; None for none", common=True)
+    experiments: str = option("scaled.expt", "scaled experiments, with the models", common=True)
+    reflections: str = option("scaled.refl", "scaled reflections", common=True)
+    html: str | None = option("pyscale.scale.html", "report; None for none", common=True)
+    json: str | None = option("pyscale.scale.json", "all results for programs; None for none", common=True)
+    unmerged_mtz: str | None = option(None, "unmerged MTZ file", common=True)
+    merged_mtz: str | None = option(None, "merged MTZ file", common=True)
+    crystal_name: str = option("XTAL", "crystal name in MTZ files")
+    project_name: str = option("pyscale", "project name in MTZ files (dials.scale: DIALS)")
+    use_internal_variance: bool = option(
+        False,
+        "merged sigmas from the spread",
+        unavailable="merged sigmas are propagated from the error model",
+    )
+    merging: MergingOptions = MergingOptions()
+    additional_stats: bool = option(
+        False, "more statistics", unavailable="compute them from output.unmerged_mtz"
+    )
+    delete_integration_shoeboxes: bool = option(
+        True, "drop the column shoebox", unavailable="shoeboxes stay in the integrated file"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StillsErrorModelOptions(OptionScope, scope="weighting.error_model.basic.stills"):
+    """Error model of stills."""
+
+    min_Isigma: float = option(2.0, "least I/sigma used", unavailable=_ERROR_STILLS)
+    min_multiplicity: int = option(4, "least multiplicity used", range=(2, None), unavailable=_ERROR_STILLS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasicErrorModelOptions(OptionScope, scope="weighting.error_model.basic"):
+    """Basic error model: sigma'² = a²(sigma² + (bI)²)."""
+
+    a: float | None = option(None, "fix a, the factor of all sigmas", range=(0.0, None))
+    b: float | None = option(None, "fix b, the error relative to the intensity", range=(0.0, None))
+    minimisation: Literal["individual", "regression"] | None = option(
+        "individual",
+        "how a and b are found",
+        unavailable="fix weighting.error_model.basic.a and .b, or switch off with error_model=None",
+    )
+    stills: StillsErrorModelOptions = StillsErrorModelOptions()
+    min_Ih: float = option(25.0, "least expected intensity used", range=(0.0, None))
+    n_bins: int = option(10, "intensity bins", range=(1, 1000))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
+    """Error model."""
+
+    error_model: Literal["basic"] | None = option(
+        "basic", "correction of the sigmas; None: as they are", common=True
+    )
+    basic: BasicErrorModelOptions = BasicErrorModelOptions()
+    reset_error_model: bool = option(
+        False, "forget a stored error model", unavailable="every job determines its error model anew"
+    )
+    grouping: Literal["combined", "individual", "grouped"] = option(
+        "combined", "which data sets share an error model", unavailable=_ERROR_GROUPS
+    )
+    error_model_group: tuple[int, ...] | None = option(
+        None, "data sets of one group", unavailable=_ERROR_GROUPS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightingOptions(OptionScope, scope="weighting"):
+    """Weights and error model."""
+
+    weighting_scheme: Literal["invvar"] = option("invvar", "weights are inverse variances")
+    error_model: ErrorModelOptions = ErrorModelOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceModelOptions(OptionScope, scope="scaling_options.reference_model"):
+    """Bulk solvent of a reference model."""
+
+    k_sol: float = option(0.35, "bulk solvent density", unavailable=_REFERENCE)
+    b_sol: float = option(46.0, "bulk solvent B factor (Å²)", unavailable=_REFERENCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(OptionScope, scope="scaling_options"):
+    """Course of the job: threads, outliers, full matrix."""
+
+    check_consistent_indexing: bool = option(
+        False,
+        "reindex the data sets to agree",
+        unavailable="reindex before scaling, for example with dials.cosym",
+    )
+    target_cycle: bool = option(True, "scale new data sets against scaled ones first", unavailable=_REFERENCE)
+    only_target: bool = option(False, "stop after the target cycle", unavailable=_REFERENCE)
+    only_save_targeted: bool = option(True, "write only the new data sets", unavailable=_REFERENCE)
+    target_model: str | None = option(None, "old name of reference", unavailable=_REFERENCE)
+    target_mtz: str | None = option(None, "old name of reference", unavailable=_REFERENCE)
+    reference: str | None = option(None, "data or model to scale against", unavailable=_REFERENCE)
+    reference_model: ReferenceModelOptions = ReferenceModelOptions()
+    nproc: int | Auto = option(
+        AUTO,
+        "number of threads; auto: the least of OMP_NUM_THREADS, CPU affinity and container quota",
+        range=(1, 1024),
+        common=True,
+        aliases=("n_threads",),
+    )
+    seed: int = option(42, "seed of the random halves of CC1/2 (pyscale's own option)", range=(0, 2**32 - 1))
+    use_free_set: bool = option(False, "keep a free set out of the fit", unavailable=_FREE_SET)
+    free_set_percentage: float = option(
+        10.0, "size of the free set (percent)", range=(0.0, 100.0), unavailable=_FREE_SET
+    )
+    free_set_offset: int = option(0, "which free set", range=(0, None), unavailable=_FREE_SET)
+    full_matrix: bool | Auto = option(
+        AUTO,
+        "full-matrix fit with uncertainties of the scales; auto: always (dials.scale: not for stills or more "
+        "than 10 data sets)",
+        unavailable={False: "the full matrix is the only engine"},
+    )
+    outlier_rejection: Literal["standard", "simple"] | None = option(
+        "standard",
+        "rejection of outliers; None: none",
+        common=True,
+        unavailable={"simple": "use outlier_rejection=standard"},
+    )
+    outlier_zmax: float = option(
+        6.0, "largest deviation of an observation from its group, in sigmas", range=(3.0, None), common=True
+    )
+    emax: float | None = option(
+        10.0,
+        "largest normalised amplitude E before an observation is rejected; None or 0: no limit",
+        range=(0.0, None),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalOptions(OptionScope, scope="scaling_refinery.journal"):
+    """Journal of the minimiser."""
+
+    track_step: bool = option(False, "keep the steps", unavailable=_JOURNAL)
+    track_gradient: bool = option(False, "keep the gradients", unavailable=_JOURNAL)
+    track_parameter_correlation: bool = option(False, "keep the correlations", unavailable=_JOURNAL)
+    track_condition_number: bool = option(False, "keep the condition numbers", unavailable=_JOURNAL)
+    track_out_of_sample_rmsd: bool = option(False, "keep the rmsd of other rows", unavailable=_JOURNAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineryOptions(OptionScope, scope="scaling_refinery"):
+    """Minimisation."""
+
+    engine: Literal["LevMar", "SimpleLBFGS", "GaussNewton"] = option(
+        "LevMar",
+        "minimiser; the full matrix from the start (dials.scale: SimpleLBFGS first)",
+        unavailable=_ENGINE,
+    )
+    refinement_order: Literal["concurrent", "consecutive"] = option(
+        "concurrent", "all components at once, or one after the other", unavailable=_ENGINE
+    )
+    max_iterations: int | None = option(
+        None,
+        "most steps of a minimiser without full matrix",
+        range=(1, None),
+        unavailable="use scaling_refinery.full_matrix_max_iterations",
+    )
+    rmsd_tolerance: float = option(
+        1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, None)
+    )
+    full_matrix_engine: Literal["LevMar", "GaussNewton"] = option(
+        "LevMar", "minimiser of the full matrix", unavailable={"GaussNewton": _ENGINE}
+    )
+    full_matrix_max_iterations: int | None = option(
+        None, "most steps of a full-matrix fit; None: until it has converged", range=(1, None)
+    )
+    refinery_log: str | None = option(None, "log of the minimiser", unavailable=_JOURNAL)
+    journal: JournalOptions = JournalOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidationOptions(OptionScope, scope="cross_validation"):
+    """Cross validation."""
+
+    cross_validation_mode: Literal["single", "multi"] | None = option(
+        None, "repeat one setting, or several", unavailable=_CROSS_VALIDATION
+    )
+    parameter: str | None = option(None, "option that is varied", unavailable=_CROSS_VALIDATION)
+    parameter_values: tuple[str, ...] | None = option(None, "its values", unavailable=_CROSS_VALIDATION)
+    nfolds: int = option(1, "number of free sets", range=(1, None), unavailable=_CROSS_VALIDATION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingOptions(OptionScope):
+    """All options of a scaling job; the defaults are right for most data.
+
+    Raises
+    ------
+    UsageError
+        If a value has the wrong type, is out of range, or asks for a feature that is not available.
+    """
+
+    model: Literal["physical", "KB", "array", "dose_decay"] | Auto = option(
+        AUTO,
+        "model of data sets that have none yet; auto: physical, or KB for stills and very narrow sweeps",
+        common=True,
+        unavailable={"array": "use model=physical", "dose_decay": "use model=physical"},
+    )
+    anomalous: bool = option(False, "keep I(+) and I(-) apart in the fit", common=True)
+    overwrite_existing_models: bool = option(False, "ignore models stored in the input", common=True)
+    output: OutputOptions = OutputOptions()
+    physical: PhysicalOptions = PhysicalOptions()
+    array: ArrayOptions = ArrayOptions()
+    KB: KBOptions = KBOptions()
+    dose_decay: DoseDecayOptions = DoseDecayOptions()
+    reflection_selection: ReflectionSelectionOptions = ReflectionSelectionOptions()
+    weighting: WeightingOptions = WeightingOptions()
+    cut_data: CutDataOptions = CutDataOptions()
+    scaling_options: JobOptions = JobOptions()
+    scaling_refinery: RefineryOptions = RefineryOptions()
+    cross_validation: CrossValidationOptions = CrossValidationOptions()
+    filtering: FilteringOptions = FilteringOptions()
+    exclude_images: tuple[str, ...] = option(
+        (), "image ranges left out, data set:first:last", repeatable=True, unavailable=_IMAGES
+    )
+    exclude_images_multiple: int | None = option(
+        None, "leave every n-th image out", range=(2, None), unavailable=_IMAGES
+    )
+    dataset_selection: DatasetSelectionOptions = DatasetSelectionOptions()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved options as nested dictionaries of JSON types."""
+        return to_dict(self)

@@ -1,0 +1,155 @@
+"""Options that choose data sets, images and reflections, for the fit or altogether."""
+
+# Options and scopes are immutable, so they may be defaults of dataclass fields.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pyscale.errors import UsageError
+
+from .option import AUTO, Auto, option
+from .tree import OptionScope
+
+__all__ = ["CutDataOptions", "DatasetSelectionOptions", "FilteringOptions", "ReflectionSelectionOptions"]
+
+UnitCell = tuple[float, float, float, float, float, float]
+
+_SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
+_COMBINE = "use intensity_choice=profile or intensity_choice=sum"
+_DATASETS = "name only the files of the data sets to be scaled"
+_FILTERING = "leave poor data sets out by naming only the other files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiDatasetSelectionOptions(OptionScope, scope="reflection_selection.random.multi_dataset"):
+    """Selection across data sets."""
+
+    Isigma_cutoff: float = option(1.0, "mean I/sigma of a group needed", unavailable=_SUBSET)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSelectionOptions(OptionScope, scope="reflection_selection.random"):
+    """Random selection of groups."""
+
+    multi_dataset: MultiDatasetSelectionOptions = MultiDatasetSelectionOptions()
+    min_groups: int = option(2000, "least number of groups", range=(1, None), unavailable=_SUBSET)
+    min_reflections: int = option(50000, "least number of reflections", range=(1, None), unavailable=_SUBSET)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombineOptions(OptionScope, scope="reflection_selection.combine"):
+    """Combination of profile-fitted and summation intensities."""
+
+    Imid: tuple[float, ...] | None = option(
+        None, "candidate intensities where profile and sum weigh the same", unavailable=_COMBINE
+    )
+    joint_analysis: bool = option(True, "one Imid for all data sets", unavailable=_COMBINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
+    """Choice of reflections and intensities for the fit."""
+
+    method: Literal["use_all", "quasi_random", "intensity_ranges", "random"] | Auto = option(
+        "use_all",
+        "which reflections the model is fitted to; auto means use_all (dials.scale's default is a subset)",
+        unavailable=dict.fromkeys(("quasi_random", "intensity_ranges", "random"), _SUBSET),
+    )
+    random: RandomSelectionOptions = RandomSelectionOptions()
+    best_unit_cell: UnitCell | None = option(
+        None, "unit cell for resolutions (Å, degrees); default: the median over the crystals"
+    )
+    E2_range: tuple[float, float] = option((0.8, 5.0), "normalised intensities used", unavailable=_SUBSET)
+    Isigma_range: tuple[float, float] = option(
+        (2.0, 0.0), "I/sigma used, upper 0 for no limit", unavailable=_SUBSET
+    )
+    d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
+    min_partiality: float = option(0.25, "least partiality of a reflection used in the fit", range=(0.0, 1.0))
+    intensity_choice: Literal["profile", "sum", "combine"] = option(
+        "profile",
+        "which integrated intensity; profile: profile-fitted where there is one, else summation "
+        "(dials.scale's default is combine)",
+        common=True,
+        aliases=("intensity",),
+        unavailable={"combine": _COMBINE},
+    )
+    combine: CombineOptions = CombineOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutDataOptions(OptionScope, scope="cut_data"):
+    """Limits on the data."""
+
+    d_min: float | None = option(None, "high resolution limit (Å)", range=(0.05, None), common=True)
+    d_max: float | None = option(None, "low resolution limit (Å)", range=(0.05, None), common=True)
+    partiality_cutoff: float = option(
+        0.25, "reflections recorded to a smaller part are left out", range=(0.0, 1.0), common=True
+    )
+    min_isigi: float = option(
+        -5.0, "reflections with lower I/sigma, profile or sum, are left out", common=True
+    )
+    small_scale_cutoff: float | Auto = option(
+        AUTO, "reflections with a smaller inverse scale factor are left out; auto: 0.001", range=(0.0, None)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.d_min is not None and self.d_max is not None and self.d_min >= self.d_max:
+            raise UsageError(
+                f"option cut_data.d_min={self.d_min:g}: must be less than cut_data.d_max={self.d_max:g}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSelectionOptions(OptionScope, scope="dataset_selection"):
+    """Choice of data sets."""
+
+    use_datasets: tuple[str, ...] | None = option(
+        None, "keep only these data sets", aliases=("include_datasets",), unavailable=_DATASETS
+    )
+    exclude_datasets: tuple[str, ...] | None = option(
+        None, "leave these data sets out", unavailable=_DATASETS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaCCHalfOptions(OptionScope, scope="filtering.deltacchalf"):
+    """Filtering by the change of CC1/2."""
+
+    max_cycles: int = option(
+        6, "most cycles of scaling and filtering", range=(1, None), unavailable=_FILTERING
+    )
+    max_percent_removed: float = option(
+        10.0, "most reflections removed (percent)", range=(0.0, 100.0), unavailable=_FILTERING
+    )
+    min_completeness: float | None = option(
+        None, "completeness to keep (percent)", range=(0.0, 100.0), unavailable=_FILTERING
+    )
+    mode: Literal["dataset", "image_group"] = option(
+        "dataset", "what is removed as one", unavailable=_FILTERING
+    )
+    group_size: int = option(10, "images of one group", range=(1, None), unavailable=_FILTERING)
+    stdcutoff: float = option(
+        4.0, "removed below the mean less this many standard deviations", unavailable=_FILTERING
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilteringOutputOptions(OptionScope, scope="filtering.output"):
+    """Output of filtering."""
+
+    scale_and_filter_results: str = option(
+        "scale_and_filter_results.json", "file of the results", unavailable=_FILTERING
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilteringOptions(OptionScope, scope="filtering"):
+    """Filtering of data sets or image groups."""
+
+    method: Literal["deltacchalf"] | None = option(None, "method of filtering", unavailable=_FILTERING)
+    deltacchalf: DeltaCCHalfOptions = DeltaCCHalfOptions()
+    output: FilteringOutputOptions = FilteringOutputOptions()

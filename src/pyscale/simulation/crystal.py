@@ -1,0 +1,146 @@
+"""A crystal's unique reflections with Wilson-distributed true intensities, and their equivalents."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gemmi
+import numpy as np
+
+from ..errors import UsageError
+from ..typing import BoolArray, FloatArray, IndexArray, IntArray
+from .options import MAX_OBSERVATIONS, SimulationOptions
+
+__all__ = ["TrueCrystal", "make_crystal", "random_rotation"]
+
+
+@dataclass(frozen=True)
+class TrueCrystal:
+    """Every reflection of the resolution sphere with its true intensity.
+
+    Attributes
+    ----------
+    space_group
+        gemmi's space group.
+    b_matrix : (3, 3)
+        Columns a*, b*, c* (1/Å) of the unrotated crystal.
+    miller_index : (n, 3) int32
+        All reflections of the sphere, systematic absences left out.
+    group : (n,) int64
+        Number of the unique reflection (Friedel mates together).
+    friedel_plus : (n,) bool
+        True where a proper operator (no inversion) leads from the unique reflection here.
+    d : (n,) float64
+        Resolution in Å.
+    intensity : (n,) float64
+        True intensity of this reflection, its own Friedel mate.
+    merged_intensity : (n,) float64
+        Mean of the two mates: the true merged intensity of the unique reflection.
+    centric, epsilon : (n_unique,) bool and int64
+        Centric flag and multiplicity factor (without centring) of each unique reflection.
+    """
+
+    space_group: Any
+    b_matrix: FloatArray
+    miller_index: IntArray
+    group: IndexArray
+    friedel_plus: BoolArray
+    d: FloatArray
+    intensity: FloatArray
+    merged_intensity: FloatArray
+    centric: BoolArray
+    epsilon: IndexArray
+
+
+def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCrystal:
+    """Reflections within d_min and their true intensities.
+
+    Raises
+    ------
+    UsageError
+        Cell or space group are impossible or do not fit, or no reflection lies within d_min.
+    """
+    cell, space_group = _checked_symmetry(options)
+    unique = gemmi.make_miller_array(cell, space_group, options.d_min).astype(np.int64).reshape(-1, 3)
+    if len(unique) == 0:
+        raise UsageError(f"no reflection within d_min={options.d_min:g} for unit_cell={options.unit_cell}")
+    rotations = [np.array(op.rot, np.int64) // op.DEN for op in space_group.operations().sym_ops]
+    b_matrix = np.array(cell.frac.mat.tolist()).T
+    epsilon = sum(np.all(unique @ r == unique, axis=1).astype(np.int64) for r in rotations)
+    centric = np.any([np.all(unique @ r == -unique, axis=1) for r in rotations], axis=0)
+    expected = _wilson_mean(options, unique @ b_matrix.T)
+    normalised = np.where(centric, rng.chisquare(1.0, len(unique)), rng.exponential(size=len(unique)))
+    mean = epsilon * expected * normalised
+    # <|N(0, 1)|> = sqrt(2 / pi); the clip keeps both mates positive
+    difference = options.anomalous * math.sqrt(math.pi / 2.0) * rng.normal(size=len(unique))
+    half_difference = np.where(centric, 0.0, 0.5 * mean * np.clip(difference, -1.8, 1.8))
+
+    index, group, plus = _expand(unique, rotations)
+    return TrueCrystal(
+        space_group=space_group,
+        b_matrix=b_matrix,
+        miller_index=index.astype(np.int32),
+        group=group,
+        friedel_plus=plus,
+        d=1.0 / np.linalg.norm(index @ b_matrix.T, axis=1),
+        intensity=mean[group] + np.where(plus, 1.0, -1.0) * half_difference[group],
+        merged_intensity=mean[group],
+        centric=centric,
+        epsilon=np.asarray(epsilon, np.int64),
+    )
+
+
+def random_rotation(rng: np.random.Generator) -> FloatArray:
+    """(3, 3) rotation matrix, uniform over all orientations (normalised Gaussian quaternion)."""
+    quaternion = rng.normal(size=4)
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _checked_symmetry(options: SimulationOptions) -> tuple[Any, Any]:
+    lengths, angles = options.unit_cell[:3], options.unit_cell[3:]
+    cosines = [math.cos(math.radians(a)) for a in angles]
+    squared = 1.0 - sum(c * c for c in cosines) + 2.0 * math.prod(cosines)
+    if min(lengths) <= 0.1 or min(angles) <= 0.0 or max(angles) >= 180.0 or squared <= 1e-6:
+        raise UsageError(f"unit_cell={options.unit_cell} has no volume: check lengths and angles")
+    space_group = gemmi.find_spacegroup_by_name(options.space_group)
+    if space_group is None:
+        raise UsageError(f"space_group={options.space_group} is not known: give a symbol such as P 21 21 21")
+    cell = gemmi.UnitCell(*options.unit_cell)
+    if not cell.is_compatible_with_spacegroup(space_group):
+        raise UsageError(
+            f"unit_cell={options.unit_cell} does not fit space_group={options.space_group}: "
+            "its lengths or angles break the symmetry"
+        )
+    n_sphere = 4.0 / 3.0 * math.pi * cell.volume / options.d_min**3
+    turns = options.n_sweeps * options.sweep_width / 180.0 if options.kind == "rotation" else 1.0
+    if n_sphere * max(turns, 1.0) > MAX_OBSERVATIONS:
+        raise UsageError(
+            f"d_min={options.d_min:g} gives about {n_sphere * max(turns, 1.0):.2g} reflections, more than "
+            f"{MAX_OBSERVATIONS:.2g}: raise d_min or ask for fewer or narrower sweeps"
+        )
+    return cell, space_group
+
+
+def _wilson_mean(options: SimulationOptions, q: FloatArray) -> FloatArray:
+    """Expected intensity of an acentric reflection: exp(−B/2d²), with the asked mean over all."""
+    falloff = np.exp(-0.5 * options.wilson_b * np.einsum("ij,ij->i", q, q))
+    return np.asarray(options.mean_intensity * falloff / falloff.mean())
+
+
+def _expand(unique: IndexArray, rotations: list[IndexArray]) -> tuple[IndexArray, IndexArray, BoolArray]:
+    """All equivalents of the unique reflections, each once; proper operators win over inversions."""
+    proper = np.concatenate([unique @ r for r in rotations])
+    index = np.concatenate([proper, -proper])
+    offset = int(np.abs(index).max())
+    key = ((index[:, 0] + offset) * (2 * offset + 1) + index[:, 1] + offset) * (2 * offset + 1) + index[:, 2]
+    _, first = np.unique(key, return_index=True)
+    return index[first], first % len(unique), first < len(proper)

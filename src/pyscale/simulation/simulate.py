@@ -1,0 +1,186 @@
+"""From options to data with a known answer; only this module knows the order of the steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from .columns import QUANTUM_EFFICIENCY, make_columns
+from .crystal import TrueCrystal, make_crystal, random_rotation
+from .distortions import TrueScale, model_scale, smooth_scale, still_scale
+from .documents import ExperimentModels, experiment_document
+from .geometry import Detector, Geometry, make_detector, make_geometry
+from .noise import background_level, measure, plant_outliers
+from .options import SimulationOptions
+from .rotation import Spots, rotation_spots
+from .stills import still_spots
+
+__all__ = ["SimulatedData", "simulate"]
+
+Columns = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class SimulatedData:
+    """Simulated experiments and what is true about them.
+
+    Attributes
+    ----------
+    options : SimulationOptions
+        As given.
+    document : dict
+        The experiment list as written to `.expt`.
+    identifiers : list of str
+        One per experiment.
+    columns : list of dict
+        Reflection columns of each experiment.
+    truth : dict
+        Per row, all experiments one after the other:
+
+        - `g`: inverse scale factor;
+        - `I`: true merged intensity of the unique reflection; `I_own`: that of this Friedel mate;
+        - `sigma`: true standard deviation of the corrected profile intensity (stills: summed), multiplicative
+          error included, outliers not;
+        - `outlier`, `outlier_kind`: 0, or 1 + position in `OUTLIER_KINDS`;
+        - `group`, `miller`, `z`, `id`.
+
+        Per experiment k, `sweep_k/NAME`: parameters of the true scale. `options`: all options as JSON.
+    """
+
+    options: SimulationOptions
+    document: dict[str, Any]
+    identifiers: list[str]
+    columns: list[Columns]
+    truth: Columns
+
+    def __len__(self) -> int:
+        return len(self.truth["g"])
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    models: ExperimentModels
+    columns: Columns
+    rows: Columns
+    scale: TrueScale
+
+
+def simulate(options: SimulationOptions | None = None) -> SimulatedData:
+    """Simulate integrated data.
+
+    Parameters
+    ----------
+    options
+        Defaults as for `pyscale demo`.
+
+    Returns
+    -------
+    SimulatedData
+        In memory; the same options give the same bytes.
+
+    Raises
+    ------
+    UsageError
+        The options describe no possible experiment, or nothing is recorded.
+    """
+    options = options or SimulationOptions()
+    crystal = make_crystal(options, np.random.default_rng([options.seed, 0]))
+    detector = make_detector(options)
+    experiments = [_simulate_one(options, crystal, detector, k) for k in range(options.n_experiments)]
+    truth = {name: np.concatenate([e.rows[name] for e in experiments]) for name in experiments[0].rows}
+    if len(truth["g"]) == 0:
+        raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width and keep")
+    for k, experiment in enumerate(experiments):
+        truth.update({f"sweep_{k}/{name}": v for name, v in experiment.scale.parameters.items()})
+    truth["options"] = np.array(json.dumps(dataclasses.asdict(options)))
+    models = [e.models for e in experiments]
+    return SimulatedData(
+        options=options,
+        document=experiment_document(options, crystal, detector, models),
+        identifiers=[m.identifier for m in models],
+        columns=[e.columns for e in experiments],
+        truth=truth,
+    )
+
+
+def _simulate_one(
+    options: SimulationOptions, crystal: TrueCrystal, detector: Detector, number: int
+) -> _Experiment:
+    """One sweep or still; every purpose has its own random numbers, so that one option changes one thing."""
+    geometry_rng, spots_rng, scale_rng, outlier_rng, noise_rng = (
+        np.random.default_rng([options.seed, 1 + purpose, number]) for purpose in range(5)
+    )
+    geometry = make_geometry(options, geometry_rng)
+    orientation = random_rotation(geometry_rng)
+    identifier = str(uuid.UUID(bytes=geometry_rng.bytes(16), version=4))
+    if options.kind == "rotation":
+        spots = rotation_spots(options, crystal, orientation, geometry, detector, number, spots_rng)
+    else:
+        spots = still_spots(options, crystal, orientation, geometry, detector, spots_rng)
+    d = crystal.d[spots.reflection]
+    scale = _true_scale(options, geometry, spots, d, number, scale_rng)
+
+    correction = spots.lp / QUANTUM_EFFICIENCY
+    counts = crystal.intensity[spots.reflection] * scale.g / correction
+    background = background_level(options, d)
+    kind, spoiled, sigma_factor = plant_outliers(options, counts, background, outlier_rng)
+    blur = 1.0 + options.multiplicative_error * noise_rng.normal(size=len(spots))
+    rows, partiality = _split_partials(options, spots, noise_rng)
+    measurement = measure(
+        spoiled[rows], blur[rows], background[rows], partiality, sigma_factor[rows], noise_rng
+    )
+    columns = make_columns(options, crystal, detector, spots, rows, partiality, measurement, number)
+    reflection = spots.reflection[rows]
+    stills = options.kind == "stills"
+    counting = measurement.expected_sum_variance if stills else measurement.expected_profile_variance
+    spread = counting + (options.multiplicative_error * counts[rows]) ** 2
+    truth: Columns = {
+        "g": scale.g[rows],
+        "I": crystal.merged_intensity[reflection],
+        "I_own": crystal.intensity[reflection],
+        "sigma": np.sqrt(spread) * correction[rows],
+        "outlier": kind[rows] > 0,
+        "outlier_kind": kind[rows],
+        "group": crystal.group[reflection],
+        "miller": crystal.miller_index[reflection],
+        "z": spots.z[rows],
+        "id": np.full(len(rows), number, np.int32),
+    }
+    return _Experiment(ExperimentModels(identifier, geometry, orientation), columns, truth, scale)
+
+
+def _true_scale(
+    options: SimulationOptions,
+    geometry: Geometry,
+    spots: Spots,
+    d: np.ndarray[Any, np.dtype[np.float64]],
+    number: int,
+    rng: np.random.Generator,
+) -> TrueScale:
+    overall = math.exp(options.scale_spread * rng.normal()) if number else 1.0
+    if len(spots) == 0:
+        return TrueScale(np.zeros(0))
+    if options.kind == "stills":
+        return still_scale(options, d, overall, rng)
+    make = model_scale if options.truth == "model" else smooth_scale
+    return make(options, geometry, spots, d, overall, rng)
+
+
+def _split_partials(
+    options: SimulationOptions, spots: Spots, rng: np.random.Generator
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]:
+    """Spot and recorded fraction of each row: some reflections are recorded in two parts."""
+    chosen = rng.uniform(size=len(spots)) < options.partials
+    share = rng.uniform(0.3, 0.7, len(spots))
+    rows = np.repeat(np.arange(len(spots)), np.where(chosen, 2, 1))
+    second = np.concatenate([[False], rows[1:] == rows[:-1]])
+    fraction = np.where(chosen[rows], np.where(second, 1.0 - share[rows], share[rows]), 1.0)
+    return rows, spots.partiality[rows] * fraction

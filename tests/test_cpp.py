@@ -1,0 +1,88 @@
+"""The tests of the C++ core, built and run from here, so that one command tests everything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+THREADS = (1, 2, 3, 8)
+
+
+def run(*command: str | Path) -> str:
+    """Run a command and return its output, which the failure shows when it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout}", pytrace=False)
+    return done.stdout
+
+
+def tool(name: str) -> str:
+    """Path of a build tool, that of the running environment first."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        pytest.fail(
+            f"{name} is missing; the test requirements install it: pip install '.[test]'", pytrace=False
+        )
+    return found
+
+
+def build(root: Path, name: str, target: str, *options: str) -> Path:
+    """Build a target in its own cached directory and return where its programs lie."""
+    directory = root / "build" / "cpp-tests" / name
+    configuration = (
+        "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        "-DPYSCALE_TESTS=ON",
+        "-DPYSCALE_PYTHON=OFF",
+    )
+    run(tool("cmake"), "-S", root, "-B", directory, "-G", "Ninja", *configuration, *options)
+    run(tool("cmake"), "--build", directory, "--target", target, "--parallel", str(os.cpu_count() or 1))
+    return directory / "cpp" / "tests"
+
+
+@pytest.fixture(scope="module")
+def programs(repository: Path) -> Path:
+    return build(repository, "default", "all")
+
+
+@pytest.fixture(scope="module")
+def checksums(programs: Path) -> dict[int, str]:
+    """What pyscale_checksum prints for each number of threads."""
+    return {n: run(programs / "pyscale_checksum", str(n)) for n in THREADS}
+
+
+def test_core(programs: Path) -> None:
+    run(programs / "pyscale_tests", "--color_output=no", "--report_level=short")
+
+
+def test_core_tests_are_there(programs: Path) -> None:
+    listed = run(programs / "pyscale_tests", "--list_content")
+    suites = {
+        path.stem.removeprefix("test_") for path in Path(__file__).parent.parent.glob("cpp/tests/test_*.cpp")
+    }
+    assert suites
+    assert suites <= {line.strip().rstrip("*") for line in listed.splitlines()}
+
+
+@pytest.mark.parametrize("n_threads", THREADS[1:])
+def test_bits_do_not_depend_on_threads(checksums: dict[int, str], n_threads: int) -> None:
+    assert checksums[1].strip()
+    assert checksums[n_threads] == checksums[1]
+
+
+def test_bits_do_not_depend_on_openmp(repository: Path, checksums: dict[int, str]) -> None:
+    serial = build(repository, "serial", "pyscale_checksum", "-DPYSCALE_OPENMP=OFF")
+    assert run(serial / "pyscale_checksum", "2") == checksums[1]

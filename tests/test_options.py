@@ -1,0 +1,299 @@
+"""The option tree: names, types, ranges, and what is not available yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyscale.errors import UsageError
+from pyscale.options import (
+    AUTO,
+    SCALING_NAMES,
+    Option,
+    ScalingOptions,
+    options_from_keywords,
+    options_of,
+    to_dict,
+    with_changes,
+)
+from pyscale.options.models import KBOptions, PhysicalOptions
+from pyscale.options.selection import CutDataOptions
+
+OPTIONS = options_of(ScalingOptions)
+
+# The options of dials.scale (August 2026), written down from its documentation, not from our tree.
+_DIALS_NAMES = """
+model anomalous overwrite_existing_models output.log output.experiments output.reflections output.html
+output.json output.unmerged_mtz output.merged_mtz output.crystal_name output.project_name
+output.use_internal_variance output.merging.nbins output.additional_stats
+output.delete_integration_shoeboxes physical.scale_interval physical.decay_correction
+physical.decay_interval physical.decay_restraint physical.absorption_correction physical.absorption_level
+physical.lmax physical.surface_weight physical.share.absorption physical.fix_initial
+physical.correction.fix physical.analytical_correction array.decay_correction array.decay_interval
+array.n_resolution_bins array.absorption_correction array.n_absorption_bins array.modulation_correction
+array.n_modulation_bins array.correction.fix array.analytical_correction KB.decay_correction
+KB.correction.fix KB.analytical_correction dose_decay.scale_interval dose_decay.relative_B_correction
+dose_decay.decay_correction dose_decay.share.decay dose_decay.resolution_dependence
+dose_decay.absorption_correction dose_decay.lmax dose_decay.surface_weight dose_decay.fix_initial
+dose_decay.correction.fix dose_decay.analytical_correction reflection_selection.method
+reflection_selection.random.multi_dataset.Isigma_cutoff reflection_selection.random.min_groups
+reflection_selection.random.min_reflections reflection_selection.best_unit_cell
+reflection_selection.E2_range reflection_selection.Isigma_range reflection_selection.d_range
+reflection_selection.min_partiality reflection_selection.intensity_choice
+reflection_selection.combine.Imid reflection_selection.combine.joint_analysis weighting.weighting_scheme
+weighting.error_model.error_model weighting.error_model.basic.a weighting.error_model.basic.b
+weighting.error_model.basic.minimisation weighting.error_model.basic.stills.min_Isigma
+weighting.error_model.basic.stills.min_multiplicity weighting.error_model.basic.min_Ih
+weighting.error_model.basic.n_bins weighting.error_model.reset_error_model weighting.error_model.grouping
+weighting.error_model.error_model_group cut_data.d_min cut_data.d_max cut_data.partiality_cutoff
+cut_data.min_isigi cut_data.small_scale_cutoff scaling_options.check_consistent_indexing
+scaling_options.target_cycle scaling_options.only_target scaling_options.only_save_targeted
+scaling_options.target_model scaling_options.target_mtz scaling_options.reference
+scaling_options.reference_model.k_sol scaling_options.reference_model.b_sol scaling_options.nproc
+scaling_options.use_free_set scaling_options.free_set_percentage scaling_options.free_set_offset
+scaling_options.full_matrix scaling_options.outlier_rejection scaling_options.outlier_zmax
+scaling_options.emax scaling_refinery.engine scaling_refinery.refinement_order
+scaling_refinery.max_iterations scaling_refinery.rmsd_tolerance scaling_refinery.full_matrix_engine
+scaling_refinery.full_matrix_max_iterations scaling_refinery.refinery_log
+scaling_refinery.journal.track_step scaling_refinery.journal.track_gradient
+scaling_refinery.journal.track_parameter_correlation scaling_refinery.journal.track_condition_number
+scaling_refinery.journal.track_out_of_sample_rmsd cross_validation.cross_validation_mode
+cross_validation.parameter cross_validation.parameter_values cross_validation.nfolds filtering.method
+filtering.deltacchalf.max_cycles filtering.deltacchalf.max_percent_removed
+filtering.deltacchalf.min_completeness filtering.deltacchalf.mode filtering.deltacchalf.group_size
+filtering.deltacchalf.stdcutoff filtering.output.scale_and_filter_results exclude_images
+exclude_images_multiple dataset_selection.use_datasets dataset_selection.exclude_datasets
+"""
+DIALS_NAMES = _DIALS_NAMES.split()
+
+
+def suffixes(path: str) -> list[str]:
+    """The name and every part of it that begins after a dot or an underscore."""
+    return [path, *(path[i + 1 :] for i, letter in enumerate(path) if letter in "._")]
+
+
+def rank(full: str, name: str) -> int:
+    """How well a suffix fits: the whole name, after a dot, after an underscore, not at all."""
+    if full == name:
+        return 3
+    return 2 if full.endswith("." + name) else int(full.endswith("_" + name))
+
+
+@pytest.mark.parametrize("path", DIALS_NAMES)
+def test_every_dials_option_exists(path: str) -> None:
+    assert [option.path for option in SCALING_NAMES.resolve(path)] == [path]
+
+
+def test_unique_suffixes_of_dials_resolve_alike() -> None:
+    checked = 0
+    for path in DIALS_NAMES:
+        for name in suffixes(path):
+            ranks = [rank(full, name) for full in DIALS_NAMES]
+            if ranks.count(max(ranks)) == 1 and DIALS_NAMES[ranks.index(max(ranks))] == path:
+                assert [option.path for option in SCALING_NAMES.resolve(name)] == [path], name
+                checked += 1
+    assert checked > len(DIALS_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("scale_interval", ["physical.scale_interval"]),
+        ("lmax", ["physical.lmax"]),
+        ("decay_correction", ["physical.decay_correction", "KB.decay_correction"]),
+        ("n_resolution_bins", ["array.n_resolution_bins"]),
+        ("n_threads", ["scaling_options.nproc"]),
+        ("intensity", ["reflection_selection.intensity_choice"]),
+        ("include_datasets", ["dataset_selection.use_datasets"]),
+    ],
+)
+def test_names_for_several_models_and_aliases(name: str, paths: list[str]) -> None:
+    assert [option.path for option in SCALING_NAMES.resolve(name)] == paths
+
+
+def test_every_option_has_help_a_valid_default_and_one_sentence() -> None:
+    for option in OPTIONS:
+        assert option.help, option.path
+        assert option.topic, option.path
+        assert option.check(option.default) == option.default
+        if isinstance(option.unavailable, str):
+            assert option.unavailable and "\n" not in option.unavailable
+
+
+def other_value(option: Option) -> object:
+    kind = option.type
+    if kind.choices:
+        return next((choice for choice in kind.choices if choice != option.default), None)
+    low, high = option.range or (None, None)
+    value: object = {
+        bool: not option.default,
+        str: "other",
+        int: 1 + int(low or 0),
+        float: 0.5 + (low or 0.0),
+    }[kind.kind]
+    if value == option.default and not isinstance(value, (bool, str)):
+        value = value + 1  # type: ignore[operator]
+    assert high is None or isinstance(value, str) or value <= high  # type: ignore[operator]
+    return (value,) * (kind.length or 1) if kind.is_list else value
+
+
+@pytest.mark.parametrize(
+    "option", [o for o in OPTIONS if isinstance(o.unavailable, str)], ids=lambda o: o.path
+)
+def test_unavailable_options_say_what_to_do_instead(option: Option) -> None:
+    with pytest.raises(UsageError, match="not yet available in pyscale: ") as error:
+        with_changes(ScalingOptions(), {option.path: other_value(option)})
+    assert option.path in str(error.value)
+    assert with_changes(ScalingOptions(), {option.path: option.default}) == ScalingOptions()
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.unavailable is None], ids=lambda o: o.path)
+def test_available_options_change_and_nothing_else_does(option: Option) -> None:
+    if option.type.choices == ("invvar",):
+        pytest.skip("only one choice")
+    value = other_value(option)
+    changed = flat(to_dict(with_changes(ScalingOptions(), {option.path: value})))
+    before = flat(to_dict(ScalingOptions()))
+    assert {name for name in before if before[name] != changed[name]} == {option.path}
+    assert changed[option.path] == (list(value) if isinstance(value, tuple) else value)
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    result: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[prefix + name] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("cut_data.d_min", -1.0, "at least 0.05"),
+        ("cut_data.d_min", float("nan"), "expected number"),
+        ("cut_data.d_min", "1.6", "expected number"),
+        ("cut_data.d_min", True, "expected number"),
+        ("cut_data.min_isigi", None, "expected number"),
+        ("cut_data.partiality_cutoff", 1.5, "at most 1"),
+        ("physical.lmax", 2.5, "expected integer or auto"),
+        ("physical.lmax", 1, "at least 2"),
+        ("physical.lmax", 10**9, "at most 12"),
+        ("physical.decay_correction", 1, "True or False"),
+        ("physical.scale_interval", 0.5, "at least 1"),
+        ("model", "phsical", "one of physical"),
+        ("model", 3, "one of physical"),
+        ("reflection_selection.best_unit_cell", (1.0, 2.0), "6 numbers"),
+        ("scaling_options.outlier_zmax", 2.0, "at least 3"),
+        ("scaling_options.nproc", 0, "at least 1"),
+        ("output.experiments", None, "expected text"),
+        ("scaling_refinery.rmsd_tolerance", 1e-9, "at least 1e-06"),
+    ],
+)
+def test_wrong_values_are_one_line(path: str, value: object, reason: str) -> None:
+    with pytest.raises(UsageError) as error:
+        with_changes(ScalingOptions(), {path: value})
+    message = str(error.value)
+    assert message.startswith(f"option {path}=") and reason in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("model", "array", "use model=physical"),
+        ("reflection_selection.method", "random", "every suitable reflection"),
+        ("reflection_selection.intensity_choice", "combine", "intensity_choice=profile"),
+        ("scaling_options.full_matrix", False, "only engine"),
+        ("scaling_options.outlier_rejection", "simple", "standard"),
+    ],
+)
+def test_values_that_are_not_available(path: str, value: object, reason: str) -> None:
+    with pytest.raises(UsageError, match="not yet available") as error:
+        with_changes(ScalingOptions(), {path: value})
+    assert reason in str(error.value)
+
+
+def test_construction_checks() -> None:
+    with pytest.raises(UsageError, match=r"cut_data\.d_max"):
+        CutDataOptions(d_min=2.0, d_max=1.0)
+    with pytest.raises(UsageError, match=r"physical\.lmax"):
+        PhysicalOptions(lmax=0)
+    with pytest.raises(UsageError, match=r"KB\.decay_correction"):
+        KBOptions(decay_correction="yes")  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CutDataOptions().d_min = 1.0  # type: ignore[misc]
+    with pytest.raises(UsageError, match="no option"):
+        with_changes(ScalingOptions(), {"d_min": 1.0})
+
+
+def test_values_get_the_types_of_their_options() -> None:
+    options = with_changes(
+        ScalingOptions(),
+        {
+            "cut_data.d_min": np.float32(1.5),
+            "physical.lmax": np.int64(6),
+            "anomalous": np.bool_(True),
+            "model": "kb",
+            "output.log": Path("my.log"),
+            "physical.scale_interval": "Auto",
+            "reflection_selection.best_unit_cell": np.array([10, 20, 30, 90, 90, 90]),
+        },
+    )
+    assert type(options.cut_data.d_min) is float and options.cut_data.d_min == 1.5
+    assert type(options.physical.lmax) is int and options.physical.lmax == 6
+    assert options.anomalous is True and options.model == "KB" and options.output.log == "my.log"
+    assert options.physical.scale_interval is AUTO
+    assert options.reflection_selection.best_unit_cell == (10.0, 20.0, 30.0, 90.0, 90.0, 90.0)
+
+
+def test_to_dict_is_json() -> None:
+    values = json.loads(json.dumps(ScalingOptions().to_dict()))
+    assert values["model"] == "auto" and values["scaling_options"]["seed"] == 42
+    assert values["output"]["merging"] == {"nbins": 20}
+    assert set(flat(values)) == {option.path for option in OPTIONS}
+
+
+def test_keywords() -> None:
+    options = options_from_keywords(d_min=2, model="physical", lmax=6, physical={"scale_interval": 10.0})
+    assert options.cut_data.d_min == 2.0 and options.model == "physical"
+    assert options.physical.lmax == 6 and options.physical.scale_interval == 10.0
+    assert options_from_keywords(decay_term=False).KB.decay_correction is False
+    assert options_from_keywords(error_model=None).weighting.error_model.error_model is None
+    assert options_from_keywords() == ScalingOptions()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "reason"),
+    [
+        ({"dmin": 1.6}, r"unknown option dmin: did you mean cut_data\.d_min"),
+        ({"method": "use_all"}, r"ambiguous: write reflection_selection\.method or filtering\.method"),
+        ({"physical": {"lmx": 4}}, r"unknown option physical\.lmx: did you mean physical\.lmax"),
+        ({"physical": 4}, "unknown option physical"),
+        ({"space_group": "P1"}, "does not exist any more"),
+    ],
+)
+def test_wrong_keywords(keywords: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        options_from_keywords(**keywords)
+
+
+@given(st.text(max_size=30))
+def test_any_name_is_an_option_or_a_usage_error(name: str) -> None:
+    try:
+        assert SCALING_NAMES.resolve(name)
+    except UsageError as error:
+        assert "\n" not in str(error)
+
+
+def test_the_page_of_options_is_current() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    page = runpy.run_path(str(docs / "make_options.py"))["page"]()
+    assert page == (docs / "options.md").read_text(encoding="utf-8"), "run python docs/make_options.py"
