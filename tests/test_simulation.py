@@ -235,6 +235,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"unit_cell": (900.0, 900.0, 900.0, 90.0, 90.0, 90.0), "d_min": 0.6}, "raise d_min"),
     ({"n_sweeps": 100_000, "sweep_width": 360.0}, "fewer"),
     ({"seed": -1}, "seed"),
+    ({"unit_cell": (10.0, 10.0, 10.0, 90.0, 90.0)}, "6 values"),
+    ({"sweep_width": 3600.0, "oscillation_width": 1e-4}, "images"),
+    ({"kind": "stills", "n_stills": 1_000_000}, "fewer stills"),
 ]
 
 

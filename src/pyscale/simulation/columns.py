@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,9 @@ from .noise import N_BACKGROUND, N_FOREGROUND, Measurement
 from .options import SimulationOptions
 from .rotation import Spots
 
-__all__ = ["QUANTUM_EFFICIENCY", "make_columns"]
+__all__ = ["QUANTUM_EFFICIENCY", "Columns", "make_columns"]
+
+Columns: TypeAlias = dict[str, NDArray[np.generic]]
 
 QUANTUM_EFFICIENCY = 0.9
 HALF_BOX = 4
@@ -29,7 +33,7 @@ def make_columns(
     partiality: FloatArray,
     measurement: Measurement,
     number: int,
-) -> dict[str, NDArray[np.generic]]:
+) -> Columns:
     """Columns for the given rows.
 
     Parameters
@@ -48,49 +52,65 @@ def make_columns(
     dict
         Column name to array with n rows. Stills have no profile-fitted intensities.
     """
-    n = len(rows)
-    stills = options.kind == "stills"
+    columns = {
+        **_positions(options, detector, spots, rows),
+        **_intensities(options, measurement),
+        **_constants(options, len(rows), number),
+        "d": crystal.d[spots.reflection[rows]],
+        "entering": spots.zeta[rows] < 0.0,
+        "lp": spots.lp[rows],
+        "miller_index": crystal.miller_index[spots.reflection[rows]],
+        "partial_id": rows.astype(np.uint64),
+        "partiality": partiality,
+        "s1": spots.s1[rows],
+        "zeta": spots.zeta[rows],
+    }
+    return dict(sorted(columns.items()))
+
+
+def _positions(options: SimulationOptions, detector: Detector, spots: Spots, rows: IndexArray) -> Columns:
     spot_mm = spots.position[rows]
     mm = np.column_stack([spot_mm, spots.phi[rows]])
     px = np.column_stack([spot_mm / detector.pixel_size, spots.z[rows]])
-    background = measurement.background_mean
-    flags = Flag.predicted | Flag.indexed | (Flag.integrated_sum if stills else Flag.integrated)
-    reflection = spots.reflection[rows]
-    columns: dict[str, NDArray[np.generic]] = {
-        "background.mean": background,
-        "background.sum.value": background * N_FOREGROUND,
-        "background.sum.variance": background * N_FOREGROUND * (1.0 + N_FOREGROUND / N_BACKGROUND),
+    return {
         "bbox": _bounding_boxes(options, detector, px, spots.rocking_width[rows]),
-        "d": crystal.d[reflection],
-        "entering": spots.zeta[rows] < 0.0,
-        "flags": np.full(n, int(flags), np.uint64),
-        "id": np.full(n, number, np.int32),
-        "imageset_id": np.full(n, number, np.int32),
-        "intensity.sum.value": measurement.sum_value,
-        "intensity.sum.variance": measurement.sum_variance,
-        "lp": spots.lp[rows],
-        "miller_index": crystal.miller_index[reflection],
-        "num_pixels.background": np.full(n, N_BACKGROUND, np.int32),
-        "num_pixels.foreground": np.full(n, N_FOREGROUND, np.int32),
-        "panel": np.zeros(n, np.uint64),
-        "partial_id": rows.astype(np.uint64),
-        "partiality": partiality,
-        "qe": np.full(n, QUANTUM_EFFICIENCY),
-        "s1": spots.s1[rows],
         "xyzcal.mm": mm,
         "xyzcal.px": px,
         "xyzobs.mm.value": mm.copy(),
-        "xyzobs.mm.variance": np.full((n, 3), 1e-3),
+        "xyzobs.mm.variance": np.full((len(rows), 3), 1e-3),
         "xyzobs.px.value": px.copy(),
-        "xyzobs.px.variance": np.full((n, 3), 0.1),
-        "zeta": spots.zeta[rows],
+        "xyzobs.px.variance": np.full((len(rows), 3), 0.1),
     }
-    if not stills:
+
+
+def _intensities(options: SimulationOptions, measurement: Measurement) -> Columns:
+    background = measurement.background_mean
+    columns: Columns = {
+        "background.mean": background,
+        "background.sum.value": background * N_FOREGROUND,
+        "background.sum.variance": background * N_FOREGROUND * (1.0 + N_FOREGROUND / N_BACKGROUND),
+        "intensity.sum.value": measurement.sum_value,
+        "intensity.sum.variance": measurement.sum_variance,
+    }
+    if options.kind == "rotation":
         signal = np.maximum(measurement.profile_value, 0.0)
         columns["intensity.prf.value"] = measurement.profile_value
         columns["intensity.prf.variance"] = measurement.profile_variance
         columns["profile.correlation"] = 0.95 * signal / (signal + np.sqrt(measurement.profile_variance))
-    return dict(sorted(columns.items()))
+    return columns
+
+
+def _constants(options: SimulationOptions, n: int, number: int) -> Columns:
+    integrated = Flag.integrated_sum if options.kind == "stills" else Flag.integrated
+    return {
+        "flags": np.full(n, int(Flag.predicted | Flag.indexed | integrated), np.uint64),
+        "id": np.full(n, number, np.int32),
+        "imageset_id": np.full(n, number, np.int32),
+        "num_pixels.background": np.full(n, N_BACKGROUND, np.int32),
+        "num_pixels.foreground": np.full(n, N_FOREGROUND, np.int32),
+        "panel": np.zeros(n, np.uint64),
+        "qe": np.full(n, QUANTUM_EFFICIENCY),
+    }
 
 
 def _bounding_boxes(

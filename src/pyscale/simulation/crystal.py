@@ -125,14 +125,25 @@ def _checked_symmetry(options: SimulationOptions) -> tuple[Any, Any]:
             f"unit_cell={options.unit_cell} does not fit space_group={options.space_group}: "
             "its lengths or angles break the symmetry"
         )
-    n_sphere = 4.0 / 3.0 * math.pi * cell.volume / options.d_min**3
-    turns = options.n_sweeps * options.sweep_width / 180.0 if options.kind == "rotation" else 1.0
-    if n_sphere * max(turns, 1.0) > MAX_OBSERVATIONS:
-        raise UsageError(
-            f"d_min={options.d_min:g} gives about {n_sphere * max(turns, 1.0):.2g} reflections, more than "
-            f"{MAX_OBSERVATIONS:.2g}: raise d_min or ask for fewer or narrower sweeps"
-        )
+    _check_size(options, cell.volume)
     return cell, space_group
+
+
+def _check_size(options: SimulationOptions, volume: float) -> None:
+    """Refuse what would not fit into memory, before anything is allocated."""
+    sphere = 4.0 / 3.0 * math.pi * volume / options.d_min**3
+    if options.kind == "rotation":
+        recorded, remedy = options.n_sweeps * options.sweep_width / 180.0 * sphere, "fewer or narrower sweeps"
+    else:
+        # the Ewald sphere's cap within d_min has the area π/d_min²; a still records a shell around it
+        width = math.hypot(0.5 / options.mosaic_block_size, math.radians(options.mosaicity) / options.d_min)
+        shell = min(4.0 * width * math.pi / options.d_min**2 * volume, sphere)
+        recorded, remedy = options.n_stills * shell, "fewer stills"
+    if max(sphere, recorded) > MAX_OBSERVATIONS:
+        raise UsageError(
+            f"d_min={options.d_min:g} gives about {max(sphere, recorded):.2g} reflections, more than "
+            f"{MAX_OBSERVATIONS:.2g}: raise d_min or ask for {remedy}"
+        )
 
 
 def _wilson_mean(options: SimulationOptions, q: FloatArray) -> FloatArray:

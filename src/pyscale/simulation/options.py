@@ -15,6 +15,9 @@ OUTLIER_KINDS = ("zinger", "shadowed", "swapped", "sigma")
 """Kinds of planted outliers; `outlier_kind` in the truth is 1 + the position here, 0 for none."""
 
 MAX_OBSERVATIONS = 50_000_000
+MAX_IMAGES = 5_000_000
+
+VARIABLE_LENGTH = ("start_angles", "outlier_kinds")
 
 
 def _option(
@@ -97,7 +100,10 @@ class SimulationOptions:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check_field(item.name, getattr(self, item.name), item.metadata)
+            value = getattr(self, item.name)
+            _check_field(item.name, value, item.metadata)
+            if isinstance(item.default, tuple) and item.name not in VARIABLE_LENGTH:
+                _check_length(item.name, value, len(item.default))
         if self.d_min <= self.wavelength / 2.0:
             raise UsageError(
                 f"d_min={self.d_min:g} is beyond the limit of wavelength={self.wavelength:g}: "
@@ -106,6 +112,11 @@ class SimulationOptions:
         if self.oscillation_width > self.sweep_width * (1.0 + 1e-9):
             raise UsageError(
                 f"oscillation_width={self.oscillation_width:g} exceeds sweep_width={self.sweep_width:g}"
+            )
+        if self.kind == "rotation" and self.n_images * self.n_sweeps > MAX_IMAGES:
+            raise UsageError(
+                f"oscillation_width={self.oscillation_width:g} gives {self.n_images * self.n_sweeps} images, "
+                f"more than {MAX_IMAGES}: give wider images or fewer sweeps"
             )
         if len(self.start_angles) > 1 and len(self.start_angles) != self.n_sweeps:
             raise UsageError(
@@ -133,6 +144,11 @@ class SimulationOptions:
         if not self.start_angles:
             return 0.0
         return self.start_angles[sweep] if len(self.start_angles) > 1 else self.start_angles[0]
+
+
+def _check_length(name: str, value: Any, length: int) -> None:
+    if len(value) != length:
+        raise UsageError(f"{name} takes {length} values, not {len(value)}")
 
 
 def _check_field(name: str, value: Any, metadata: Any) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..experiment import ExperimentList
@@ -21,19 +20,17 @@ from ..io.expt import write_expt
 from ..io.refl import write_refl
 from ..reflections import ReflectionTable
 from ..typing import FloatArray, IndexArray
-from .columns import QUANTUM_EFFICIENCY, make_columns
+from .columns import QUANTUM_EFFICIENCY, Columns, make_columns
 from .crystal import TrueCrystal, make_crystal, random_rotation
 from .distortions import TrueScale, model_scale, smooth_scale, still_scale
 from .documents import ExperimentModels, experiment_document
 from .geometry import Detector, Geometry, make_detector, make_geometry
-from .noise import background_level, measure, plant_outliers
+from .noise import Measurement, background_level, measure, plant_outliers
 from .options import SimulationOptions
 from .rotation import Spots, rotation_spots
 from .stills import still_spots
 
 __all__ = ["SimulatedData", "simulate"]
-
-Columns = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -197,14 +194,12 @@ def _simulate_one(
     )
     columns = make_columns(options, crystal, detector, spots, rows, partiality, measurement, number)
     reflection = spots.reflection[rows]
-    stills = options.kind == "stills"
-    counting = measurement.expected_sum_variance if stills else measurement.expected_profile_variance
-    spread = counting + (options.multiplicative_error * counts[rows]) ** 2
+    sigma = _true_sigma(options, measurement, counts[rows])
     truth: Columns = {
         "g": scale.g[rows],
         "I": crystal.merged_intensity[reflection],
         "I_own": crystal.intensity[reflection],
-        "sigma": np.sqrt(spread) * correction[rows],
+        "sigma": sigma * correction[rows],
         "outlier": kind[rows] > 0,
         "outlier_kind": kind[rows],
         "group": crystal.group[reflection],
@@ -213,6 +208,12 @@ def _simulate_one(
         "id": np.full(len(rows), number, np.int32),
     }
     return _Experiment(ExperimentModels(identifier, geometry, orientation), columns, truth, scale)
+
+
+def _true_sigma(options: SimulationOptions, measurement: Measurement, counts: FloatArray) -> FloatArray:
+    stills = options.kind == "stills"
+    counting = measurement.expected_sum_variance if stills else measurement.expected_profile_variance
+    return np.sqrt(counting + (options.multiplicative_error * counts) ** 2)
 
 
 def _scale_parameters(options: SimulationOptions, scales: list[TrueScale]) -> Columns:
