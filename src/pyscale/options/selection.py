@@ -91,6 +91,11 @@ class CutDataOptions(OptionScope, scope="cut_data"):
     min_isigi: float = option(
         -5.0, "reflections with lower I/sigma, profile or sum, are left out", common=True
     )
+    invalid_rows: Literal["error", "exclude"] = option(
+        "error",
+        "integrated rows whose intensity is not finite or whose variance is not positive: stop, or leave them "
+        "out (pyscale's own option)",
+    )
     small_scale_cutoff: float | Auto = option(
         AUTO, "reflections with a smaller inverse scale factor are left out; auto: 0.001", range=(0.0, None)
     )
