@@ -39,9 +39,7 @@ def main(directory: Path) -> int:
         in_sdist = {name.partition("/")[2] for name in sdist.getnames()}
     found = problems(in_wheel, in_sdist, Path(__file__).resolve().parent.parent)
     sys.stdout.write(
-        "\n".join(
-            found or [f"{len(in_sdist)} files in the source distribution, {len(in_wheel)} in the wheel"]
-        )
+        "\n".join(found or [f"{len(in_sdist)} files in the source distribution, {len(in_wheel)} in the wheel"])
     )
     sys.stdout.write("\n")
     return bool(found)

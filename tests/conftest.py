@@ -1,41 +1,66 @@
-"""Fixtures shared by all tests."""
+"""What tests need from outside the repository: real data, DIALS, independent programs as oracles.
+
+A missing piece skips its tests, and a loud line at the end says how to get it. In CI the variables
+PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS and PYSCALE_REQUIRE_ORACLES (= 1) make it a failure instead.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ADVICE = {
+    "DATA": "set PYSCALE_DATA to the directory of the real data sets (default: ../shared/data)",
+    "DIALS": "install DIALS (Debian and Ubuntu: apt-get install dials) so that dials.scale is on the PATH",
+    "ORACLES": "install the optional test requirements: pip install '.[test]'",
+}
+
+
+def missing(kind: str, what: str) -> NoReturn:
+    """Skip the test, or fail it where the piece is required."""
+    if os.environ.get(f"PYSCALE_REQUIRE_{kind}", "") not in ("", "0"):
+        pytest.fail(f"{what}, and PYSCALE_REQUIRE_{kind} is set: {ADVICE[kind]}", pytrace=False)
+    pytest.skip(f"[no {kind}] {what}")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the source tree."""
+    return REPOSITORY
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Folder of the real data sets: PYSCALE_DATA, by default `../shared/data` beside the repository."""
-    default = Path(__file__).parents[2] / "shared" / "data"
-    root = Path(os.environ.get("PYSCALE_DATA", default))
+    """Directory of the real data sets."""
+    root = Path(os.environ.get("PYSCALE_DATA") or REPOSITORY.parent / "shared" / "data").resolve()
     if not root.is_dir():
-        message = f"the real data sets are missing: {root} (set PYSCALE_DATA)"
-        if os.environ.get("PYSCALE_REQUIRE_DATA") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("DATA", f"no directory of real data at {root}")
     return root
 
 
 @pytest.fixture(scope="session")
-def run_oracle() -> Callable[..., None]:
-    """Run a script of `tests/oracles` in a process of its own: cctbx and gemmi bring different C++ libraries.
+def require_dials() -> Path:
+    """Directory of the DIALS commands (dials.scale, dials.merge, ...)."""
+    found = shutil.which("dials.scale")
+    if found is None:
+        missing("DIALS", "dials.scale is not on the PATH")
+    return Path(found).parent
 
-    A missing oracle is a loud skip, or a failure with PYSCALE_REQUIRE_ORACLES=1.
-    """
+
+@pytest.fixture(scope="session")
+def run_oracle() -> Callable[..., None]:
+    """Run a script of `tests/oracles` in a process of its own: cctbx and gemmi bring different C++ libraries."""
     if importlib.util.find_spec("iotbx") is None:
-        message = "the oracle iotbx is not installed (pip install cctbx-base)"
-        if os.environ.get("PYSCALE_REQUIRE_ORACLES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("ORACLES", "iotbx is not installed")
 
     def run(script: str, *arguments: object) -> None:
         path = Path(__file__).parent / "oracles" / script
@@ -44,3 +69,12 @@ def run_oracle() -> Callable[..., None]:
         assert done.returncode == 0, done.stderr[-2000:]
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for kind, advice in ADVICE.items():
+        count = sum(f"[no {kind}]" in reason for reason in reasons)
+        if count:
+            terminalreporter.section(f"{count} tests NOT RUN: no {kind}", sep="!", red=True, bold=True)
+            terminalreporter.write_line(f"To run them: {advice}.")

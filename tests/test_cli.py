@@ -89,9 +89,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["slice"], "pyscale slice is not yet available"),
     ],
 )
-def test_wrong_usage(
-    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_wrong_usage(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(arguments) == 2
     assert reason in error_line(capsys)
     assert list(tmp_path.iterdir()) == []

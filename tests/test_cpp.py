@@ -32,9 +32,7 @@ def tool(name: str) -> str:
     """Path of a build tool, that of the running environment first."""
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
-        pytest.fail(
-            f"{name} is missing; the test requirements install it: pip install '.[test]'", pytrace=False
-        )
+        pytest.fail(f"{name} is missing; the test requirements install it: pip install '.[test]'", pytrace=False)
     return found
 
 
@@ -70,9 +68,7 @@ def test_core(programs: Path) -> None:
 
 def test_core_tests_are_there(programs: Path) -> None:
     listed = run(programs / "pyscale_tests", "--list_content")
-    suites = {
-        path.stem.removeprefix("test_") for path in Path(__file__).parent.parent.glob("cpp/tests/test_*.cpp")
-    }
+    suites = {path.stem.removeprefix("test_") for path in Path(__file__).parent.parent.glob("cpp/tests/test_*.cpp")}
     assert suites
     assert suites <= {line.strip().rstrip("*") for line in listed.splitlines()}
 

@@ -85,9 +85,7 @@ class TestLikelihood:
             z = contrasts @ y[begin:end]
             # ln det of the contrasts' covariance is sum ln v + ln sum 1/v - ln n
             total += np.linalg.slogdet(covariance)[1] + math.log(n) + z @ np.linalg.solve(covariance, z)
-        assert _core.restricted_likelihood(*packed[1:], math.log(a), b**2)[0] == pytest.approx(
-            total, rel=1e-11
-        )
+        assert _core.restricted_likelihood(*packed[1:], math.log(a), b**2)[0] == pytest.approx(total, rel=1e-11)
 
     @pytest.mark.parametrize("cost", ["gaussian", "student"])
     @pytest.mark.parametrize("theta", [(0.0, 4e-4), (0.4, 2.5e-3), (-0.5, 0.09)])
@@ -108,9 +106,7 @@ class TestLikelihood:
         theta, h = np.array([math.log(a), b**2]), np.array([1e-4, 1e-6])
         evaluate = self.function(cost, simulate(2, n=60_000), b)
         aa, ab, bb = evaluate(*theta)[2]
-        up, down = (
-            np.array([evaluate(*(theta + sign * np.eye(2)[k] * h))[1] for k in (0, 1)]) for sign in (1, -1)
-        )
+        up, down = (np.array([evaluate(*(theta + sign * np.eye(2)[k] * h))[1] for k in (0, 1)]) for sign in (1, -1))
         curvature = (up - down) / (2 * h[:, None])
         np.testing.assert_allclose(curvature / np.array([[aa, ab], [ab, bb]]), 1.0, atol=0.1)
 

@@ -111,9 +111,7 @@ def folder(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in SCAN_AXES:
         axes = [[1.0, 0.0, 0.0], [0.0, 0.6, 0.8], [0.0, 1.0, 0.0]]
         names = ["phi", "kappa", "omega"]
-        document["goniometer"] = [
-            {"axes": axes, "angles": [10.0, 20.0, 30.0], "names": names, "scan_axis": k}
-        ]
+        document["goniometer"] = [{"axes": axes, "angles": [10.0, 20.0, 30.0], "names": names, "scan_axis": k}]
         write_expt(ExperimentList(document), path / f"multi_axis_{k}.expt")
     return path
 

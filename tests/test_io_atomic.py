@@ -55,9 +55,7 @@ def test_a_failing_rename_undoes_those_before(tmp_path: Path, monkeypatch: pytes
             for name in "abc":
                 outputs.stage(tmp_path / name).write_text("new")
 
-    with pytest.raises(
-        UsageError, match=r"c: cannot be written \(No space left on device\); no output was written"
-    ):
+    with pytest.raises(UsageError, match=r"c: cannot be written \(No space left on device\); no output was written"):
         write()
     assert files(tmp_path) == {"a": "old"}
 

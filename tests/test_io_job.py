@@ -23,9 +23,7 @@ from pyscale.reflections import ReflectionTable
 
 def experiments(*identifiers: str) -> ExperimentList:
     n = len(identifiers)
-    entries: list[dict[str, Any]] = [
-        {"identifier": x, "scan": i, "imageset": i} for i, x in enumerate(identifiers)
-    ]
+    entries: list[dict[str, Any]] = [{"identifier": x, "scan": i, "imageset": i} for i, x in enumerate(identifiers)]
     scans = [{"image_range": [1, 9], "valid_image_ranges": {x: [[2, 8]]} if x else {}} for x in identifiers]
     return ExperimentList({"experiment": entries, "scan": scans, "imageset": [{}] * n})
 
@@ -145,9 +143,7 @@ def test_what_does_not_match_is_refused(
 def test_files_of_no_known_kind_are_refused(folder: Folder) -> None:
     path = folder.path / "x.refl"
     path.write_text("plain text")
-    with pytest.raises(
-        DataError, match=r"x\.refl: is neither a DIALS experiment list nor a reflection table"
-    ):
+    with pytest.raises(DataError, match=r"x\.refl: is neither a DIALS experiment list nor a reflection table"):
         pyscale.io.read(path)
     with pytest.raises(UsageError, match="none: no such file"):
         pyscale.io.read(folder.path / "none")
@@ -167,9 +163,7 @@ def test_a_table_without_ids_is_refused(folder: Folder) -> None:
 def test_joining_restores_the_rows_in_the_order_of_the_input(tmp_path: Path, data: st.DataObject) -> None:
     folder = Folder(tmp_path)
     n_tables = data.draw(st.integers(1, 3))
-    ids = [
-        data.draw(st.permutations([0, 1, *data.draw(st.lists(st.integers(-1, 1)))])) for _ in range(n_tables)
-    ]
+    ids = [data.draw(st.permutations([0, 1, *data.draw(st.lists(st.integers(-1, 1)))])) for _ in range(n_tables)]
     for k, one in enumerate(ids):
         folder.add(table(list(one), first=100 * k)).add(experiments("", ""))
     job = folder.read()

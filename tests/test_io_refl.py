@@ -28,9 +28,7 @@ def shoebox(depth: int, mask_kind: int, seed: int) -> bytes:
     return head + np.random.default_rng(seed).bytes(size)
 
 
-def document(
-    columns: dict[str, Any], n: int, version: int = 1, identifiers: dict[int, str] | None = None
-) -> list[Any]:
+def document(columns: dict[str, Any], n: int, version: int = 1, identifiers: dict[int, str] | None = None) -> list[Any]:
     return [TYPE_STRING, version, {"identifiers": identifiers or {}, "nrows": n, "data": columns}]
 
 
@@ -153,9 +151,7 @@ def test_a_new_table_is_version_1_and_sorted(tmp_path: Path) -> None:
     assert raw[2]["data"]["z"][1] == [3, struct.pack("<3i", 0, 1, 2)]
 
 
-@pytest.mark.parametrize(
-    "values", [np.zeros(2, np.float32), np.zeros((2, 4)), np.zeros(2, np.int64), np.float64(1)]
-)
+@pytest.mark.parametrize("values", [np.zeros(2, np.float32), np.zeros((2, 4)), np.zeros(2, np.int64), np.float64(1)])
 def test_other_dtypes_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match="column 'x': no DIALS column type"):
         ReflectionTable()["x"] = values
@@ -233,14 +229,7 @@ def test_no_flipped_byte_does_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", [b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xcf" + b"\xff" * 8])
 def test_no_length_is_believed(tmp_path: Path, header: bytes) -> None:
-    start = (
-        b"\x93"
-        + msgpack.packb(TYPE_STRING)
-        + b"\x01\x83"
-        + msgpack.packb("data")
-        + b"\x81"
-        + msgpack.packb("x")
-    )
+    start = b"\x93" + msgpack.packb(TYPE_STRING) + b"\x01\x83" + msgpack.packb("data") + b"\x81" + msgpack.packb("x")
     path = tmp_path / "huge.refl"
     for prefix in (b"", b"\x92" + msgpack.packb("double"), b"\x92" + msgpack.packb("double") + b"\x92\x01"):
         path.write_bytes(start + prefix + header)

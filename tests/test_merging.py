@@ -79,9 +79,7 @@ def stored(root: Path, name: str) -> Case:
     document = json.loads((root / "reference" / name / "scaled.expt").read_text())
     crystal = document["crystal"][0]
     a, b, c = (np.array(crystal[f"real_space_{axis}"]) for axis in "abc")
-    angle = [
-        math.degrees(math.acos(u @ v / math.sqrt((u @ u) * (v @ v)))) for u, v in ((b, c), (a, c), (a, b))
-    ]
+    angle = [math.degrees(math.acos(u @ v / math.sqrt((u @ u) * (v @ v)))) for u, v in ((b, c), (a, c), (a, b))]
     flags, g = table["flags"].astype(np.uint64), table["inverse_scale_factor"]
     usable = (flags & np.uint64(Flag.bad_for_scaling) == 0) & (flags & np.uint64(Flag.scaled) != 0) & (g > 0)
     return {
@@ -331,9 +329,7 @@ def test_statistics_equal_those_of_iotbx(
     result = statistics(case)
     ours = result.anomalous if apart else result
     assert len(ours.shells) == len(theirs["shells"])
-    for entry, expected in zip(
-        [ours.overall, *ours.shells], [theirs["overall"], *theirs["shells"]], strict=True
-    ):
+    for entry, expected in zip([ours.overall, *ours.shells], [theirs["overall"], *theirs["shells"]], strict=True):
         compare(entry, expected)
     overall, expected = ours.overall, theirs["overall"]
     # iotbx drops reflections at exactly the limits by rounding.
@@ -392,9 +388,7 @@ def test_merged_pulls_and_correlations_follow_from_the_truth() -> None:
     assert abs(pulls.mean()) < 4 / math.sqrt(len(pulls))
     assert abs(pulls.std() - 1) < 4 / math.sqrt(2 * len(pulls))
 
-    result = merging_statistics(
-        index, intensity, variance, CELLS["P 43 21 2"], "P 43 21 2", n_shells=1
-    ).overall
+    result = merging_statistics(index, intensity, variance, CELLS["P 43 21 2"], "P 43 21 2", n_shells=1).overall
     assert result.chi_square == pytest.approx(1, abs=4 * math.sqrt(2 / (len(true) * 5 / 6)))
     noise = variance.mean() / n
     assert result.cc_half_sigma_tau == pytest.approx(truth.var() / (truth.var() + 2 * noise), abs=0.03)
@@ -439,9 +433,7 @@ def test_random_halves_have_the_right_distribution() -> None:
     n=st.integers(1, 400),
     n_threads=st.sampled_from([1, 2, 3, 8]),
 )
-def test_statistics_depend_neither_on_row_order_nor_on_threads(
-    name: str, seed: int, n: int, n_threads: int
-) -> None:
+def test_statistics_depend_neither_on_row_order_nor_on_threads(name: str, seed: int, n: int, n_threads: int) -> None:
     case = synthetic(name, seed=seed, n=n)
     case["variance"] = np.abs(case["variance"]) + 1
     shuffle = np.random.default_rng(seed).permutation(len(case["intensity"]))

@@ -276,9 +276,7 @@ def test_sweeps_of_two_wavelengths_are_two_data_sets(tmp_path: Path) -> None:
 def test_an_observation_beyond_its_sweep_is_an_error(tmp_path: Path) -> None:
     table = unmerged("P 1")
     table.image[17] = 21
-    with pytest.raises(
-        DataError, match="observation 17 lies on image 21, outside the images 1 to 20"
-    ) as error:
+    with pytest.raises(DataError, match="observation 17 lies on image 21, outside the images 1 to 20") as error:
         write_unmerged_mtz(tmp_path / "u.mtz", table, [sweep("P 1", 1), sweep("P 1", 2)], "P 1")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "u.mtz").exists()

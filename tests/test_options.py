@@ -144,9 +144,7 @@ def other_value(option: Option) -> object:
     return (value,) * (kind.length or 1) if kind.is_list else value
 
 
-@pytest.mark.parametrize(
-    "option", [o for o in OPTIONS if isinstance(o.unavailable, str)], ids=lambda o: o.path
-)
+@pytest.mark.parametrize("option", [o for o in OPTIONS if isinstance(o.unavailable, str)], ids=lambda o: o.path)
 def test_unavailable_options_say_what_to_do_instead(option: Option) -> None:
     with pytest.raises(UsageError, match="not yet available in pyscale: ") as error:
         with_changes(ScalingOptions(), {option.path: other_value(option)})

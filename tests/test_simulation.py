@@ -39,9 +39,7 @@ def pulls(data: SimulatedData, method: str, *, reported: bool = True) -> FloatAr
 @pytest.mark.parametrize("method", ["prf", "sum"])
 @pytest.mark.parametrize("mean_intensity", [100.0, 5000.0])
 def test_reported_variances_are_those_of_counting(method: str, mean_intensity: float) -> None:
-    options = SimulationOptions(
-        multiplicative_error=0.0, mean_intensity=mean_intensity, d_min=2.2, partials=0.1
-    )
+    options = SimulationOptions(multiplicative_error=0.0, mean_intensity=mean_intensity, d_min=2.2, partials=0.1)
     data = simulate(options)
     pull = pulls(data, method)[~data.truth["outlier"]]
     assert np.sqrt((pull**2).mean()) == pytest.approx(1.0, abs=0.03)
@@ -52,9 +50,7 @@ def test_reported_variances_are_those_of_counting(method: str, mean_intensity: f
 
 @pytest.mark.parametrize("kind", ["rotation", "stills"])
 def test_true_sigma_includes_the_multiplicative_error(kind: str) -> None:
-    options = SimulationOptions(
-        kind=kind, multiplicative_error=0.08, d_min=2.4, n_stills=200, mean_intensity=2000.0
-    )
+    options = SimulationOptions(kind=kind, multiplicative_error=0.08, d_min=2.4, n_stills=200, mean_intensity=2000.0)
     data = simulate(options)
     method = "prf" if kind == "rotation" else "sum"
     normal = ~data.truth["outlier"]
@@ -146,9 +142,7 @@ def test_rows_are_in_the_order_of_z_and_counted_once() -> None:
         assert {len(v) for v in columns.values()} == {len(columns["id"])}
         assert set(columns["id"].tolist()) == {k}
     assert len(data) == sum(len(c["id"]) for c in data.columns)
-    np.testing.assert_array_equal(
-        data.truth["miller"], np.concatenate([c["miller_index"] for c in data.columns])
-    )
+    np.testing.assert_array_equal(data.truth["miller"], np.concatenate([c["miller_index"] for c in data.columns]))
     assert len(set(data.identifiers)) == 3
 
 
@@ -174,9 +168,7 @@ def contents(data: SimulatedData) -> list[bytes]:
 @pytest.mark.parametrize("kind", ["rotation", "stills"])
 @pytest.mark.parametrize("truth", ["model", "smooth"])
 def test_same_seed_same_bytes(kind: str, truth: str) -> None:
-    options = SimulationOptions(
-        kind=kind, truth=truth, d_min=3.5, n_stills=5, n_sweeps=2, partials=0.1, seed=7
-    )
+    options = SimulationOptions(kind=kind, truth=truth, d_min=3.5, n_stills=5, n_sweeps=2, partials=0.1, seed=7)
     assert contents(simulate(options)) == contents(simulate(options))
     other = simulate(dataclasses.replace(options, seed=8))
     assert not set(contents(other)) & {c for c in contents(simulate(options)) if len(c) > 10_000}
@@ -202,9 +194,7 @@ def test_stills_have_one_scale_each() -> None:
 
 
 def test_narrow_wedges() -> None:
-    data = simulate(
-        SimulationOptions(n_sweeps=5, sweep_width=0.8, oscillation_width=0.1, d_min=2.5, truth="model")
-    )
+    data = simulate(SimulationOptions(n_sweeps=5, sweep_width=0.8, oscillation_width=0.1, d_min=2.5, truth="model"))
     assert [s["image_range"] for s in data.document["scan"]] == [[1, 8]] * 5
     assert all(len(c["id"]) > 50 for c in data.columns)
     assert len(data.truth["sweep_4/scale"]) == 2

@@ -50,9 +50,7 @@ def test_equivalents_share_group_and_intensity(space_group: str) -> None:
         centric = group.operations().is_reflection_centric(index)
         assert unique.setdefault(tuple(index), crystal.group[row]) == crystal.group[row]
         assert crystal.centric[crystal.group[row]] == centric
-        assert crystal.epsilon[crystal.group[row]] == group.operations().epsilon_factor_without_centering(
-            index
-        )
+        assert crystal.epsilon[crystal.group[row]] == group.operations().epsilon_factor_without_centering(index)
         mate = (tuple(index), bool(isym % 2) or centric)
         assert own.setdefault(mate, crystal.intensity[row]) == crystal.intensity[row]
     assert len(set(unique.values())) == len(unique)
@@ -61,9 +59,7 @@ def test_equivalents_share_group_and_intensity(space_group: str) -> None:
 def test_intensities_in_rows_are_those_of_the_crystal() -> None:
     data = simulate(SimulationOptions(d_min=3.0, anomalous=0.05))
     merged: dict[int, float] = dict(zip(data.truth["group"].tolist(), data.truth["I"].tolist(), strict=True))
-    assert all(
-        merged[g] == i for g, i in zip(data.truth["group"].tolist(), data.truth["I"].tolist(), strict=True)
-    )
+    assert all(merged[g] == i for g, i in zip(data.truth["group"].tolist(), data.truth["I"].tolist(), strict=True))
     assert np.any(data.truth["I_own"] != data.truth["I"])
     index = np.abs(data.truth["miller"])
     for group in np.unique(data.truth["group"])[:200]:
@@ -113,9 +109,7 @@ def test_anomalous_differences_have_the_asked_size() -> None:
     _, crystal = crystal_of("P 21 21 21", anomalous=0.08)
     acentric = ~crystal.centric[crystal.group]
     difference = 2.0 * np.abs(crystal.intensity - crystal.merged_intensity)
-    assert difference[acentric].mean() / crystal.merged_intensity[acentric].mean() == pytest.approx(
-        0.08, rel=0.1
-    )
+    assert difference[acentric].mean() / crystal.merged_intensity[acentric].mean() == pytest.approx(0.08, rel=0.1)
     assert not difference[~acentric].any()
     plus, minus = (crystal.group[m & acentric] for m in (crystal.friedel_plus, ~crystal.friedel_plus))
     np.testing.assert_array_equal(np.bincount(plus), np.bincount(minus))

@@ -70,9 +70,7 @@ def test_files_hold_the_data(options: SimulationOptions, tmp_path: Path) -> None
     assert sorted(p.name for p in paths[0].parent.iterdir()) == sorted(p.name for p in paths)
     experiments, table = read_expt(paths[0]), read_refl(paths[1])
     assert experiments.document == data.document
-    assert (
-        [table.identifiers[k] for k in range(len(experiments))] == experiments.identifiers == data.identifiers
-    )
+    assert [table.identifiers[k] for k in range(len(experiments))] == experiments.identifiers == data.identifiers
     assert table.names() == sorted(data.columns[0])
     for name in table.names():
         np.testing.assert_array_equal(table[name], np.concatenate([c[name] for c in data.columns]))

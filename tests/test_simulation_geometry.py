@@ -152,9 +152,7 @@ def test_full_turn_records_every_crossing_that_is_not_blind() -> None:
     edges = np.radians(np.linspace(0.0, 360.0, n_steps + 1))
     index = np.unique(sweep.columns["miller_index"], axis=0)
     q = index @ sweep.a_matrix.T
-    lengths = np.array(
-        [np.linalg.norm(sweep.s0 + q @ rotation_matrix(sweep.axis, a).T, axis=1) for a in edges]
-    )
+    lengths = np.array([np.linalg.norm(sweep.s0 + q @ rotation_matrix(sweep.axis, a).T, axis=1) for a in edges])
     n_found = np.count_nonzero(np.diff(lengths > 1.0 / sweep.wavelength, axis=0), axis=0)
     recorded = {tuple(h): 0 for h in index.tolist()}
     for h in sweep.columns["miller_index"].tolist():

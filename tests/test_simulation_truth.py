@@ -129,9 +129,7 @@ def scipy_harmonics(lmax: int, vectors: FloatArray) -> FloatArray:
             k = abs(m)
             norm = math.sqrt((2 * l + 1) / (4 * math.pi) * math.factorial(l - k) / math.factorial(l + k))
             value = norm * (-1) ** k * special.lpmv(k, l, vectors[:, 2])
-            columns.append(
-                value if m == 0 else math.sqrt(2) * value * (np.sin if m < 0 else np.cos)(k * azimuth)
-            )
+            columns.append(value if m == 0 else math.sqrt(2) * value * (np.sin if m < 0 else np.cos)(k * azimuth))
     return np.stack(columns, axis=1)
 
 

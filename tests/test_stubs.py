@@ -37,9 +37,7 @@ def public_names(owner: object) -> set[str]:
     return {name for name in vars(owner) if not name.startswith("_")}
 
 
-def bound_functions(
-    owner: object, declarations: dict[str, list[ast.stmt]]
-) -> Iterator[tuple[str, str, ast.stmt]]:
+def bound_functions(owner: object, declarations: dict[str, list[ast.stmt]]) -> Iterator[tuple[str, str, ast.stmt]]:
     """Yield (name, signature in the binary, declaration) of every function and method."""
     for name, nodes in declarations.items():
         value = inspect.getattr_static(owner, name)
@@ -48,12 +46,8 @@ def bound_functions(
             assert isinstance(nodes[0], ast.ClassDef)
             yield from bound_functions(value, declared(nodes[0]))
         elif isinstance(nodes[0], ast.FunctionDef) and not isinstance(value, property):
-            signatures = [
-                s for s in SIGNATURE.findall(getattr(owner, name).__doc__ or "") if s.startswith(name)
-            ]
-            assert len(signatures) == len(nodes), (
-                f"{name}: {len(signatures)} signatures, {len(nodes)} in the stub"
-            )
+            signatures = [s for s in SIGNATURE.findall(getattr(owner, name).__doc__ or "") if s.startswith(name)]
+            assert len(signatures) == len(nodes), f"{name}: {len(signatures)} signatures, {len(nodes)} in the stub"
             yield from ((name, *pair) for pair in zip(signatures, nodes, strict=True))
 
 

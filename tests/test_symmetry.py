@@ -127,9 +127,7 @@ def test_d_spacing_follows_the_reciprocal_metric() -> None:
     cell = (8.0, 9.0, 10.0, 80.0, 95.0, 100.0)
     cosines = np.cos(np.radians(cell[3:]))
     metric = np.outer(cell[:3], cell[:3])
-    metric *= np.array(
-        [[1, cosines[2], cosines[1]], [cosines[2], 1, cosines[0]], [cosines[1], cosines[0], 1]]
-    )
+    metric *= np.array([[1, cosines[2], cosines[1]], [cosines[2], 1, cosines[0]], [cosines[1], cosines[0], 1]])
     index = random_index(50)
     expected = np.einsum("ni,ij,nj->n", index, np.linalg.inv(metric), index) ** -0.5
     np.testing.assert_allclose(symmetry.d_spacing(cell, index), expected, rtol=1e-12)
@@ -176,9 +174,7 @@ def test_absurd_limits_do_not_allocate(d_min: float) -> None:
     n=st.integers(1, 300),
     n_threads=st.sampled_from([1, 2, 3, 8]),
 )
-def test_groups_depend_neither_on_row_order_nor_on_threads(
-    name: str, seed: int, n: int, n_threads: int
-) -> None:
+def test_groups_depend_neither_on_row_order_nor_on_threads(name: str, seed: int, n: int, n_threads: int) -> None:
     index = random_index(n + 5, seed=seed)
     rank = np.arange(len(index), dtype=np.int64)
     rotations = symmetry.rotation_matrices(name)

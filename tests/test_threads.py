@@ -31,9 +31,7 @@ def test_what_was_asked_for(machine: Path) -> None:
     assert threads.thread_count(AUTO) == 8
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("4", 4), ("2,4", 2), ("0", 8), ("many", 8), ("16", 8), ("", 8)]
-)
+@pytest.mark.parametrize(("text", "expected"), [("4", 4), ("2,4", 2), ("0", 8), ("many", 8), ("16", 8), ("", 8)])
 def test_omp_num_threads(machine: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert threads.thread_count() == expected

@@ -99,9 +99,7 @@ def load_job(paths: Sequence[PathLike]) -> Job:
     parts, n_unindexed = _split_tables(tables, set(experiments.identifiers))
     _logger.info("Found %d reflection tables & %d experiments in total.", len(parts), len(experiments))
     if not experiments or not sum(len(p.table) for p in parts):
-        raise DataError(
-            f"{names}: no {'reflections with an experiment' if len(experiments) else 'experiments'}"
-        )
+        raise DataError(f"{names}: no {'reflections with an experiment' if len(experiments) else 'experiments'}")
     parts = _match(parts, experiments)
     changes = _assign_identifiers(experiments, parts)
     data_sets = _data_sets(experiments, [p.table for p in parts])
@@ -201,9 +199,7 @@ def _match(parts: list[_Part], experiments: ExperimentList) -> list[_Part]:
     if len(matched) != len(wanted):
         without = _listed(sorted(set(wanted) - set(given)) or wanted)
         left = _listed([p.identifier for left in waiting.values() for p in left])
-        raise DataError(
-            f"identifiers do not match: experiments {without} lack reflections, tables {left} experiments"
-        )
+        raise DataError(f"identifiers do not match: experiments {without} lack reflections, tables {left} experiments")
     return matched
 
 

@@ -120,9 +120,7 @@ def _images(e: Experiment) -> str:
         return "-"
     whole = "{}-{}".format(*e.image_range)
     valid = e.valid_image_ranges
-    return (
-        whole if valid == [e.image_range] else f"{whole} (valid: {', '.join(f'{a}-{b}' for a, b in valid)})"
-    )
+    return whole if valid == [e.image_range] else f"{whole} (valid: {', '.join(f'{a}-{b}' for a, b in valid)})"
 
 
 def _oscillation(e: Experiment) -> str:
@@ -143,9 +141,7 @@ def _reflection_sections(tables: Sequence[ReflectionTable]) -> Iterator[Renderab
     names = sorted({name for table in tables for name in table.names()})
     rows = [_describe_column(name, [t for t in tables if name in t], len(tables)) for name in names]
     total = sum(len(t) for t in tables)
-    yield from _table(
-        f"{total} reflections, {len(names)} columns", ["column", "type", "range"], rows, len(rows)
-    )
+    yield from _table(f"{total} reflections, {len(names)} columns", ["column", "type", "range"], rows, len(rows))
     flags = [t["flags"] for t in tables if "flags" in t and t.dials_type("flags") == "std::size_t"]
     if flags:
         counts = [(f.name, sum(int(np.count_nonzero(x & np.uint64(f))) for x in flags)) for f in Flag]
@@ -190,9 +186,7 @@ def _describe_model(index: int, experiment: Experiment) -> list[str]:
         str(model.get("__id__", "-")),
         ", ".join(f"{k} {v['n_parameters']}" for k, v in parts.items()) or "-",
         ", ".join(f"{k} {_short(settings[k])}" for k in shown if k in settings) or "-",
-        " ".join(
-            _short(settings[k]) for k in ("error_model_type", "error_model_parameters") if k in settings
-        ),
+        " ".join(_short(settings[k]) for k in ("error_model_type", "error_model_parameters") if k in settings),
     ]
 
 

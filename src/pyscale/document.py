@@ -28,9 +28,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
         "options": to_dict(result.options),
-        "decisions": {
-            p.identifier: plan.to_dict() for p, plan in zip(result.prepared, result.plans, strict=True)
-        },
+        "decisions": {p.identifier: plan.to_dict() for p, plan in zip(result.prepared, result.plans, strict=True)},
         "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
         "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
         "fit": _fit(result),
@@ -96,7 +94,12 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
 
 def _error_model(result: ScalingResult) -> dict[str, Any]:
     model, fit = result.fit.error_model, result.fit.error_model_fit
-    document: dict[str, Any] = {"type": None if fit is None else "basic", "a": model.a, "b": model.b, "isa": model.isa}
+    document: dict[str, Any] = {
+        "type": None if fit is None else "basic",
+        "a": model.a,
+        "b": model.b,
+        "isa": model.isa,
+    }
     if fit is not None:
         document |= {
             "sigma_a": fit.sigma_a,

@@ -326,9 +326,7 @@ def _settled(model: ErrorModel, minimum: Minimum) -> bool:
     return not (moved_a or moved_b)
 
 
-def _fit(
-    repeated: Repeated, model: ErrorModel, free: tuple[bool, bool], method: Method, n_threads: int
-) -> Minimum:
+def _fit(repeated: Repeated, model: ErrorModel, free: tuple[bool, bool], method: Method, n_threads: int) -> Minimum:
     """One fit with expected intensities, weights of the robust means, and outliers held fixed."""
     n = repeated.row.size
     if n < _MIN_FOR_ANY:

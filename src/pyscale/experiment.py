@@ -91,10 +91,7 @@ class Experiment:
         axes = np.array([crystal.vector(f"real_space_{name}", 3) for name in "abc"])
         with np.errstate(over="ignore"):
             lengths = np.linalg.norm(axes, axis=1)
-        if (
-            not ((lengths > 1e-3) & (lengths < 1e6)).all()
-            or abs(np.linalg.det(axes / lengths[:, None])) < 1e-6
-        ):
+        if not ((lengths > 1e-3) & (lengths < 1e6)).all() or abs(np.linalg.det(axes / lengths[:, None])) < 1e-6:
             raise crystal.error("real_space_a/b/c", "span no volume")
         cosines = (axes @ axes.T) / np.outer(lengths, lengths)
         alpha, beta, gamma = (math.degrees(math.acos(cosines[i, j])) for i, j in ((1, 2), (0, 2), (0, 1)))
@@ -110,12 +107,7 @@ class Experiment:
         a, b, c, alpha, beta, gamma = (float(x) for x in crystal.vector("recalculated_unit_cell", 6))
         cosines = [math.cos(math.radians(angle)) for angle in (alpha, beta, gamma)]
         gram = 1 - sum(x * x for x in cosines) + 2 * math.prod(cosines)
-        if (
-            min(a, b, c) <= 0
-            or min(alpha, beta, gamma) <= 0
-            or max(alpha, beta, gamma) >= 180
-            or gram < 1e-12
-        ):
+        if min(a, b, c) <= 0 or min(alpha, beta, gamma) <= 0 or max(alpha, beta, gamma) >= 180 or gram < 1e-12:
             raise crystal.error("recalculated_unit_cell", "has no volume")
         return a, b, c, alpha, beta, gamma
 
@@ -181,9 +173,7 @@ class Experiment:
             return None
         starts = properties.vector("oscillation", last - first + 1)
         if len(starts) == 1:
-            width = (
-                properties.number("oscillation_width") if "oscillation_width" in properties.values else 0.0
-            )
+            width = properties.number("oscillation_width") if "oscillation_width" in properties.values else 0.0
             return float(starts[0]), width
         return float(starts[0]), float(starts[-1] - starts[0]) / (len(starts) - 1)
 

@@ -81,9 +81,7 @@ class ExperimentDocument:
             return
         models = self.values.get(key) or []
         if type(reference) is not int or not 0 <= reference < len(models):
-            raise DataError(
-                f"{self.where(index)}: {key} {reference!r} is not among the {len(models)} of the file"
-            )
+            raise DataError(f"{self.where(index)}: {key} {reference!r} is not among the {len(models)} of the file")
         if not isinstance(models[reference], dict):
             raise DataError(f"{self.where(index)}: {key} {reference} must be an object")
 

@@ -127,7 +127,7 @@ def _mtz_sweep(result: ScalingResult, data_set: DataSet) -> MtzSweep:
     dataset = replace(_mtz_dataset(result), wavelength=experiment.wavelength)
     images = experiment.image_range or (1, 1)
     if experiment.is_still or experiment.oscillation is None:
-        return MtzSweep(dataset, images, setting_matrix=np.linalg.inv(real))
+        return MtzSweep(dataset, images, setting_matrix=np.asarray(np.linalg.inv(real), dtype=np.float64))
     setting, fixed = experiment.setting_rotation, experiment.fixed_rotation
     axis = experiment.rotation_axis
     return MtzSweep(
@@ -136,5 +136,5 @@ def _mtz_sweep(result: ScalingResult, data_set: DataSet) -> MtzSweep:
         oscillation=experiment.oscillation,
         rotation_axis=None if axis is None else setting @ axis,
         s0=-experiment.beam_direction,
-        setting_matrix=setting @ fixed @ np.linalg.inv(real),
+        setting_matrix=np.asarray(setting @ fixed @ np.linalg.inv(real), dtype=np.float64),
     )

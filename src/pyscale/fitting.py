@@ -298,9 +298,7 @@ def options_tolerance(options: ScalingOptions) -> float:
 
 
 def _components(observations: JobObservations, n_data_sets: int) -> IntArray:
-    label = connected_components(
-        observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets
-    )
+    label = connected_components(observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets)
     n = int(label.max()) + 1
     if n > 1:
         groups = [np.flatnonzero(label == k).tolist() for k in range(n)]
@@ -327,9 +325,7 @@ def _round(number: int, result: dict[str, Any], fit: _Fit, state: _State) -> Fit
     )
 
 
-def _finish(
-    fit: _Fit, state: _State, result: dict[str, Any], label: IntArray, rounds: list[FitRound]
-) -> FitResult:
+def _finish(fit: _Fit, state: _State, result: dict[str, Any], label: IntArray, rounds: list[FitRound]) -> FitResult:
     """Gauge, covariance, and the quantities of every observation with the final scales."""
     problem, joint = fit.problem, fit.joint
     n_labels = int(label.max()) + 1

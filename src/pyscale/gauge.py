@@ -16,7 +16,14 @@ from . import _core
 from .scaling_model import JointModel
 from .typing import FloatArray, IntArray
 
-__all__ = ["Gauge", "GaugeDirection", "ParameterCovariance", "find_gauge", "fix_gauge", "parameter_covariance"]
+__all__ = [
+    "Gauge",
+    "GaugeDirection",
+    "ParameterCovariance",
+    "find_gauge",
+    "fix_gauge",
+    "parameter_covariance",
+]
 
 _NULL_TOLERANCE = 1e-6
 _TAKES_PART = 1e-3
@@ -77,7 +84,11 @@ class ParameterCovariance:
 
 
 def find_gauge(
-    joint: JointModel, sums: dict[str, FloatArray], matrix: FloatArray, parameters: FloatArray, label: IntArray
+    joint: JointModel,
+    sums: dict[str, FloatArray],
+    matrix: FloatArray,
+    parameters: FloatArray,
+    label: IntArray,
 ) -> Gauge:
     """Find the gauge directions of a fit and check each against the normal matrix of the data.
 
@@ -121,9 +132,7 @@ def _is_null(matrix: FloatArray, direction: FloatArray) -> bool:
     return size > 0 and float(direction @ matrix @ direction) < _NULL_TOLERANCE * size
 
 
-def fix_gauge(
-    gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restraints: FloatArray
-) -> FloatArray:
+def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restraints: FloatArray) -> FloatArray:
     """Move parameters along unrestrained gauge directions until ln g has mean (and slope) zero."""
     moved = parameters.copy()
     for k in {d.component for d in gauge.directions}:
@@ -158,6 +167,4 @@ def parameter_covariance(
         sigmas[part] = np.inf
         strongest = np.argsort(-np.abs(vector))[:3]
         undetermined.append(" / ".join(names[i] for i in strongest if part[i]))
-    return ParameterCovariance(
-        covariance, sigmas, chi_squared, effective, undetermined, float(result["condition"])
-    )
+    return ParameterCovariance(covariance, sigmas, chi_squared, effective, undetermined, float(result["condition"]))

@@ -261,9 +261,7 @@ def _load_toml(text: str, path: Path) -> dict[str, Any]:
     try:
         toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ImportError:
-        raise UsageError(
-            f"cannot read options from {path}: TOML needs Python 3.11, or `pip install tomli`"
-        ) from None
+        raise UsageError(f"cannot read options from {path}: TOML needs Python 3.11, or `pip install tomli`") from None
     try:
         table: dict[str, Any] = toml.loads(text)
     except (ValueError, RecursionError) as error:

@@ -86,7 +86,7 @@ def _scaled_table(
 
 
 def _flags(p: PreparedDataSet, rows: np.ndarray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:
-    flags = p.table["flags"].copy()
+    flags: np.ndarray = p.table["flags"].copy()
 
     def mark(chosen: np.ndarray, flag: Flag) -> None:
         flags[chosen] |= np.uint64(int(flag))

@@ -88,7 +88,8 @@ def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCel
 def clear_scaling_flags(flags: np.ndarray) -> np.ndarray:
     """Return flags without the marks of an earlier scaling job."""
     marks = int(Flag.bad_for_scaling | Flag.scaled)
-    return flags & ~np.uint64(marks)
+    cleared: np.ndarray = flags & ~np.uint64(marks)
+    return cleared
 
 
 def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> PreparedDataSet:
@@ -194,7 +195,12 @@ def corrected_intensities(table: ReflectionTable, options: ScalingOptions) -> tu
 
 
 def _with_intensities(
-    data_set: DataSet, table: ReflectionTable, cell: UnitCell, options: ScalingOptions, n_read: int, n_merged: int
+    data_set: DataSet,
+    table: ReflectionTable,
+    cell: UnitCell,
+    options: ScalingOptions,
+    n_read: int,
+    n_merged: int,
 ) -> PreparedDataSet:
     intensity, variance = corrected_intensities(table, options)
     miller_index = table.require("miller_index")
@@ -207,9 +213,7 @@ def _with_intensities(
     indexed = (miller_index != 0).any(axis=1)
     d[indexed] = d_spacing(cell, np.ascontiguousarray(miller_index[indexed]))
     absent = np.zeros(len(table), dtype=np.bool_)
-    absent[indexed] = systematic_absences(
-        data_set.experiment.space_group, np.ascontiguousarray(miller_index[indexed])
-    )
+    absent[indexed] = systematic_absences(data_set.experiment.space_group, np.ascontiguousarray(miller_index[indexed]))
     return PreparedDataSet(
         data_set=data_set,
         table=table,

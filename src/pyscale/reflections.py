@@ -187,16 +187,10 @@ class ReflectionTable:
             If the type is unknown, or the array has another dtype, row shape or length.
         """
         if dials_type not in COLUMN_TYPES:
-            raise ValueError(
-                f"column '{name}': unknown type '{dials_type}'; known are {', '.join(COLUMN_TYPES)}"
-            )
+            raise ValueError(f"column '{name}': unknown type '{dials_type}'; known are {', '.join(COLUMN_TYPES)}")
         kind = COLUMN_TYPES[dials_type]
         values = np.asarray(array)
-        if (
-            values.dtype.newbyteorder("<") != kind.dtype
-            or values.ndim == 0
-            or values.shape[1:] != kind.row_shape
-        ):
+        if values.dtype.newbyteorder("<") != kind.dtype or values.ndim == 0 or values.shape[1:] != kind.row_shape:
             raise ValueError(
                 f"column '{name}' ({dials_type}) needs dtype {kind.dtype}, shape {('n', *kind.row_shape)}, "
                 f"got {values.dtype} and {values.shape}"
@@ -279,9 +273,7 @@ class ReflectionTable:
                 table._columns[name] = _Column(column.dials_type, _take(column.values, index))
                 continue
             try:
-                selected = column.rows.take(
-                    np.arange(len(self))[index] if isinstance(index, slice) else index
-                )
+                selected = column.rows.take(np.arange(len(self))[index] if isinstance(index, slice) else index)
             except ValueError as error:
                 raise DataError(f"{self._where}: column '{name}': {error}") from None
             table._columns[name] = OpaqueColumn(column.dials_type, selected, column.version)
@@ -323,9 +315,7 @@ def _row_numbers(rows: ArrayLike, n: int) -> IndexArray:
             raise ValueError(f"the mask has shape {array.shape}, the table {n} rows")
         return np.flatnonzero(array).astype(np.int64, copy=False)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(
-            f"rows must be a mask or integers of shape (m,), got {array.dtype} of shape {array.shape}"
-        )
+        raise ValueError(f"rows must be a mask or integers of shape (m,), got {array.dtype} of shape {array.shape}")
     return array.astype(np.int64, copy=False)
 
 
@@ -342,9 +332,7 @@ def _join_identifiers(result: ReflectionTable, table: ReflectionTable) -> None:
     for number, identifier in table.identifiers.items():
         known = result.identifiers.setdefault(number, identifier)
         if known != identifier:
-            raise DataError(
-                f"{table._where}: id {number} is data set '{identifier}', but '{known}' in another table"
-            )
+            raise DataError(f"{table._where}: id {number} is data set '{identifier}', but '{known}' in another table")
 
 
 def _join_columns(name: str, tables: Sequence[ReflectionTable]) -> _AnyColumn:

@@ -145,7 +145,8 @@ def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
                 reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
             listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
             raise DataError(
-                f"{p.table.source}: no reflection of data set {p.identifier} can be scaled (rows read {p.n_read}; {listed})"
+                f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
+                f"(rows read {p.n_read}; {listed})"
             )
 
 
@@ -172,9 +173,7 @@ def _model(p: PreparedDataSet, plan: ModelPlan, options: ScalingOptions) -> Data
     return model.placed(p.image_z[p.suitable])
 
 
-def _log_plans(
-    prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]
-) -> None:
+def _log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
     for p, plan, model in zip(prepared, plans, models, strict=True):
         _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
         for name, decision in plan.to_dict().items():
@@ -250,9 +249,7 @@ def _statistics(
     )
 
 
-def _ledger(
-    prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult
-) -> list[LedgerEntry]:
+def _ledger(prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult) -> list[LedgerEntry]:
     gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
     ledger = make_ledger(prepared, observations, gone, fit.rejected)
     _logger.info("What became of the observations:\n%s", ledger_table(ledger))

@@ -14,10 +14,17 @@ import numpy as np
 from . import _core
 from .auto import ModelPlan
 from .errors import DataError
-from .experiment import Experiment
 from .typing import FloatArray
 
-__all__ = ["Axis", "ComponentModel", "DataSetModel", "JointModel", "SCHEMA_VERSION", "model_from_dict", "model_from_plan"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Axis",
+    "ComponentModel",
+    "DataSetModel",
+    "JointModel",
+    "model_from_dict",
+    "model_from_plan",
+]
 
 SCHEMA_VERSION = 1
 _SMOOTHER_FACTOR = 0.999
@@ -168,9 +175,7 @@ def model_from_plan(plan: ModelPlan, decay_restraint: float, range_deg: float, i
     if plan.absorption.value:
         assert plan.lmax is not None and plan.surface_weight is not None
         zeros = np.zeros(plan.lmax.value * (plan.lmax.value + 2))
-        components.append(
-            ComponentModel("absorption", "absorption", zeros, restraint=plan.surface_weight.value)
-        )
+        components.append(ComponentModel("absorption", "absorption", zeros, restraint=plan.surface_weight.value))
     return DataSetModel("physical", tuple(components))
 
 
@@ -183,7 +188,7 @@ def _smooth(
     return ComponentModel(name, kind, start, interval_deg=actual, factor=factor)
 
 
-def model_from_dict(document: dict[str, Any], experiment: Experiment, where: str) -> DataSetModel:
+def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
     """Read a stored model.
 
     Raises
@@ -212,7 +217,12 @@ def model_from_dict(document: dict[str, Any], experiment: Experiment, where: str
 
 
 def _read_component(
-    kind: str, name: str, entry: dict[str, Any], configuration: dict[str, Any], own: dict[str, Any], where: str
+    kind: str,
+    name: str,
+    entry: dict[str, Any],
+    configuration: dict[str, Any],
+    own: dict[str, Any],
+    where: str,
 ) -> ComponentModel:
     try:
         parameters = np.asarray(entry["parameters"], dtype=np.float64)

@@ -201,9 +201,7 @@ def merging_statistics(
     d_star_sq = inverse_d_squared(unit_cell, obs.asu_index)
     inside = _inside(d_star_sq, d_min, d_max) & ~systematic_absences(space_group, obs.asu_index)
     if not np.any(inside):
-        raise DataError(
-            "no observation lies inside the resolution limits; check d_min, d_max and the unit cell"
-        )
+        raise DataError("no observation lies inside the resolution limits; check d_min, d_max and the unit cell")
     shells = _make_shells(d_star_sq[inside], n_shells, unit_cell, space_group)
     number = np.searchsorted(shells.edges, d_star_sq, side="right") - 1
     number = np.where(inside, np.clip(number, 0, len(shells) - 1), -1)
@@ -231,9 +229,7 @@ def _inside(d_star_sq: FloatArray, d_min: float | None, d_max: float | None) -> 
     return inside
 
 
-def _make_shells(
-    d_star_sq: FloatArray, n_shells: int, unit_cell: UnitCellLike, space_group: SpaceGroupLike
-) -> _Shells:
+def _make_shells(d_star_sq: FloatArray, n_shells: int, unit_cell: UnitCellLike, space_group: SpaceGroupLike) -> _Shells:
     """Shells of equal volume over the range of the unique reflections."""
     low, high = float(d_star_sq.min()), float(d_star_sq.max())
     wide_low, wide_high = low * (1 - LIMIT_TOLERANCE), high * (1 + LIMIT_TOLERANCE)
@@ -242,9 +238,7 @@ def _make_shells(
     edges[0], edges[-1] = wide_low, wide_high
     possible = possible_reflections(unit_cell, space_group, wide_high**-0.5, wide_low**-0.5)
     _, is_centric = epsilon_and_centric(space_group, possible)
-    where = np.clip(
-        np.searchsorted(edges, inverse_d_squared(unit_cell, possible), side="right") - 1, 0, n - 1
-    )
+    where = np.clip(np.searchsorted(edges, inverse_d_squared(unit_cell, possible), side="right") - 1, 0, n - 1)
     counts = [np.bincount(w, minlength=n).astype(np.int64) for w in (where, where[~is_centric])]
     total, acentric = (np.append(c, c.sum()) for c in counts)
     return _Shells(edges, (low, high), total, acentric)

@@ -58,9 +58,7 @@ def summary_table(statistics: MergingStatistics) -> str:
 
 
 def _shell_row(s: ShellStatistics) -> str:
-    counts = (
-        f"{s.n_obs:9d}{s.n_unique:8d}{_number(s.multiplicity, 8, 2)}{_number(100 * s.completeness, 8, 2)}"
-    )
+    counts = f"{s.n_obs:9d}{s.n_unique:8d}{_number(s.multiplicity, 8, 2)}{_number(100 * s.completeness, 8, 2)}"
     signal = _number(s.mean_intensity, 12, 1) + _number(s.i_over_sigma, 9, 1)
     residuals = "".join(_number(r, 8, 3) for r in (s.r_merge, s.r_meas, s.r_pim, s.r_anom))
     halves = _number(s.cc_half, 8, 3) + ("*" if s.cc_half_significant else " ")

@@ -78,6 +78,4 @@ class VariableLengthColumn:
         sizes = {c.row_size for c in columns}
         if len(sizes) != 1:
             raise ValueError(f"rows of different sizes: {sizes}")
-        return VariableLengthColumn(
-            np.concatenate([c.data for c in columns]), sum(map(len, columns)), sizes.pop()
-        )
+        return VariableLengthColumn(np.concatenate([c.data for c in columns]), sum(map(len, columns)), sizes.pop())

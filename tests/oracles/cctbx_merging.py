@@ -39,9 +39,7 @@ def entry(s, i_obs):
     result["r_anom"] = r_anom(i_obs)
     # iotbx counts possible reflections between the extremes of the shell's data, not its limits.
     possible = miller.build_set(i_obs, i_obs.anomalous_flag(), d_min=s.d_min * (1 - 1e-6))
-    result["n_possible"] = possible.resolution_filter(
-        d_max=s.d_max * (1 + 1e-9), d_min=s.d_min * (1 - 1e-9)
-    ).size()
+    result["n_possible"] = possible.resolution_filter(d_max=s.d_max * (1 + 1e-9), d_min=s.d_min * (1 - 1e-9)).size()
     plot = s.anom_probability_plot_expected_delta
     result["anomalous_slope"] = plot.slope if plot is not None else None
     return result

@@ -36,9 +36,7 @@ _COMMANDS = {
         "other file formats",
         "use pyscale scale ... output.unmerged_mtz=scaled.mtz",
     ),
-    "report": _Command(
-        "scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"
-    ),
+    "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),
     "slice": _Command(
         "FILE... image_range=id:a:b", "a part of a sweep as a data set", "cut it with dials.slice_sequence"
     ),

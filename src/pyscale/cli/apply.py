@@ -55,8 +55,6 @@ def run(arguments: Sequence[str]) -> int:
     with setup_logging(None, line.verbose):
         scaler: Any = importlib.import_module("pyscale.scaler")
         result = scaler.apply_files(model, files, line.parsed.options)
-        result.write_outputs(
-            line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given
-        )
+        result.write_outputs(line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given)
     write(result.summary())
     return 0

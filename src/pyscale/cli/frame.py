@@ -83,9 +83,7 @@ class CommandFrame(Generic[T]):
         verbose = sum(_verbosity(flag) for flag in flags)
         parsed = parse_arguments([item for item in arguments if not _is_flag(item)], self.names)
         if self.needs_files and not parsed.files:
-            raise UsageError(
-                f"no input files: pyscale {self.name} {self.arguments} (--help lists the options)"
-            )
+            raise UsageError(f"no input files: pyscale {self.name} {self.arguments} (--help lists the options)")
         if parsed.files and not self.takes_files:
             raise UsageError(f"pyscale {self.name} takes no files, only name=value: {parsed.files[0]}")
         return CommandLine(parsed, verbose)

@@ -98,9 +98,7 @@ class OutputSet:
             for done, backup in reversed(undo):
                 _put_back(done, backup, self._staged[done])
             if isinstance(error, OSError):
-                raise UsageError(
-                    f"{target}: cannot be written ({error.strerror}); no output was written"
-                ) from None
+                raise UsageError(f"{target}: cannot be written ({error.strerror}); no output was written") from None
             raise
         for _, backup in undo:
             if backup is not None:
@@ -113,9 +111,7 @@ def _create(temporary: Path, path: PathLike) -> None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise UsageError(f"{path}: the directory does not exist; make it first") from None
-        reason = (
-            "no permission to write" if error.errno in (errno.EACCES, errno.EPERM) else str(error.strerror)
-        )
+        reason = "no permission to write" if error.errno in (errno.EACCES, errno.EPERM) else str(error.strerror)
         raise UsageError(f"{path}: {reason} in directory {temporary.parent}; name another place") from None
 
 

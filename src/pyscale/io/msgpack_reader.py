@@ -54,9 +54,7 @@ class MsgpackReader:
         (value,) = struct.unpack(layout, self._take(struct.calcsize(layout), what).tobytes())
         return int(value)
 
-    def _length(
-        self, layouts: dict[int, str], fix_tag: int | None, fix_mask: int, kind: str, what: str
-    ) -> int:
+    def _length(self, layouts: dict[int, str], fix_tag: int | None, fix_mask: int, kind: str, what: str) -> int:
         tag = int(self._take(1, what)[0])
         if tag in layouts:
             return self._number(layouts[tag], what)

@@ -225,9 +225,7 @@ def _dataset_key(d: MtzDataset) -> tuple[Any, ...]:
     return (d.project, d.crystal, d.dataset, d.wavelength, unit_cell_from(d.unit_cell).parameters)
 
 
-def _new_mtz(
-    space_group: SpaceGroupLike, datasets: Sequence[MtzDataset], title: str, history: Sequence[str]
-) -> Any:
+def _new_mtz(space_group: SpaceGroupLike, datasets: Sequence[MtzDataset], title: str, history: Sequence[str]) -> Any:
     mtz = gemmi.Mtz(with_base=True)
     mtz.title = title
     mtz.history = list(history)
@@ -250,9 +248,7 @@ def _fill(mtz: Any, miller_index: IntArray, columns: Sequence[tuple[str, str, Ar
     mtz.set_data(table)
 
 
-def _batch_numbers(
-    reflections: UnmergedReflections, sweeps: Sequence[MtzSweep], offsets: Sequence[int]
-) -> IndexArray:
+def _batch_numbers(reflections: UnmergedReflections, sweeps: Sequence[MtzSweep], offsets: Sequence[int]) -> IndexArray:
     first, last = np.array([s.image_range for s in sweeps], dtype=np.int64).T
     outside = (reflections.image < first[reflections.sweep]) | (reflections.image > last[reflections.sweep])
     if np.any(outside):

@@ -88,9 +88,7 @@ def _refuse_other_formats(buffer: _Buffer, path: PathLike) -> None:
     if start == b"\x89HDF":
         raise DataError(f"{path}: is an HDF5 file, which is not read yet; write it as msgpack with DIALS")
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise DataError(
-            f"{path}: is a pickle of an old DIALS, which is not read yet; write it as msgpack with DIALS"
-        )
+        raise DataError(f"{path}: is a pickle of an old DIALS, which is not read yet; write it as msgpack with DIALS")
     raise DataError(f"{path}: is not a DIALS reflection table")
 
 
@@ -99,9 +97,7 @@ def _parse(reader: MsgpackReader, source: str) -> ReflectionTable:
         raise DataError(f"{source}: is not a DIALS reflection table")
     version = reader.integer("version")
     if version not in (1, 2):
-        raise DataError(
-            f"{source}: version {version} of DIALS reflection tables is unknown; known are 1 and 2"
-        )
+        raise DataError(f"{source}: version {version} of DIALS reflection tables is unknown; known are 1 and 2")
     table = ReflectionTable(source=source)
     n_rows: int | None = None
     seen = set()
@@ -173,9 +169,7 @@ def _add_column(
         raise reader.error(f"column {name!r} has the unknown type {dials_type!r}")
 
 
-def _decode(
-    reader: MsgpackReader, name: str, dials_type: str, n_rows: int, data: NDArray[np.uint8]
-) -> NDArray[Any]:
+def _decode(reader: MsgpackReader, name: str, dials_type: str, n_rows: int, data: NDArray[np.uint8]) -> NDArray[Any]:
     kind = COLUMN_TYPES[dials_type]
     if n_rows * kind.row_size != data.size:
         raise reader.error(f"column {name!r}: {data.size} bytes, but {n_rows} rows of {kind.row_size}")
@@ -200,9 +194,7 @@ def write_refl(table: ReflectionTable, path: PathLike) -> None:
     parts = {name: _encode(table, name) for name in table.names()}
     for name, data in parts.items():
         if data.nbytes > _MAX_BIN:
-            raise DataError(
-                f"{path}: column '{name}' has {data.nbytes} bytes, the format ends at 4 GiB; split the job"
-            )
+            raise DataError(f"{path}: column '{name}' has {data.nbytes} bytes, the format ends at 4 GiB; split the job")
     shoeboxes = [c.version for c in map(table.opaque, parts) if c is not None and c.dials_type == _SHOEBOX]
     try:
         head = [msgpack.packb(x) for x in ("identifiers", table.identifiers, "nrows", len(table), "data")]
@@ -215,9 +207,7 @@ def write_refl(table: ReflectionTable, path: PathLike) -> None:
         file.write(b"\xdf" + struct.pack(">I", len(columns)))
         n_rows = msgpack.packb(len(table))
         for name, dials_type, data in columns:
-            file.write(
-                name + b"\x92" + dials_type + b"\x92" + n_rows + b"\xc6" + struct.pack(">I", data.nbytes)
-            )
+            file.write(name + b"\x92" + dials_type + b"\x92" + n_rows + b"\xc6" + struct.pack(">I", data.nbytes))
             file.write(data.data)
 
 

@@ -36,9 +36,7 @@ class CorrectionOptions(OptionScope, scope="correction"):
 class SharedAbsorptionOptions(OptionScope, scope="physical.share"):
     """Components shared by all data sets."""
 
-    absorption: bool = option(
-        False, "one absorption surface for all data sets (same crystal)", unavailable=_SHARE
-    )
+    absorption: bool = option(False, "one absorption surface for all data sets (same crystal)", unavailable=_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +75,7 @@ class PhysicalOptions(OptionScope, scope="physical"):
         AUTO, "weight of the restraint of the surface to zero; auto: 5e5", range=(0.0, None)
     )
     share: SharedAbsorptionOptions = SharedAbsorptionOptions()
-    fix_initial: bool = option(
-        True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL
-    )
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(
         False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
@@ -94,12 +90,8 @@ class ArrayOptions(OptionScope, scope="array"):
     decay_interval: float = option(
         20.0, "degrees between parameters of the decay", range=(1.0, None), unavailable=_ARRAY
     )
-    n_resolution_bins: int = option(
-        10, "resolution bins of the decay correction", range=(1, 1000), unavailable=_ARRAY
-    )
-    absorption_correction: bool = option(
-        True, "correction over rotation and detector position", unavailable=_ARRAY
-    )
+    n_resolution_bins: int = option(10, "resolution bins of the decay correction", range=(1, 1000), unavailable=_ARRAY)
+    absorption_correction: bool = option(True, "correction over rotation and detector position", unavailable=_ARRAY)
     n_absorption_bins: int = option(
         3, "bins along each detector axis of the absorption correction", range=(1, 1000), unavailable=_ARRAY
     )
@@ -149,9 +141,7 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
     surface_weight: float = option(
         1e6, "weight of the restraint of the surface to zero", range=(0.0, None), unavailable=_DOSE_DECAY
     )
-    fix_initial: bool = option(
-        True, "hold the first scale parameter for the uncertainties", unavailable=_DOSE_DECAY
-    )
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_DOSE_DECAY)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(
         False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL

@@ -196,9 +196,7 @@ class Option:
         if isinstance(self.unavailable, str):
             raise UsageError(f"option {self.path} is not yet available in pyscale: {self.unavailable}")
         if self.unavailable and value in self.unavailable:
-            raise UsageError(
-                f"option {self.path}={value} is not yet available in pyscale: {self.unavailable[value]}"
-            )
+            raise UsageError(f"option {self.path}={value} is not yet available in pyscale: {self.unavailable[value]}")
 
     def _wrong(self, value: Any, reason: str) -> UsageError:
         shown = " ".join(str(value).split())

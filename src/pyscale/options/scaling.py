@@ -51,9 +51,7 @@ class OutputOptions(OptionScope, scope="output"):
         unavailable="merged sigmas are propagated from the error model",
     )
     merging: MergingOptions = MergingOptions()
-    additional_stats: bool = option(
-        False, "more statistics", unavailable="compute them from output.unmerged_mtz"
-    )
+    additional_stats: bool = option(False, "more statistics", unavailable="compute them from output.unmerged_mtz")
     delete_integration_shoeboxes: bool = option(
         True, "drop the column shoebox", unavailable="shoeboxes stay in the integrated file"
     )
@@ -87,9 +85,7 @@ class BasicErrorModelOptions(OptionScope, scope="weighting.error_model.basic"):
 class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
     """Error model."""
 
-    error_model: Literal["basic"] | None = option(
-        "basic", "correction of the sigmas; None: as they are", common=True
-    )
+    error_model: Literal["basic"] | None = option("basic", "correction of the sigmas; None: as they are", common=True)
     basic: BasicErrorModelOptions = BasicErrorModelOptions()
     reset_error_model: bool = option(
         False, "forget a stored error model", unavailable="every job determines its error model anew"
@@ -97,9 +93,7 @@ class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
     grouping: Literal["combined", "individual", "grouped"] = option(
         "combined", "which data sets share an error model", unavailable=_ERROR_GROUPS
     )
-    error_model_group: tuple[int, ...] | None = option(
-        None, "data sets of one group", unavailable=_ERROR_GROUPS
-    )
+    error_model_group: tuple[int, ...] | None = option(None, "data sets of one group", unavailable=_ERROR_GROUPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +192,7 @@ class RefineryOptions(OptionScope, scope="scaling_refinery"):
         range=(1, None),
         unavailable="use scaling_refinery.full_matrix_max_iterations",
     )
-    rmsd_tolerance: float = option(
-        1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, None)
-    )
+    rmsd_tolerance: float = option(1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, None))
     full_matrix_engine: Literal["LevMar", "GaussNewton"] = option(
         "LevMar", "minimiser of the full matrix", unavailable={"GaussNewton": _ENGINE}
     )

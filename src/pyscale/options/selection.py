@@ -63,9 +63,7 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
         None, "unit cell for resolutions (Å, degrees); default: the median over the crystals"
     )
     E2_range: tuple[float, float] = option((0.8, 5.0), "normalised intensities used", unavailable=_SUBSET)
-    Isigma_range: tuple[float, float] = option(
-        (2.0, 0.0), "I/sigma used, upper 0 for no limit", unavailable=_SUBSET
-    )
+    Isigma_range: tuple[float, float] = option((2.0, 0.0), "I/sigma used, upper 0 for no limit", unavailable=_SUBSET)
     d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
     min_partiality: float = option(0.25, "least partiality of a reflection used in the fit", range=(0.0, 1.0))
     intensity_choice: Literal["profile", "sum", "combine"] = option(
@@ -88,9 +86,7 @@ class CutDataOptions(OptionScope, scope="cut_data"):
     partiality_cutoff: float = option(
         0.25, "reflections recorded to a smaller part are left out", range=(0.0, 1.0), common=True
     )
-    min_isigi: float = option(
-        -5.0, "reflections with lower I/sigma, profile or sum, are left out", common=True
-    )
+    min_isigi: float = option(-5.0, "reflections with lower I/sigma, profile or sum, are left out", common=True)
     invalid_rows: Literal["error", "exclude"] = option(
         "error",
         "integrated rows whose intensity is not finite or whose variance is not positive: stop, or leave them "
@@ -103,9 +99,7 @@ class CutDataOptions(OptionScope, scope="cut_data"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.d_min is not None and self.d_max is not None and self.d_min >= self.d_max:
-            raise UsageError(
-                f"option cut_data.d_min={self.d_min:g}: must be less than cut_data.d_max={self.d_max:g}"
-            )
+            raise UsageError(f"option cut_data.d_min={self.d_min:g}: must be less than cut_data.d_max={self.d_max:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,31 +109,23 @@ class DatasetSelectionOptions(OptionScope, scope="dataset_selection"):
     use_datasets: tuple[str, ...] | None = option(
         None, "keep only these data sets", aliases=("include_datasets",), unavailable=_DATASETS
     )
-    exclude_datasets: tuple[str, ...] | None = option(
-        None, "leave these data sets out", unavailable=_DATASETS
-    )
+    exclude_datasets: tuple[str, ...] | None = option(None, "leave these data sets out", unavailable=_DATASETS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeltaCCHalfOptions(OptionScope, scope="filtering.deltacchalf"):
     """Filtering by the change of CC1/2."""
 
-    max_cycles: int = option(
-        6, "most cycles of scaling and filtering", range=(1, None), unavailable=_FILTERING
-    )
+    max_cycles: int = option(6, "most cycles of scaling and filtering", range=(1, None), unavailable=_FILTERING)
     max_percent_removed: float = option(
         10.0, "most reflections removed (percent)", range=(0.0, 100.0), unavailable=_FILTERING
     )
     min_completeness: float | None = option(
         None, "completeness to keep (percent)", range=(0.0, 100.0), unavailable=_FILTERING
     )
-    mode: Literal["dataset", "image_group"] = option(
-        "dataset", "what is removed as one", unavailable=_FILTERING
-    )
+    mode: Literal["dataset", "image_group"] = option("dataset", "what is removed as one", unavailable=_FILTERING)
     group_size: int = option(10, "images of one group", range=(1, None), unavailable=_FILTERING)
-    stdcutoff: float = option(
-        4.0, "removed below the mean less this many standard deviations", unavailable=_FILTERING
-    )
+    stdcutoff: float = option(4.0, "removed below the mean less this many standard deviations", unavailable=_FILTERING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,9 +41,7 @@ class Ellipsoid:
         return np.asarray((-us + np.sqrt(us**2 + uu * (1.0 - start @ start))) / uu)
 
 
-def crystal_transmission(
-    strength: float, geometry: Geometry, spots: Spots, rng: np.random.Generator
-) -> FloatArray:
+def crystal_transmission(strength: float, geometry: Geometry, spots: Spots, rng: np.random.Generator) -> FloatArray:
     """Transmission factors exp(−μ path), averaged over points in the crystal.
 
     The absorption coefficient is chosen such that the mean path length through the sample varies over the

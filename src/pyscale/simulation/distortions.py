@@ -119,9 +119,7 @@ def smooth_scale(
     return TrueScale(g, {"refill_image": np.array([refill]), "dose_exponent": np.array([exponent])})
 
 
-def still_scale(
-    options: SimulationOptions, d: FloatArray, overall: float, rng: np.random.Generator
-) -> TrueScale:
+def still_scale(options: SimulationOptions, d: FloatArray, overall: float, rng: np.random.Generator) -> TrueScale:
     """One factor and one B for a still (the KB model)."""
     b = -options.decay * float(rng.uniform())
     g = overall * np.exp(b / (2.0 * d**2))

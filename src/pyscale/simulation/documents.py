@@ -38,9 +38,7 @@ def experiment_document(
     document.update({name: [] for name in MODELS})
     document["beam"].append(_beam(options, experiments[0].geometry))
     document["detector"].append(_detector(detector))
-    document["profile"].append(
-        {"__id__": "gaussian_rs", "n_sigma": 3.0, "sigma_b": 0.03, "sigma_m": options.mosaicity}
-    )
+    document["profile"].append({"__id__": "gaussian_rs", "n_sigma": 3.0, "sigma_b": 0.03, "sigma_m": options.mosaicity})
     for number, models in enumerate(experiments):
         entry = {
             "__id__": "Experiment",

@@ -140,9 +140,7 @@ class Detector:
 def make_geometry(options: SimulationOptions, rng: np.random.Generator) -> Geometry:
     """Beam and goniometer of one sweep."""
     eye = np.eye(3)
-    fixed, setting = (
-        (random_rotation(rng), random_rotation(rng)) if options.random_goniometer else (eye, eye.copy())
-    )
+    fixed, setting = (random_rotation(rng), random_rotation(rng)) if options.random_goniometer else (eye, eye.copy())
     return Geometry(
         wavelength=options.wavelength,
         direction=np.array(options.beam_direction) / np.linalg.norm(options.beam_direction),
@@ -177,6 +175,4 @@ def polarization_factor(geometry: Geometry, fraction: float, s1: FloatArray) -> 
     normal = polarization_normal(geometry)
     in_plane = np.cross(normal, geometry.direction)
     unit = s1 * geometry.wavelength
-    return np.asarray(
-        fraction * (1.0 - (unit @ in_plane) ** 2) + (1.0 - fraction) * (1.0 - (unit @ normal) ** 2)
-    )
+    return np.asarray(fraction * (1.0 - (unit @ in_plane) ** 2) + (1.0 - fraction) * (1.0 - (unit @ normal) ** 2))

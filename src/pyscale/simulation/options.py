@@ -20,9 +20,7 @@ MAX_IMAGES = 5_000_000
 VARIABLE_LENGTH = ("start_angles", "outlier_kinds")
 
 
-def _option(
-    default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] = ()
-) -> Any:
+def _option(default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
     metadata: dict[str, Any] = {"help": text}
     if range is not None:
         metadata["range"] = range
@@ -67,18 +65,14 @@ class SimulationOptions:
     polarization_fraction: float = _option(0.999, "fraction of the beam polarised in the plane", (0.0, 1.0))
     mosaicity: float = _option(0.1, "standard deviation of the rocking curve (degrees)", (1e-3, 5.0))
     mosaic_block_size: float = _option(1500.0, "size of the mosaic blocks (Å), widens stills", (10.0, 1e6))
-    zeta_min: float = _option(
-        0.05, "reflections closer to the rotation axis than this are left out", (0.0, 1.0)
-    )
+    zeta_min: float = _option(0.05, "reflections closer to the rotation axis than this are left out", (0.0, 1.0))
     mean_intensity: float = _option(100.0, "mean true intensity, corrected for LP (counts)", (1e-3, 1e9))
     wilson_b: float = _option(20.0, "overall Wilson B factor (Å²)", (0.0, 500.0))
     anomalous: float = _option(0.0, "mean |I(+) − I(−)| over mean I of acentric reflections", (0.0, 0.5))
     background: float = _option(2.0, "background (counts per pixel)", (0.0, 1e6))
     multiplicative_error: float = _option(0.03, "relative error of every intensity", (0.0, 0.5))
     outlier_fraction: float = _option(0.002, "fraction of planted outliers", (0.0, 0.5))
-    outlier_kinds: tuple[str, ...] = _option(
-        OUTLIER_KINDS, "kinds of planted outliers", choices=OUTLIER_KINDS
-    )
+    outlier_kinds: tuple[str, ...] = _option(OUTLIER_KINDS, "kinds of planted outliers", choices=OUTLIER_KINDS)
     truth: str = _option(
         "smooth",
         "true scales inside the physical model's basis (model) or smooth functions outside it (smooth)",
@@ -90,9 +84,7 @@ class SimulationOptions:
     decay: float = _option(8.0, "fall of the B factor over 360 degrees (Å²)", (0.0, 200.0))
     absorption: float = _option(0.05, "relative rms variation of the absorption correction", (0.0, 0.5))
     lmax: int = _option(4, "degree of the absorption surface (truth=model)", (1, 12))
-    scale_interval: float = _option(
-        0.0, "spacing of scale nodes in degrees (truth=model); 0: auto", (0.0, 360.0)
-    )
+    scale_interval: float = _option(0.0, "spacing of scale nodes in degrees (truth=model); 0: auto", (0.0, 360.0))
     decay_interval: float = _option(0.0, "spacing of B nodes in degrees (truth=model); 0: auto", (0.0, 360.0))
     partials: float = _option(0.0, "fraction of reflections recorded as two partial rows", (0.0, 1.0))
     keep: float = _option(1.0, "fraction of the predicted reflections kept", (1e-6, 1.0))
@@ -110,9 +102,7 @@ class SimulationOptions:
                 f"nothing diffracts below {self.wavelength / 2.0:g} Å"
             )
         if self.oscillation_width > self.sweep_width * (1.0 + 1e-9):
-            raise UsageError(
-                f"oscillation_width={self.oscillation_width:g} exceeds sweep_width={self.sweep_width:g}"
-            )
+            raise UsageError(f"oscillation_width={self.oscillation_width:g} exceeds sweep_width={self.sweep_width:g}")
         if self.kind == "rotation" and self.n_images * self.n_sweeps > MAX_IMAGES:
             raise UsageError(
                 f"oscillation_width={self.oscillation_width:g} gives {self.n_images * self.n_sweeps} images, "

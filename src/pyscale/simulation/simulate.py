@@ -166,9 +166,7 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     )
 
 
-def _simulate_one(
-    options: SimulationOptions, crystal: TrueCrystal, detector: Detector, number: int
-) -> _Experiment:
+def _simulate_one(options: SimulationOptions, crystal: TrueCrystal, detector: Detector, number: int) -> _Experiment:
     """One sweep or still; every purpose has its own random numbers, so that one option changes one thing."""
     geometry_rng, spots_rng, scale_rng, outlier_rng, noise_rng = (
         np.random.default_rng([options.seed, 1 + purpose, number]) for purpose in range(5)
@@ -189,9 +187,7 @@ def _simulate_one(
     kind, spoiled, sigma_factor = plant_outliers(options, counts, background, outlier_rng)
     blur = 1.0 + options.multiplicative_error * noise_rng.normal(size=len(spots))
     rows, partiality = _split_partials(options, spots, noise_rng)
-    measurement = measure(
-        spoiled[rows], blur[rows], background[rows], partiality, sigma_factor[rows], noise_rng
-    )
+    measurement = measure(spoiled[rows], blur[rows], background[rows], partiality, sigma_factor[rows], noise_rng)
     columns = make_columns(options, crystal, detector, spots, rows, partiality, measurement, number)
     reflection = spots.reflection[rows]
     sigma = _true_sigma(options, measurement, counts[rows])
@@ -218,12 +214,8 @@ def _true_sigma(options: SimulationOptions, measurement: Measurement, counts: Fl
 
 def _scale_parameters(options: SimulationOptions, scales: list[TrueScale]) -> Columns:
     if options.kind == "stills":
-        return {
-            f"stills/{name}": np.array([s.parameters[name] for s in scales]) for name in ("scale", "decay")
-        }
-    return {
-        f"sweep_{k}/{name}": values for k, s in enumerate(scales) for name, values in s.parameters.items()
-    }
+        return {f"stills/{name}": np.array([s.parameters[name] for s in scales]) for name in ("scale", "decay")}
+    return {f"sweep_{k}/{name}": values for k, s in enumerate(scales) for name, values in s.parameters.items()}
 
 
 def _true_scale(

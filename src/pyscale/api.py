@@ -1,0 +1,64 @@
+"""The Python interface: read, scale, simulate."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .dataset import Job, load_job
+from .errors import UsageError
+from .options import ScalingOptions, options_from_keywords
+from .result import ScalingResult
+from .scaler import scale_job
+from .simulation import SimulatedData, SimulationOptions
+from .simulation import simulate as _simulate
+
+__all__ = ["read", "scale", "simulate"]
+
+
+def read(*paths: str | os.PathLike[str]) -> Job:
+    """Read experiments and reflections of a job; the kind of each file is found from its content.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be opened.
+    DataError
+        If a file is corrupt or of no known kind, or experiments and reflections do not match.
+    """
+    return load_job(paths)
+
+
+def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:
+    """Scale all data sets of a job together.
+
+    Parameters
+    ----------
+    data : Job
+        From `read`; it is not changed.
+    options : ScalingOptions, optional
+        All options; or give some as keywords, by the names of the command line (`d_min=1.6`,
+        `model="physical"`, `physical={"lmax": 6}`).
+
+    Raises
+    ------
+    UsageError
+        For unknown options or impossible values.
+    DataError
+        If the data cannot be scaled; the message says what and where.
+    """
+    if options is not None and keywords:
+        raise UsageError("give either options=... or single options as keywords, not both")
+    return scale_job(data, options or options_from_keywords(**keywords))
+
+
+def simulate(options: SimulationOptions | None = None, **keywords: Any) -> SimulatedData:
+    """Simulate integrated data with a known answer; keywords are fields of `SimulationOptions`."""
+    if options is not None and keywords:
+        raise UsageError("give either options=... or single options as keywords, not both")
+    if options is None:
+        try:
+            options = SimulationOptions(**keywords)
+        except TypeError as error:
+            raise UsageError(f"simulate: {error}") from None
+    return _simulate(options)
