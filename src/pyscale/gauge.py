@@ -134,7 +134,7 @@ def _is_null(matrix: FloatArray, direction: FloatArray) -> bool:
 
 def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restraints: FloatArray) -> FloatArray:
     """Move parameters along unrestrained gauge directions until ln g has mean (and slope) zero."""
-    moved = parameters.copy()
+    moved: FloatArray = parameters.copy()
     for k in {d.component for d in gauge.directions}:
         weight = sums["weight"][k]
         mean, mean_x = sums["ln_g"][k] / weight, sums["x"][k] / weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -149,7 +149,7 @@ class ScalingResult:
         def write_reflections(path: Path) -> None:
             write_refl(self.table, path)
 
-        writers = {
+        writers: dict[str, Callable[[Path], None]] = {
             "experiments": write_experiments,
             "reflections": write_reflections,
             "unmerged_mtz": lambda path: write_unmerged(self, path),
