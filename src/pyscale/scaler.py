@@ -272,6 +272,7 @@ def _statistics(
         anomalous=anomalous,
         n_shells=options.output.merging.nbins,
         seed=options.scaling_options.seed,
+        rank=np.flatnonzero(rows).astype(np.int64),
         n_threads=n_threads,
     )
 
