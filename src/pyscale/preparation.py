@@ -185,7 +185,7 @@ def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
     """
     flags = table["flags"]
     nothing = np.full(len(table), np.nan)
-    values = {which: (nothing, nothing) for which in ("prf", "sum")}
+    values = dict.fromkeys(("prf", "sum"), (nothing, nothing))
     for which in values:
         if f"intensity.{which}.value" in table:
             use = integrated(flags, which)
