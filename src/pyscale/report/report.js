@@ -1,0 +1,63 @@
+(function () {
+  "use strict";
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const plots = Array.from(document.querySelectorAll("[data-figure]"));
+  const configuration = { displaylogo: false, responsive: true };
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function theme(layout, printing) {
+    const ink = printing ? "#000" : colour("--ink");
+    const grid = printing ? "#ccc" : colour("--grid");
+    const changes = { "font.color": ink };
+    for (const key of Object.keys(layout)) {
+      if (/^[xy]axis\d*$/.test(key)) {
+        changes[key + ".gridcolor"] = grid;
+        changes[key + ".zerolinecolor"] = grid;
+      }
+    }
+    return changes;
+  }
+
+  function draw(element) {
+    if (element.drawn) return;
+    element.drawn = true;
+    const figure = figures[element.dataset.figure];
+    const layout = Object.assign({
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 60, r: 60, t: 30, b: 48 },
+      font: { size: 12, color: colour("--ink") },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      showlegend: figure.data.length > 1 && figure.data[0].type !== "heatmap",
+    }, figure.layout);
+    for (const key of Object.keys(layout)) {
+      if (/^[xy]axis\d*$/.test(key)) {
+        layout[key].gridcolor = layout[key].zerolinecolor = colour("--grid");
+        layout[key].automargin = true;
+      }
+    }
+    Plotly.newPlot(element, figure.data, layout, configuration);
+  }
+
+  function recolour(printing) {
+    for (const element of plots) {
+      if (element.drawn) Plotly.relayout(element, theme(element.layout, printing));
+    }
+  }
+
+  const seen = new IntersectionObserver(function (entries) {
+    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+  }, { rootMargin: "400px" });
+  plots.forEach(function (element) { seen.observe(element); });
+
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () { recolour(false); });
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach(function (d) { d.open = true; });
+    plots.forEach(draw);
+    recolour(true);
+  });
+  window.addEventListener("afterprint", function () { recolour(false); });
+})();
