@@ -76,7 +76,9 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
                 curve("multiplicity", "multiplicity", _ORANGE, yaxis="y2"),
             ],
             yaxis=_axis("completeness", rangemode="tozero", tickformat=".0%"),
-            yaxis2=_axis("multiplicity", rangemode="tozero", overlaying="y", side="right", showgrid=False),
+            yaxis2=_axis(
+                "multiplicity", rangemode="tozero", overlaying="y", side="right", showgrid=False, tickmode="auto"
+            ),
         ),
     }
 
@@ -93,7 +95,7 @@ def error_model_figure(bins: Sequence[dict[str, Any]]) -> Figure:
             ("after the error model", "corrected_variance", _BLUE),
         )
     ]
-    ticks = {"tickvals": x, "ticktext": [f"{b['intensity_max']:.3g}" for b in ordered]}
+    ticks = {"tickvals": x, "ticktext": [_magnitude(b["intensity_max"]) for b in ordered]}
     one = {
         "type": "line",
         "xref": "paper",
@@ -193,6 +195,7 @@ def summary_figure(entries: Sequence[dict[str, Any]]) -> Figure:
     """
     data = []
     layout: dict[str, Any] = {"xaxis": _axis("data set, in the order of the input", anchor="y2")}
+    layout["xaxis"]["dtick"] = max(1, len(entries) // 10)
     x = list(range(len(entries)))
     names = [escape(str(e["identifier"]))[:80] for e in entries]
     for key, yaxis, color in (("scale", "y", _BLUE), ("decay", "y2", _ORANGE)):
@@ -207,6 +210,10 @@ def summary_figure(entries: Sequence[dict[str, Any]]) -> Figure:
     layout["yaxis"] = _axis("mean scale", domain=[0.53, 1])
     layout["yaxis2"] = _axis("mean relative B (Å²)", domain=[0, 0.47])
     return {"data": data, "layout": layout}
+
+
+def _magnitude(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _rounded(values: FloatArray) -> list[float]:

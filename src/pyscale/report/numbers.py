@@ -10,6 +10,7 @@ __all__ = ["MISSING", "count", "fixed", "significant", "with_sigma"]
 MISSING = "–"
 _MINUS = "−"
 _THIN = "\u202f"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def fixed(value: float | None, digits: int) -> str:
@@ -22,7 +23,8 @@ def significant(value: float | None, digits: int = 4) -> str:
     if _undefined(value):
         return MISSING
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
-    return (f"{mantissa}×10^{int(exponent)}" if exponent else mantissa).replace("-", _MINUS)
+    power = "×10" + str(int(exponent)).translate(_RAISED) if exponent else ""
+    return mantissa.replace("-", _MINUS) + power
 
 
 def count(value: int | None) -> str:

@@ -2,7 +2,7 @@
   "use strict";
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = Array.from(document.querySelectorAll("[data-figure]"));
-  const configuration = { displaylogo: false, responsive: true };
+  const configuration = { displaylogo: false, displayModeBar: "hover", responsive: true };
 
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -28,7 +28,8 @@
     const layout = Object.assign({
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 60, r: 60, t: 30, b: 48 },
+      margin: { l: 60, r: 60, t: 44, b: 48 },
+      modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
       font: { size: 12, color: colour("--ink") },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       showlegend: figure.data.length > 1 && figure.data[0].type !== "heatmap",
