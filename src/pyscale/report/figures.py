@@ -24,6 +24,7 @@ __all__ = [
 Figure = dict[str, Any]
 
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#3b8ed0", "#e0822d", "#2ca089", "#b565c9"
+_DIVERGING = [[0, "#2166ac"], [0.5, "#f7f7f7"], [1, "#b2182b"]]
 _Y_LABELS = {"smooth_scale": "scale", "smooth_decay": "relative B (Å²)"}
 
 
@@ -164,7 +165,7 @@ def absorption_figure(component: ComponentModel, observations: JobObservations, 
         "z": [_rounded(row) for row in surface.value],
         "zmin": 1 - span,
         "zmax": 1 + span,
-        "colorscale": "RdBu",
+        "colorscale": _DIVERGING,
         "colorbar": {"title": {"text": "factor"}},
         "hovertemplate": "azimuth %{x}°, polar angle %{y}°: %{z:.4f}<extra></extra>",
     }
@@ -217,4 +218,4 @@ def _magnitude(value: float) -> str:
 
 
 def _rounded(values: FloatArray) -> list[float]:
-    return [float(f"{v:.5g}") for v in values.tolist()]
+    return [float(f"{v:.6g}") for v in values.tolist()]

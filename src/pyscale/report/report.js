@@ -2,23 +2,26 @@
   "use strict";
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = Array.from(document.querySelectorAll("[data-figure]"));
-  const configuration = { displaylogo: false, displayModeBar: "hover", responsive: true };
+  const configuration = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]], responsive: true };
+  // Half and full width of a printed page, in CSS pixels: the page is laid out for paper only after drawing.
+  const paper = { half: 340, full: 690 };
 
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
-  function theme(layout, printing) {
+  function changes(element, printing) {
     const ink = printing ? "#000" : colour("--ink");
     const grid = printing ? "#ccc" : colour("--grid");
-    const changes = { "font.color": ink };
-    for (const key of Object.keys(layout)) {
+    const found = { "font.color": ink, "width": null, "autosize": true };
+    if (printing) found.width = element.parentElement.className === "plots" ? paper.half : paper.full;
+    for (const key of Object.keys(element.layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
-        changes[key + ".gridcolor"] = grid;
-        changes[key + ".zerolinecolor"] = grid;
+        found[key + ".gridcolor"] = grid;
+        found[key + ".zerolinecolor"] = grid;
       }
     }
-    return changes;
+    return found;
   }
 
   function draw(element) {
@@ -43,9 +46,9 @@
     Plotly.newPlot(element, figure.data, layout, configuration);
   }
 
-  function recolour(printing) {
+  function restyle(printing) {
     for (const element of plots) {
-      if (element.drawn) Plotly.relayout(element, theme(element.layout, printing));
+      if (element.drawn) Plotly.relayout(element, changes(element, printing));
     }
   }
 
@@ -54,11 +57,11 @@
   }, { rootMargin: "400px" });
   plots.forEach(function (element) { seen.observe(element); });
 
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () { recolour(false); });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () { restyle(false); });
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details").forEach(function (d) { d.open = true; });
     plots.forEach(draw);
-    recolour(true);
+    restyle(true);
   });
-  window.addEventListener("afterprint", function () { recolour(false); });
+  window.addEventListener("afterprint", function () { restyle(false); });
 })();
