@@ -205,6 +205,14 @@ def check_fit(page: Page, document: dict[str, Any]) -> None:
         assert_shows(row["Cost after"], entry["cost"])
         assert_shows(row["Outliers"], entry["n_outliers"])
         assert_shows(row["a"], entry["a"])
+    imids = [entry["imid"] for entry in fit["tried_imids"]]
+    tried = page.table("Intensities", "Rmeas") if imids else []
+    for row, entry in zip(tried, fit["tried_imids"], strict=True):
+        assert_shows(row["Rmeas"], entry["r_meas"])
+        if entry["imid"] > 1:
+            assert_shows(row["Intensities"].rpartition(" ")[2], entry["imid"])
+    if imids:
+        assert shown_fit["Intensities"] == tried[imids.index(fit["imid"])]["Intensities"]
     times = page.pairs("Stage")
     for name, seconds in fit["wall_seconds"].items():
         assert_shows(times[name].removesuffix(" s"), seconds)

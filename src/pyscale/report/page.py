@@ -71,6 +71,7 @@ def _job_tables(document: dict[str, Any]) -> dict[str, tables.Table]:
         "rounds": tables.round_table(fit),
         "ledger": tables.ledger_table(document["ledger"]),
         "times": tables.time_table(fit),
+        "intensities": tables.intensity_table(fit),
     }
     if len(document["datasets"]) > MAX_DETAILED:
         job_tables["decisions"] = tables.grouped_decision_table(document["decisions"])

@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pyscale.intensity_choice import PROFILE, SUMMATION
+
 from .numbers import MISSING, count, fixed, significant, with_sigma
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "error_model_table",
     "grouped_decision_table",
     "headline_table",
+    "intensity_table",
     "ledger_table",
     "round_table",
     "run_table",
@@ -196,6 +199,7 @@ def run_table(document: Document) -> Table:
     gauge = _listed(fit["gauge"], "; ") or "nothing free"
     rows = [
         ["Termination", f"{fit['termination']}: {fit['message']}"],
+        ["Intensities", _intensities(fit["imid"])],
         ["χ² per degree of freedom", significant(fit["chi_squared"])],
         ["Cost Φ", significant(fit["cost"], 6)],
         ["Observations in the fit", count(fit["n_observations"])],
@@ -205,6 +209,17 @@ def run_table(document: Document) -> Table:
         ["Fixed by convention (gauge)", gauge],
     ]
     return Table(["Fit", ""], rows)
+
+
+def _intensities(imid: float) -> str:
+    names = {PROFILE: "profile-fitted", SUMMATION: "summed"}
+    return names.get(imid) or f"combined, crossover at {significant(imid)}"
+
+
+def intensity_table(fit: Document) -> Table:
+    """The crossovers between profile-fitted and summed intensities that were tried."""
+    rows = [[_intensities(c["imid"]), fixed(c["r_meas"], 4)] for c in fit["tried_imids"]]
+    return Table(["Intensities", _R_MEAS], rows)
 
 
 def error_model_table(model: Document) -> Table:
