@@ -77,6 +77,7 @@ class Page(HTMLParser):
     @property
     def figures(self) -> dict[str, Any]:
         (name,) = [k for k, s in enumerate(s for s in self.tags if s[0] == "script") if s[1].get("id") == "figures"]
+        assert "<" not in self.scripts[name], "could end the script element"
         found: dict[str, Any] = json.loads(self.scripts[name])
         return found
 
