@@ -1,3 +1,4 @@
+#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
@@ -12,7 +13,7 @@ using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowM
 using Vector = Eigen::VectorXd;
 using ConstMap = Eigen::Map<const Matrix>;
 
-constexpr double kRankTolerance = 1e-11;
+constexpr double kRankTolerance = 1e-11, kRidge = 1e-9;
 
 /// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal.
 struct ScaledSpectrum {
@@ -20,7 +21,8 @@ struct ScaledSpectrum {
   Eigen::MatrixXd vectors;
 };
 
-Vector unit_diagonal_scale(const Matrix& n) {
+template <class AnyMatrix>
+Vector unit_diagonal_scale(const AnyMatrix& n) {
   return n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
 }
 
@@ -81,6 +83,21 @@ CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> 
       static_cast<double>(p - k - out.n_undetermined) - (c.diagonal().array() * lambda.array()).sum();
   out.covariance.assign(c.data(), c.data() + c.size());
   return out;
+}
+
+std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_parameters) {
+  const Index p = n_parameters;
+  require_size("matrix", matrix.size(), p * p);
+  const ConstMap n(matrix.data(), p, p);
+  const Vector scale = unit_diagonal_scale(n);
+  Eigen::MatrixXd scaled = scale.asDiagonal() * n * scale.asDiagonal();
+  scaled.diagonal().array() += kRidge;
+  const Eigen::LLT<Eigen::MatrixXd> factor(scaled);
+  if (factor.info() != Eigen::Success) throw DataError("the normal matrix is not positive semidefinite");
+  Eigen::MatrixXd inverse_lower = Eigen::MatrixXd::Identity(p, p);
+  factor.matrixL().solveInPlace(inverse_lower);
+  const Vector diagonal = inverse_lower.colwise().squaredNorm().transpose().array() * scale.array().square();
+  return {diagonal.data(), diagonal.data() + p};
 }
 
 }  // namespace pyscale

@@ -77,7 +77,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         prepared = [prepare(d, cell, options) for d in job.data_sets]
         _require_suitable(prepared)
         plans = [plan_model(_facts(p), options) for p in prepared]
-        models = [_model(p, plan, options) for p, plan in zip(prepared, plans, strict=True)]
+        models = [_model(p, plan) for p, plan in zip(prepared, plans, strict=True)]
         _log_plans(prepared, plans, models)
         _require_tractable(models)
         for p, model in zip(prepared, models, strict=True):
@@ -122,7 +122,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         space_group=space_group,
         prepared=prepared,
         plans=plans,
-        models=joint.with_parameters(fit.parameters, fit.covariance.sigmas),
+        models=fit.models,
         observations=observations,
         scaled=scaled,
         fit=fit,
@@ -191,10 +191,10 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     )
 
 
-def _model(p: PreparedDataSet, plan: ModelPlan, options: ScalingOptions) -> DataSetModel:
+def _model(p: PreparedDataSet, plan: ModelPlan) -> DataSetModel:
     width = 0.0 if p.data_set.experiment.is_still else p.data_set.experiment.oscillation[1]  # type: ignore[index]
     try:
-        model = model_from_plan(plan, options.physical.decay_restraint, _facts(p).rotation_range_deg, width)
+        model = model_from_plan(plan, _facts(p).rotation_range_deg, width)
     except ValueError as error:
         raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
     return model.placed(p.image_z[p.suitable])
