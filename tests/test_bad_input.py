@@ -508,7 +508,8 @@ def test_options(simulated: SimulatedData, run: Runner, name: str, few: bool) ->
         order = np.argsort(np.abs(spoilt.columns["miller_index"]) @ [10_000, 100, 1], kind="stable")
         spoilt.keep(np.sort(order[:50]))
     text, status = OPTIONS[name]
-    outcome = run.scale(*spoilt.write(run.folder), *text.split())
+    # Each thread reserves address space (stack, heap arena) that it does not use.
+    outcome = run.scale(*spoilt.write(run.folder), *text.split(), extra_mib=8192 if "nproc" in text else 1024)
     assert outcome.status == status, outcome.error
 
 
