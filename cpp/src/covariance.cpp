@@ -14,34 +14,26 @@ using ConstMap = Eigen::Map<const Matrix>;
 
 constexpr double kRankTolerance = 1e-11;
 
-/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal.
+/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal, plus the functionals.
 struct ScaledSpectrum {
   Vector scale, value;
   Eigen::MatrixXd vectors;
 };
 
-ScaledSpectrum scaled_spectrum(const Matrix& n) {
+/// Functionals enter as unit vectors of the scaled parameters: as strong as one parameter, whatever their
+/// units.
+ScaledSpectrum scaled_spectrum(const ConstMap& n, const ConstMap& functional) {
   ScaledSpectrum s;
   s.scale = n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
-  const Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
+  Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
+  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
+    const Vector f = functional.row(k).transpose().cwiseProduct(s.scale).normalized();
+    scaled.noalias() += f * f.transpose();
+  }
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(scaled);
   s.value = solver.eigenvalues();
   s.vectors = solver.eigenvectors();
   return s;
-}
-
-/// N plus the squares of the functionals, each as strong as the strongest parameter it touches.
-Matrix with_functionals(const Matrix& n, const ConstMap& functional) {
-  Matrix sum = n;
-  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
-    double strength = 0.0;
-    for (Eigen::Index j = 0; j < n.rows(); ++j)
-      if (functional(k, j) != 0.0)
-        strength = std::max(strength, n(j, j) / (functional(k, j) * functional(k, j)));
-    sum.noalias() +=
-        strength / static_cast<double>(n.rows()) * functional.row(k).transpose() * functional.row(k);
-  }
-  return sum;
 }
 
 }  // namespace
@@ -54,7 +46,7 @@ CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> 
   require_size("gauge.functional", static_cast<long long>(gauge.functional.size()), k * p);
   const ConstMap n(matrix.data(), p, p);
   const ConstMap direction(gauge.direction.data(), k, p), functional(gauge.functional.data(), k, p);
-  const ScaledSpectrum s = scaled_spectrum(with_functionals(n, functional));
+  const ScaledSpectrum s = scaled_spectrum(n, functional);
   const double largest = p > 0 ? s.value[p - 1] : 0.0;
   CovarianceResult out;
   Vector inverse = Vector::Zero(p);
