@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .dataset import DataSet
 from .errors import DataError
+from .experiment import Experiment
 from .intensity_choice import PROFILE, SUMMATION, IntegratedIntensities, combined_intensities
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
@@ -15,7 +17,15 @@ from .reflections import Flag, ReflectionTable
 from .symmetry import d_spacing, systematic_absences
 from .typing import BoolArray, FloatArray
 
-__all__ = ["Fate", "PreparedDataSet", "UnitCell", "best_unit_cell", "clear_scaling_flags", "prepare"]
+__all__ = [
+    "Fate",
+    "PreparedDataSet",
+    "UnitCell",
+    "best_unit_cell",
+    "clear_scaling_flags",
+    "median_unit_cell",
+    "prepare",
+]
 
 UnitCell = tuple[float, float, float, float, float, float]
 
@@ -87,7 +97,12 @@ def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCel
     """Return the cell for all resolutions: the option's, else the median of each parameter over the crystals."""
     if options.reflection_selection.best_unit_cell is not None:
         return options.reflection_selection.best_unit_cell
-    cells = [d.experiment.recalculated_unit_cell or d.experiment.unit_cell for d in data_sets]
+    return median_unit_cell(d.experiment for d in data_sets)
+
+
+def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
+    """Return the median of each parameter of the experiments' cells, recalculated ones where stored."""
+    cells = [e.recalculated_unit_cell or e.unit_cell for e in experiments]
     median = np.median(np.asarray(cells, dtype=np.float64), axis=0)
     a, b, c, alpha, beta, gamma = (float(x) for x in median)
     return a, b, c, alpha, beta, gamma
