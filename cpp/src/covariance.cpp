@@ -20,9 +20,13 @@ struct ScaledSpectrum {
   Eigen::MatrixXd vectors;
 };
 
+Vector unit_diagonal_scale(const Matrix& n) {
+  return n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
+}
+
 ScaledSpectrum scaled_spectrum(const Matrix& n) {
   ScaledSpectrum s;
-  s.scale = n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
+  s.scale = unit_diagonal_scale(n);
   const Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(scaled);
   s.value = solver.eigenvalues();
@@ -30,16 +34,13 @@ ScaledSpectrum scaled_spectrum(const Matrix& n) {
   return s;
 }
 
-/// N plus the squares of the functionals, each as strong as the strongest parameter it touches.
+/// N plus the square of each functional, scaled to weigh as much as one well-determined parameter.
 Matrix with_functionals(const Matrix& n, const ConstMap& functional) {
+  const Vector scale = unit_diagonal_scale(n);
   Matrix sum = n;
   for (Eigen::Index k = 0; k < functional.rows(); ++k) {
-    double strength = 0.0;
-    for (Eigen::Index j = 0; j < n.rows(); ++j)
-      if (functional(k, j) != 0.0)
-        strength = std::max(strength, n(j, j) / (functional(k, j) * functional(k, j)));
-    sum.noalias() +=
-        strength / static_cast<double>(n.rows()) * functional.row(k).transpose() * functional.row(k);
+    const double square = (functional.row(k).transpose().array() * scale.array()).square().sum();
+    if (square > 0) sum.noalias() += functional.row(k).transpose() * functional.row(k) / square;
   }
   return sum;
 }
