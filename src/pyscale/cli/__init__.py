@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 the data cannot be used, 2 wrong usage, 130 interrupted.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    # OpenMP reads this when it is loaded; threads that spin while they wait cost a job on a busy machine a factor of three.
+    # Read by OpenMP when it is loaded: threads that spin while they wait slow a job down threefold on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = _run(arguments)
