@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .dataset import DataSet
-<<<<<<< HEAD
-from .errors import DataError
-from .experiment import Experiment
-=======
 from .errors import DataError, UsageError
+from .experiment import Experiment
 from .input_checks import (
     LARGEST_INTENSITY,
     check_columns,
@@ -21,7 +18,6 @@ from .input_checks import (
     scalable_intensity,
     scalable_variance,
 )
->>>>>>> attack
 from .intensity_choice import PROFILE, SUMMATION, IntegratedIntensities, combined_intensities
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
@@ -107,16 +103,6 @@ class PreparedDataSet:
 
 def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCell:
     """Return the cell for all resolutions: the option's, else the median of each parameter over the crystals."""
-<<<<<<< HEAD
-    if options.reflection_selection.best_unit_cell is not None:
-        return options.reflection_selection.best_unit_cell
-    return median_unit_cell(d.experiment for d in data_sets)
-
-
-def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
-    """Return the median of each parameter of the experiments' cells, recalculated ones where stored."""
-    cells = [e.recalculated_unit_cell or e.unit_cell for e in experiments]
-=======
     chosen = options.reflection_selection.best_unit_cell
     if chosen is not None:
         try:
@@ -124,8 +110,12 @@ def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
         except DataError as error:
             raise UsageError(f"option reflection_selection.best_unit_cell: {error}") from None
         return chosen
-    cells = [d.experiment.recalculated_unit_cell or d.experiment.unit_cell for d in data_sets]
->>>>>>> attack
+    return median_unit_cell(d.experiment for d in data_sets)
+
+
+def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
+    """Return the median of each parameter of the experiments' cells, recalculated ones where stored."""
+    cells = [e.recalculated_unit_cell or e.unit_cell for e in experiments]
     median = np.median(np.asarray(cells, dtype=np.float64), axis=0)
     a, b, c, alpha, beta, gamma = (float(x) for x in median)
     return a, b, c, alpha, beta, gamma
