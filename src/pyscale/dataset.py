@@ -17,7 +17,7 @@ from .io.expt import read_expt
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
 
-__all__ = ["DataSet", "Job", "combine_tables", "load_job", "read_files"]
+__all__ = ["DataSet", "Job", "combine_tables", "load_job", "make_job", "read_files"]
 
 _logger = logging.getLogger(__name__)
 
@@ -94,7 +94,18 @@ def load_job(paths: Sequence[PathLike]) -> Job:
     if not lists or not tables:
         missing = "experiments (.expt)" if not lists else "reflections (.refl)"
         raise DataError(f"{names}: no {missing} among the input files")
-    experiments = ExperimentList.concatenate(lists)
+    return make_job(ExperimentList.concatenate(lists), tables, paths)
+
+
+def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sources: Sequence[PathLike] = ()) -> Job:
+    """Match tables with experiments, as `load_job` does with what it read from `sources`.
+
+    Raises
+    ------
+    DataError
+        If they do not match, or there are no reflections.
+    """
+    names = ", ".join(str(p) for p in sources) or "no files"
     _logger.info("Checking for the existence of a reflection table containing multiple datasets")
     parts, n_unindexed = _split_tables(tables, set(experiments.identifiers))
     _logger.info("Found %d reflection tables & %d experiments in total.", len(parts), len(experiments))
@@ -105,7 +116,7 @@ def load_job(paths: Sequence[PathLike]) -> Job:
     data_sets = _data_sets(experiments, [p.table for p in parts])
     _logger.info("Dataset ids are: %s", ",".join(str(i) for i in range(len(data_sets))))
     _logger.info("Dataset unique identifiers are %s", experiments.identifiers)
-    return Job(experiments, data_sets, changes, [str(p) for p in paths], n_unindexed)
+    return Job(experiments, data_sets, changes, [str(p) for p in sources], n_unindexed)
 
 
 def read_files(paths: Sequence[PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .dataset import DataSet
 from .errors import DataError, UsageError
+from .experiment import Experiment
 from .input_checks import (
     LARGEST_INTENSITY,
     check_columns,
@@ -23,7 +25,15 @@ from .reflections import Flag, ReflectionTable
 from .symmetry import d_spacing, systematic_absences, unit_cell_from
 from .typing import BoolArray, FloatArray
 
-__all__ = ["Fate", "PreparedDataSet", "UnitCell", "best_unit_cell", "clear_scaling_flags", "prepare"]
+__all__ = [
+    "Fate",
+    "PreparedDataSet",
+    "UnitCell",
+    "best_unit_cell",
+    "clear_scaling_flags",
+    "median_unit_cell",
+    "prepare",
+]
 
 UnitCell = tuple[float, float, float, float, float, float]
 
@@ -100,7 +110,12 @@ def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCel
         except DataError as error:
             raise UsageError(f"option reflection_selection.best_unit_cell: {error}") from None
         return chosen
-    cells = [d.experiment.recalculated_unit_cell or d.experiment.unit_cell for d in data_sets]
+    return median_unit_cell(d.experiment for d in data_sets)
+
+
+def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
+    """Return the median of each parameter of the experiments' cells, recalculated ones where stored."""
+    cells = [e.recalculated_unit_cell or e.unit_cell for e in experiments]
     median = np.median(np.asarray(cells, dtype=np.float64), axis=0)
     a, b, c, alpha, beta, gamma = (float(x) for x in median)
     return a, b, c, alpha, beta, gamma

@@ -208,10 +208,14 @@ def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
     if kind not in ("physical", "KB"):
         raise DataError(f"{where}: a scaling model of type {kind!r} cannot be evaluated yet; physical and KB can")
     configuration = document.get("configuration_parameters") or {}
+    if not isinstance(configuration, dict):
+        raise DataError(f"{where}: configuration_parameters of the scaling model must be an object")
     own = configuration.get("pyscale") or {}
-    if own.get("digest") != _digest(document):
+    if not isinstance(own, dict) or own.get("digest") != _digest(document):
         own = {}
     names = configuration.get("corrections") or [n for n in _NULL if n in document]
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise DataError(f"{where}: corrections of the scaling model must be a list of names")
     components = []
     for name in ("scale", "decay", "absorption"):
         if name in names and name in document:
@@ -246,21 +250,27 @@ def _read_component(
         if kind == "KB" or name in own.get("constant", ()):
             constant: ComponentKind = "constant_scale" if name == "scale" else "constant_decay"
             return ComponentModel(name, constant, parameters[:1], sigmas)
-        factor_key, interval_key = _NORM_KEYS[name]
-        axis = own.get("axes", {}).get(name)
-        return ComponentModel(
-            name,
-            "smooth_scale" if name == "scale" else "smooth_decay",
-            parameters,
-            sigmas,
-            interval_deg=float(configuration[interval_key]),
-            factor=float(configuration[factor_key]),
-            axis=Axis(*map(float, axis)) if axis else None,
-        )
+        return _read_smooth(name, parameters, sigmas, configuration, own.get("axes", {}).get(name))
     except KeyError as error:
         raise DataError(f"{where}: the scaling model lacks {error}") from None
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{where}: component {name!r} of the scaling model: {error}") from None
+
+
+def _read_smooth(
+    name: str, parameters: FloatArray, sigmas: FloatArray | None, configuration: dict[str, Any], axis: Any
+) -> ComponentModel:
+    factor_key, interval_key = _NORM_KEYS[name]
+    factor, interval = float(configuration[factor_key]), float(configuration[interval_key])
+    if not (math.isfinite(factor) and factor > 0):
+        raise ValueError(f"{factor_key} must be finite and positive, not {factor:g}")
+    if parameters.size < 2:
+        raise ValueError("a smooth component has two parameters at least")
+    place = Axis(*map(float, axis)) if axis else None
+    if place and not (math.isfinite(place.factor + place.origin) and 0 < place.spacing < math.inf):
+        raise ValueError("the stored place of its nodes is not finite")
+    kind: ComponentKind = "smooth_scale" if name == "scale" else "smooth_decay"
+    return ComponentModel(name, kind, parameters, sigmas, interval_deg=interval, factor=factor, axis=place)
 
 
 class JointModel:

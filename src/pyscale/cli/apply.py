@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyscale.errors import UsageError
 from pyscale.options import AUTO, Auto, OptionNames
@@ -53,8 +51,9 @@ def run(arguments: Sequence[str]) -> int:
     if not files:
         raise UsageError(f"no reflections to apply {model} to: pyscale apply {FRAME.arguments}")
     with setup_logging(None, line.verbose):
-        scaler: Any = importlib.import_module("pyscale.scaler")
-        result = scaler.apply_files(model, files, line.parsed.options)
+        from pyscale.apply import apply_files
+
+        result = apply_files(model, files, line.parsed.options)
         result.write_outputs(line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given)
     write(result.summary())
     return 0

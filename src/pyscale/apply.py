@@ -1,0 +1,301 @@
+"""Stored scaling models evaluated on reflections, without a fit."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from ._core import __version__
+from .dataset import DataSet, Job, combine_tables, make_job, read_files
+from .errors import DataError
+from .experiment import Experiment, ExperimentList
+from .intensity_choice import PROFILE, combined_intensities
+from .io.atomic import OutputSet
+from .io.expt import read_expt, write_expt
+from .io.refl import write_refl
+from .observations import beam_directions
+from .options import AUTO, ScalingOptions
+from .preparation import UnitCell, integrated_intensities, median_unit_cell, prepare
+from .reflections import Flag, ReflectionTable
+from .scaling_model import DataSetModel, JointModel, model_from_dict
+from .symmetry import d_spacing
+from .threads import thread_count
+from .typing import BoolArray, FloatArray
+
+__all__ = ["AppliedModels", "apply_files"]
+
+_logger = logging.getLogger(__name__)
+
+_SAME_SCALE = 1e-9
+
+
+@dataclass(frozen=True)
+class _AppliedDataSet:
+    """A table with its new columns, and which rows the model could be evaluated for."""
+
+    table: ReflectionTable
+    model: DataSetModel
+    evaluated: BoolArray
+
+
+class AppliedModels:
+    """Reflections with the inverse scale factors of stored models.
+
+    Attributes
+    ----------
+    job : Job
+        The data sets; their experiments carry the models.
+    table : ReflectionTable
+        All reflections in the order of the input.
+    """
+
+    def __init__(self, job: Job, applied: Sequence[_AppliedDataSet]) -> None:
+        self.job = job
+        self._applied = list(applied)
+        self.table = combine_tables(job, [a.table for a in applied])
+
+    @property
+    def inverse_scale_factor(self) -> FloatArray:
+        """Inverse scale factor g of every row of `table`, (n,) float64; 1 where the model cannot be evaluated."""
+        return np.asarray(self.table["inverse_scale_factor"], dtype=np.float64)
+
+    @property
+    def experiments(self) -> ExperimentList:
+        """The experiments with the models as they were stored."""
+        experiments = self.job.experiments.select(range(len(self.job.experiments)))
+        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        experiments.add_history(f"{stamp}|pyscale apply|{__version__}|")
+        return experiments
+
+    def write_outputs(
+        self, output: Any, inputs: Iterable[str | os.PathLike[str]] = (), named_outputs: Collection[str] = ()
+    ) -> None:
+        """Write experiments and reflections, both or neither.
+
+        Parameters
+        ----------
+        output
+            Has the paths `experiments` and `reflections`; None: not written.
+        inputs
+            Files that must not be overwritten unless named as output.
+        named_outputs
+            Dotted names of the output options that the user has set.
+
+        Raises
+        ------
+        UsageError
+            If an output cannot be written or would overwrite an input.
+        """
+        with OutputSet(inputs) as outputs:
+            if output.experiments is not None:
+                named = "output.experiments" in named_outputs
+                write_expt(self.experiments, outputs.stage(output.experiments, named_as_output=named))
+            if output.reflections is not None:
+                named = "output.reflections" in named_outputs
+                write_refl(self.table, outputs.stage(output.reflections, named_as_output=named))
+
+    def summary(self) -> str:
+        """One line per data set: its model, how many reflections got a scale, and the range of g."""
+        lines = []
+        for data_set, a in zip(self.job.data_sets, self._applied, strict=True):
+            g = a.table["inverse_scale_factor"][a.evaluated]
+            spread = f", inverse scale factors {g.min():.4g} to {g.max():.4g}" if g.size else ""
+            lines.append(
+                f"data set {data_set.identifier}: model {a.model.model}, {g.size} of {len(a.table)} reflections{spread}"
+            )
+        return "\n".join(lines)
+
+
+def apply_files(
+    model: str | os.PathLike[str], files: Sequence[str | os.PathLike[str]], options: Any = None
+) -> AppliedModels:
+    """Evaluate the scaling models stored with experiments on reflections.
+
+    The column `inverse_scale_factor` is replaced: g of the model for every row with a Miller index, a finite
+    centroid and (with an absorption surface) a finite `s1`, 1 for the others. `inverse_scale_factor_variance`
+    keeps its value where the row's g is the one stored before (to 1e-9), and is 0 elsewhere, since a stored model
+    has no covariance. `intensity.scale.value` and `.variance`, the intensity before division by g, are added where
+    the table has none. No other column, no flag, and no row is changed.
+
+    Nodes of smooth components lie where the model says under our own key; else where DIALS derives them from the
+    suitable rows of the data set: neither user_excluded_in_scaling nor excluded_for_scaling, or, if no row was ever
+    scaled, what `pyscale scale` finds suitable by default. Resolutions come from the median cell of all experiments
+    of `model`, as in the job that made it.
+
+    Parameters
+    ----------
+    model
+        Experiments with scaling models.
+    files
+        Reflection tables and, if their geometry is to be used rather than that of `model`, experiments.
+    options
+        May have `nproc`, the number of threads.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be opened.
+    DataError
+        If a file is corrupt, data sets and models do not match, or a model cannot be evaluated.
+    """
+    stored = read_expt(model)
+    lists, tables = read_files(files)
+    if not tables:
+        raise DataError(f"{', '.join(map(str, files)) or 'no files'}: no reflections (.refl) among the input files")
+    geometry = ExperimentList.concatenate(lists) if lists else _experiments_of(tables, stored)
+    experiments = _with_models(geometry, stored, str(model))
+    _require_models(experiments, str(model))
+    models = [_read_model(e, str(model)) for e in experiments]
+    job = make_job(experiments, tables, [model, *files])
+    cell = median_unit_cell(stored)
+    n_threads = thread_count(getattr(options, "nproc", AUTO))
+    applied = [_apply(d, m, cell, n_threads) for d, m in zip(job.data_sets, models, strict=True)]
+    return AppliedModels(job, applied)
+
+
+def _experiments_of(tables: Sequence[ReflectionTable], stored: ExperimentList) -> ExperimentList:
+    """Return the experiments that the tables name, all of them unless each table names some."""
+    named = {identifier for t in tables for identifier in t.identifiers.values()}
+    known = stored.identifiers
+    complete = all(t.identifiers and all(t.identifiers.values()) for t in tables)
+    if complete and all(known) and named < set(known):
+        return stored.select([i for i, identifier in enumerate(known) if identifier in named])
+    return stored
+
+
+def _with_models(geometry: ExperimentList, stored: ExperimentList, source: str) -> ExperimentList:
+    """Return the experiments with the stored models: by identifier, or by order if the numbers agree."""
+    wanted, known = geometry.identifiers, stored.identifiers
+    by_identifier = all(wanted) and len(set(known)) == len(known) and set(wanted) <= set(known)
+    if not by_identifier and len(wanted) != len(known):
+        raise DataError(
+            f"{source}: has {len(known)} experiments, and {len(wanted)} are given whose identifiers it does not have; "
+            "give experiments that belong to these models"
+        )
+    if not by_identifier and all(wanted) and all(known):
+        _logger.warning("Identifiers of experiments and models differ: they are matched in their order")
+    experiments = geometry.select(range(len(geometry)))
+    for i, identifier in enumerate(wanted):
+        found = stored[known.index(identifier) if by_identifier else i]
+        experiments.set_scaling_model(i, found.scaling_model)
+    return experiments
+
+
+def _require_models(experiments: ExperimentList, source: str) -> None:
+    without = [e.identifier or f"number {e.index}" for e in experiments if e.scaling_model is None]
+    if without:
+        listed = ", ".join(without[:5]) + (f", ... ({len(without)} in all)" if len(without) > 5 else "")
+        raise DataError(f"{source}: no scaling model for experiment {listed}; give experiments written by scaling")
+
+
+def _read_model(experiment: Experiment, source: str) -> DataSetModel:
+    where = f"{source}: experiment {experiment.identifier or experiment.index}"
+    document = experiment.scaling_model or {}
+    model = model_from_dict(document, where)
+    if model.has_absorption and "is_scaled" in document:
+        raise DataError(
+            f"{where}: its absorption surface is in the crystal frame of DIALS before 2021, which cannot be evaluated "
+            "yet; scale the data again"
+        )
+    if model.has_absorption and experiment.is_still:
+        raise DataError(f"{where}: has an absorption surface, but no rotation of the crystal (goniometer and scan)")
+    return model
+
+
+def _apply(data_set: DataSet, model: DataSetModel, cell: UnitCell, n_threads: int) -> _AppliedDataSet:
+    table = data_set.reflections.copy()
+    image_z = _image_z(table)
+    evaluated = _can_be_evaluated(table, image_z, model)
+    d = np.full(len(table), np.nan)
+    d[evaluated] = d_spacing(cell, np.ascontiguousarray(table["miller_index"][evaluated]))
+    placed = model
+    if len(table) and any(c.factor and c.axis is None for c in model.components):
+        placed = model.placed(_suitable_image_z(data_set, image_z, cell))
+    g = np.ones(len(table))
+    if evaluated.any():
+        g[evaluated] = _evaluate(table.select(evaluated), data_set, placed, image_z[evaluated], d[evaluated], n_threads)
+    _require_finite(table, g)
+    return _AppliedDataSet(_with_columns(table, g, model), model, evaluated)
+
+
+def _image_z(table: ReflectionTable) -> FloatArray:
+    centroid = table.get("xyzobs.px.value")
+    if centroid is None:
+        centroid = table.get("xyzcal.px")
+    if centroid is None:
+        raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
+    return np.array(centroid[:, 2], dtype=np.float64)
+
+
+def _can_be_evaluated(table: ReflectionTable, image_z: FloatArray, model: DataSetModel) -> BoolArray:
+    rows: BoolArray = (table.require("miller_index") != 0).any(axis=1) & np.isfinite(image_z)
+    if model.has_absorption:
+        rows = rows & np.isfinite(table.require("s1")).all(axis=1)
+    return rows
+
+
+def _suitable_image_z(data_set: DataSet, image_z: FloatArray, cell: UnitCell) -> FloatArray:
+    """Coordinates of the rows over which DIALS lays the nodes of the data set's model."""
+    table = data_set.reflections
+    flags = table.require("flags").astype(np.uint64)
+    if (flags & np.uint64(int(Flag.scaled))).any():
+        excluded = np.uint64(int(Flag.user_excluded_in_scaling | Flag.excluded_for_scaling))
+        suitable: FloatArray = image_z[((flags & excluded) == 0) & np.isfinite(image_z)]
+    else:
+        prepared = prepare(data_set, cell, ScalingOptions())
+        suitable = prepared.image_z[prepared.suitable]
+    if suitable.size == 0:
+        raise DataError(
+            f"{table.source}: no reflection of data set {data_set.identifier} is suitable for scaling, so that the "
+            "place of the model's nodes is unknown"
+        )
+    return suitable
+
+
+def _evaluate(
+    table: ReflectionTable,
+    data_set: DataSet,
+    model: DataSetModel,
+    image_z: FloatArray,
+    d: FloatArray,
+    n_threads: int,
+) -> FloatArray:
+    directions = (np.zeros((0, 3)), np.zeros((0, 3)))
+    if model.has_absorption:
+        directions = beam_directions(table, data_set.experiment, image_z, n_threads)
+    joint = JointModel([model])
+    observations = _core.Observations(np.zeros(len(table), np.int32), image_z, 0.5 / d**2, *directions)
+    return _core.inverse_scale_factors(joint.core, observations, joint.parameters, n_threads)
+
+
+def _require_finite(table: ReflectionTable, g: FloatArray) -> None:
+    bad = ~np.isfinite(g)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{table.source}: the scaling model gives {g[row]:g} for row {row} ({int(bad.sum())} such rows): it does "
+            "not belong to these reflections"
+        )
+
+
+def _with_columns(table: ReflectionTable, g: FloatArray, model: DataSetModel) -> ReflectionTable:
+    old, old_variance = table.get("inverse_scale_factor"), table.get("inverse_scale_factor_variance")
+    variance = np.zeros(len(table))
+    if old is not None and old_variance is not None:
+        variance = np.where(np.abs(old - g) <= _SAME_SCALE * np.abs(g), old_variance, 0.0)
+    table["inverse_scale_factor"] = g
+    table["inverse_scale_factor_variance"] = variance
+    if "intensity.scale.value" not in table or "intensity.scale.variance" not in table:
+        imid = model.configuration.get("Imid")
+        both = integrated_intensities(table)
+        intensity, its_variance = combined_intensities(both, PROFILE if imid is None else float(imid))
+        table["intensity.scale.value"] = np.where(np.isfinite(intensity), intensity, 0.0)
+        table["intensity.scale.variance"] = np.where(np.isfinite(its_variance), its_variance, 0.0)
+    return table
