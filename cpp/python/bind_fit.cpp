@@ -142,6 +142,10 @@ void bind_fit(py::module_& m) {
           "set_weights", [](FitProblem& f, const Array<double>& w) { f.set_weights(view("weight", w)); },
           "weight"_a.noconvert(), "Statistical weights 1/sigma'^2, (n,); 0 leaves an observation out.")
       .def(
+          "set_intensity",
+          [](FitProblem& f, const Array<double>& i) { f.set_intensity(view("intensity", i)); },
+          "intensity"_a.noconvert(), "Other intensities of the same observations, (n,).")
+      .def(
           "set_restraints",
           [](FitProblem& f, const Array<double>& l) { f.set_restraints(view("restraint", l)); },
           "restraint"_a.noconvert(), "Weights of the restraint sum lambda p^2, (p,).")

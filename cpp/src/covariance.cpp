@@ -14,26 +14,35 @@ using ConstMap = Eigen::Map<const Matrix>;
 
 constexpr double kRankTolerance = 1e-11;
 
-/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal, plus the functionals.
+/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal.
 struct ScaledSpectrum {
   Vector scale, value;
   Eigen::MatrixXd vectors;
 };
 
-/// Functionals enter as unit vectors of the scaled parameters: as strong as one parameter, whatever their
-/// units.
-ScaledSpectrum scaled_spectrum(const ConstMap& n, const ConstMap& functional) {
+Vector unit_diagonal_scale(const Matrix& n) {
+  return n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
+}
+
+ScaledSpectrum scaled_spectrum(const Matrix& n) {
   ScaledSpectrum s;
-  s.scale = n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
-  Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
-  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
-    const Vector f = functional.row(k).transpose().cwiseProduct(s.scale).normalized();
-    scaled.noalias() += f * f.transpose();
-  }
+  s.scale = unit_diagonal_scale(n);
+  const Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(scaled);
   s.value = solver.eigenvalues();
   s.vectors = solver.eigenvectors();
   return s;
+}
+
+/// N plus the square of each functional, scaled to weigh as much as one well-determined parameter.
+Matrix with_functionals(const Matrix& n, const ConstMap& functional) {
+  const Vector scale = unit_diagonal_scale(n);
+  Matrix sum = n;
+  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
+    const double square = (functional.row(k).transpose().array() * scale.array()).square().sum();
+    if (square > 0) sum.noalias() += functional.row(k).transpose() * functional.row(k) / square;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -46,7 +55,7 @@ CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> 
   require_size("gauge.functional", static_cast<long long>(gauge.functional.size()), k * p);
   const ConstMap n(matrix.data(), p, p);
   const ConstMap direction(gauge.direction.data(), k, p), functional(gauge.functional.data(), k, p);
-  const ScaledSpectrum s = scaled_spectrum(n, functional);
+  const ScaledSpectrum s = scaled_spectrum(with_functionals(n, functional));
   const double largest = p > 0 ? s.value[p - 1] : 0.0;
   CovarianceResult out;
   Vector inverse = Vector::Zero(p);

@@ -99,6 +99,11 @@ void FitProblem::set_weights(Span<const double> weight) {
   }
 }
 
+void FitProblem::set_intensity(Span<const double> intensity) {
+  require_size("intensity", intensity.size(), static_cast<Index>(impl_->intensity.size()));
+  impl_->intensity.assign(intensity.begin(), intensity.end());
+}
+
 void FitProblem::set_restraints(Span<const double> lambda) {
   require_size("lambda", lambda.size(), impl_->n_parameters);
   for (Index k = 0; k < lambda.size(); ++k)

@@ -16,12 +16,13 @@ from ._core import __version__
 from .dataset import DataSet, Job, combine_tables, make_job, read_files
 from .errors import DataError
 from .experiment import Experiment, ExperimentList
+from .intensity_choice import PROFILE, combined_intensities
 from .io.atomic import OutputSet
 from .io.expt import read_expt, write_expt
 from .io.refl import write_refl
 from .observations import beam_directions
 from .options import AUTO, ScalingOptions
-from .preparation import UnitCell, corrected_intensities, median_unit_cell, prepare
+from .preparation import UnitCell, integrated_intensities, median_unit_cell, prepare
 from .reflections import Flag, ReflectionTable
 from .scaling_model import DataSetModel, JointModel, model_from_dict
 from .symmetry import d_spacing
@@ -121,7 +122,8 @@ def apply_files(
     centroid and (with an absorption surface) a finite `s1`, 1 for the others. `inverse_scale_factor_variance`
     keeps its value where the row's g is the one stored before (to 1e-9), and is 0 elsewhere, since a stored model
     has no covariance. `intensity.scale.value` and `.variance`, the intensity before division by g, are added where
-    the table has none. No other column, no flag, and no row is changed.
+    the table has none, with the crossover from profile fitting to summation that is stored with
+    the model. No other column, no flag, and no row is changed.
 
     Nodes of smooth components lie where the model says under our own key; else where DIALS derives them from the
     suitable rows of the data set: neither user_excluded_in_scaling nor excluded_for_scaling, or, if no row was ever
@@ -221,7 +223,7 @@ def _apply(data_set: DataSet, model: DataSetModel, cell: UnitCell, n_threads: in
     if evaluated.any():
         g[evaluated] = _evaluate(table.select(evaluated), data_set, placed, image_z[evaluated], d[evaluated], n_threads)
     _require_finite(table, g)
-    return _AppliedDataSet(_with_columns(table, g), model, evaluated)
+    return _AppliedDataSet(_with_columns(table, g, model), model, evaluated)
 
 
 def _image_z(table: ReflectionTable) -> FloatArray:
@@ -284,7 +286,7 @@ def _require_finite(table: ReflectionTable, g: FloatArray) -> None:
         )
 
 
-def _with_columns(table: ReflectionTable, g: FloatArray) -> ReflectionTable:
+def _with_columns(table: ReflectionTable, g: FloatArray, model: DataSetModel) -> ReflectionTable:
     old, old_variance = table.get("inverse_scale_factor"), table.get("inverse_scale_factor_variance")
     variance = np.zeros(len(table))
     if old is not None and old_variance is not None:
@@ -292,7 +294,14 @@ def _with_columns(table: ReflectionTable, g: FloatArray) -> ReflectionTable:
     table["inverse_scale_factor"] = g
     table["inverse_scale_factor_variance"] = variance
     if "intensity.scale.value" not in table or "intensity.scale.variance" not in table:
-        intensity, its_variance = corrected_intensities(table, ScalingOptions())
+        intensity, its_variance = combined_intensities(integrated_intensities(table), _imid(model))
         table["intensity.scale.value"] = np.where(np.isfinite(intensity), intensity, 0.0)
         table["intensity.scale.variance"] = np.where(np.isfinite(its_variance), its_variance, 0.0)
     return table
+
+
+def _imid(model: DataSetModel) -> float:
+    """Crossover from profile-fitted to summed intensities stored with a model; without one, profile."""
+    imid = model.configuration.get("Imid")
+    stored = isinstance(imid, (int, float)) and np.isfinite(imid) and imid >= 0
+    return float(imid) if stored else PROFILE  # type: ignore[arg-type]

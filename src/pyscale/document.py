@@ -74,6 +74,8 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
     fit = result.fit
     return {
         "rounds": [asdict(r) for r in fit.rounds],
+        "imid": fit.imid,
+        "tried_imids": [asdict(c) for c in fit.tried_imids],
         "termination": fit.termination,
         "message": fit.message,
         "cost": fit.cost,

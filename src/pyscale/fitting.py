@@ -12,9 +12,11 @@ from . import _core
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
 from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
+from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
+from .preparation import initial_imid
 from .scaling_model import JointModel
 from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
@@ -63,6 +65,10 @@ class FitResult:
         Rows whose g is too small to be trusted.
     component : (n_data_sets,) int32
         Connected component of each data set.
+    observations : JobObservations
+        With the intensities that were scaled.
+    imid, tried_imids : float, list of ImidCandidate
+        Crossover from profile-fitted to summed intensities, and the candidates.
     """
 
     parameters: FloatArray
@@ -82,6 +88,9 @@ class FitResult:
     cost: float
     n_observations: int
     n_groups: int
+    observations: JobObservations
+    imid: float
+    tried_imids: list[ImidCandidate]
 
     @property
     def outlier(self) -> BoolArray:
@@ -122,6 +131,8 @@ class _Fit:
             joint.core, self.core, observations.intensity, observations.target_offsets, n_threads
         )
         self.problem.set_restraints(joint.restraints)
+        self.imid = initial_imid(options)
+        self.tried_imids: list[ImidCandidate] = []
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
         self.epsilon = epsilon.astype(np.float64)
 
@@ -216,6 +227,23 @@ class _Fit:
                 n_threads=self.n_threads,
             )
 
+    def choose_intensities(self, state: _State) -> None:
+        """Take the crossover between profile fitting and summation that the scaled data agree with best."""
+        selection = self.options.reflection_selection
+        if selection.intensity_choice != "combine" or not self.obs.integrated.has_both.any():
+            return
+        self.imid, tried = choose_imid(
+            self.obs.integrated,
+            state.g,
+            self.obs.offsets,
+            ~self.excluded(state),
+            selection.combine.Imid,
+        )
+        self.tried_imids = tried
+        _log_imids(self.imid, tried)
+        self.obs = self.obs.with_imid(self.imid)
+        self.problem.set_intensity(self.obs.intensity)
+
     def minimise(self, state: _State, number: int, tolerance: float) -> dict[str, Any]:
         self.problem.set_weights(state.weight)
         if self.problem.n_groups == 0:
@@ -274,7 +302,9 @@ def fit_job(
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, _EARLY_TOLERANCE)
         before = fit.excluded(state)
-        fit.update_errors(state, "robust" if number == 1 else "likelihood")
+        if number == 1:
+            fit.choose_intensities(state)
+        fit.update_errors(state, "robust")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.excluded(state) != before))
         _logger.info(
@@ -290,6 +320,15 @@ def fit_job(
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options))
     rounds.append(_round(len(rounds) + 1, result, fit, state))
     return _finish(fit, state, result, label, rounds)
+
+
+def _log_imids(chosen: float, tried: list[ImidCandidate]) -> None:
+    names = {PROFILE: "prf only", SUMMATION: "sum only"}
+    lines = [f"{names.get(c.imid, f'Imid = {c.imid:.2f}'):<24}{c.r_meas:.4f}" for c in tried]
+    _logger.info("%-24s%s\n%s", "Combination", "Rmeas", "\n".join(lines))
+    what = {PROFILE: "Profile intensities", SUMMATION: "Summation intensities"}
+    best = what.get(chosen, f"Combined intensities with Imid = {chosen:.2f}")
+    _logger.info("%s determined to be best for scaling.", best)
 
 
 def options_tolerance(options: ScalingOptions) -> float:
@@ -362,4 +401,7 @@ def _finish(fit: _Fit, state: _State, result: dict[str, Any], label: IntArray, r
         cost=cost,
         n_observations=int(problem.n_observations),
         n_groups=int(problem.n_groups),
+        observations=fit.obs,
+        imid=fit.imid,
+        tried_imids=fit.tried_imids,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gemmi
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from . import _core
 from .errors import DataError
 from .experiment import Experiment
+from .intensity_choice import IntegratedIntensities, combined_intensities
 from .preparation import PreparedDataSet
 from .reflections import ReflectionTable
 from .symmetry import rotation_matrices
@@ -55,9 +56,15 @@ class JobObservations:
     group: IndexArray
     absent: BoolArray
     miller_index: IntArray
+    integrated: IntegratedIntensities
 
     def __len__(self) -> int:
         return int(self.data_set.size)
+
+    def with_imid(self, imid: float) -> JobObservations:
+        """Return the observations with the intensities of another crossover (`intensity_choice`)."""
+        intensity, variance = combined_intensities(self.integrated, imid)
+        return replace(self, intensity=intensity, variance=variance)
 
     def core(self) -> _core.Observations:
         """Return what a scaling model looks at."""
@@ -166,6 +173,9 @@ def collect(
         group=np.repeat(np.arange(offsets.size - 1), np.diff(offsets)),
         absent=np.concatenate([p.absent[r] for p, r in zip(prepared, rows, strict=True)])[order],
         miller_index=np.ascontiguousarray(miller[order], dtype=np.int32),
+        integrated=IntegratedIntensities.concatenate(
+            [p.integrated.select(r) for p, r in zip(prepared, rows, strict=True)]
+        ).select(order),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .dataset import DataSet
 from .errors import DataError
 from .experiment import Experiment
+from .intensity_choice import PROFILE, SUMMATION, IntegratedIntensities, combined_intensities
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
 from .reflections import Flag, ReflectionTable
@@ -44,8 +45,10 @@ class PreparedDataSet:
 
     Attributes
     ----------
+    integrated : IntegratedIntensities
+        Both integration results.
     intensity, variance : (n,) float64
-        After Lorentz-polarisation, detector efficiency and partiality, before division by g.
+        The chosen ones after Lorentz-polarisation, detector efficiency and partiality, before division by g.
     d_spacing : (n,) float64, Angstrom
         From the best unit cell of the job.
     image_z : (n,) float64
@@ -62,6 +65,7 @@ class PreparedDataSet:
 
     data_set: DataSet
     table: ReflectionTable
+    integrated: IntegratedIntensities
     intensity: FloatArray
     variance: FloatArray
     d_spacing: FloatArray
@@ -76,6 +80,10 @@ class PreparedDataSet:
     def identifier(self) -> str:
         """Identifier of the data set."""
         return self.data_set.identifier
+
+    def choose_intensities(self, imid: float) -> None:
+        """Take the intensities of another crossover between profile fitting and summation."""
+        self.intensity, self.variance = combined_intensities(self.integrated, imid)
 
     def discard(self, kind: str, reason: str, rows: BoolArray) -> None:
         """Take rows out for a reason; those already gone keep their first one."""
@@ -128,8 +136,9 @@ def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> Prepa
     return prepared
 
 
-def _chosen_intensities(options: ScalingOptions) -> tuple[str, ...]:
-    return ("sum",) if options.reflection_selection.intensity_choice == "sum" else ("prf", "sum")
+def initial_imid(options: ScalingOptions) -> float:
+    """Crossover to start from: summation if the user wants it, else profile."""
+    return SUMMATION if options.reflection_selection.intensity_choice == "sum" else PROFILE
 
 
 def integrated(flags: np.ndarray, which: str) -> BoolArray:
@@ -141,7 +150,7 @@ def integrated(flags: np.ndarray, which: str) -> BoolArray:
 
 def _check_values(table: ReflectionTable, flags: np.ndarray, data_set: DataSet, options: ScalingOptions) -> None:
     """Refuse values that no integrator writes, naming the first; the option lets them be left out instead."""
-    if not any(f"intensity.{which}.value" in table for which in _chosen_intensities(options)):
+    if "intensity.prf.value" not in table and "intensity.sum.value" not in table:
         raise DataError(f"{table.source}: columns intensity.prf.value and intensity.sum.value are missing")
     exclude = options.cut_data.invalid_rows == "exclude"
     for which in ("prf", "sum"):
@@ -183,30 +192,31 @@ def detector_efficiency(table: ReflectionTable) -> FloatArray:
     return _column(table, "qe" if "qe" in table else "dqe", 1.0)
 
 
-def corrected_intensities(table: ReflectionTable, options: ScalingOptions) -> tuple[FloatArray, FloatArray]:
-    """Intensity and variance of each row, NaN where there is none.
+def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
+    """Profile-fitted and summed intensities of each row, NaN where flags say that there is none.
 
-    The profile-fitted intensity where it is valid (and not switched off), else the summed one divided by the
-    partiality; both times LP / QE. Where the table has `partiality.inv.variance`, that of 1/p is propagated.
+    The summed intensity is divided by the partiality; where the table has `partiality.inv.variance`, that of 1/p
+    is propagated.
     """
+    flags = table["flags"]
+    nothing = np.full(len(table), np.nan)
+    values = dict.fromkeys(("prf", "sum"), (nothing, nothing))
+    for which in values:
+        if f"intensity.{which}.value" in table:
+            use = integrated(flags, which)
+            columns = (table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"])
+            values[which] = (np.where(use, columns[0], np.nan), np.where(use, columns[1], np.nan))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        conversion = _column(table, "lp", 1.0) / detector_efficiency(table)
         partiality = _column(table, "partiality", 1.0)
-        intensity = np.full(len(table), np.nan)
-        variance = np.full(len(table), np.nan)
-        flags = table["flags"]
-        if "intensity.sum.value" in table:
-            use = integrated(flags, "sum")
-            total, total_variance = table["intensity.sum.value"], table["intensity.sum.variance"]
-            factor = conversion / partiality
-            intensity = np.where(use, total * factor, np.nan)
-            spread = (total * conversion) ** 2 * _column(table, "partiality.inv.variance", 0.0)
-            variance = np.where(use, total_variance * factor**2 + spread, np.nan)
-        if "prf" in _chosen_intensities(options) and "intensity.prf.value" in table:
-            use = integrated(flags, "prf")
-            intensity = np.where(use, table["intensity.prf.value"] * conversion, intensity)
-            variance = np.where(use, table["intensity.prf.variance"] * conversion**2, variance)
-    return np.ascontiguousarray(intensity), np.ascontiguousarray(variance)
+        total, variance = values["sum"]
+        spread = total**2 * _column(table, "partiality.inv.variance", 0.0)
+        return IntegratedIntensities(
+            profile=values["prf"][0],
+            profile_variance=values["prf"][1],
+            summation=total / partiality,
+            summation_variance=variance / partiality**2 + spread,
+            conversion=_column(table, "lp", 1.0) / detector_efficiency(table),
+        )
 
 
 def _with_intensities(
@@ -217,7 +227,8 @@ def _with_intensities(
     n_read: int,
     n_merged: int,
 ) -> PreparedDataSet:
-    intensity, variance = corrected_intensities(table, options)
+    both = integrated_intensities(table)
+    intensity, variance = combined_intensities(both, initial_imid(options))
     miller_index = table.require("miller_index")
     centroid = table.get("xyzobs.px.value")
     if centroid is None:
@@ -232,6 +243,7 @@ def _with_intensities(
     return PreparedDataSet(
         data_set=data_set,
         table=table,
+        integrated=both,
         intensity=intensity,
         variance=variance,
         d_spacing=d,

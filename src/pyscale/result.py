@@ -106,6 +106,7 @@ class ScalingResult:
         extra: dict[str, Any] = {
             "error_model_type": "BasicErrorModel",
             "error_model_parameters": [model.a, model.b],
+            "Imid": self.fit.imid,
             "pyscale": {"error_model": {"type": "basic", "a": model.a, "b": model.b, "intensity": "expected"}},
         }
         if experiment.image_range is not None and not experiment.is_still:

@@ -94,6 +94,9 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
             n_threads=n_threads,
         )
     _log_fit(fit)
+    observations = fit.observations
+    for p in prepared:
+        p.choose_intensities(fit.imid)
     scaled = _scaled(observations, fit)
     with clock.stage("statistics"):
         kept = ~fit.outlier & ~fit.small_scale & ~observations.absent

@@ -47,6 +47,8 @@ class FitProblem final : public LeastSquaresProblem {
   /// Statistical weights 1 / sigma'^2 (n); 0 leaves an observation out. \throws DataError for negative or
   /// non-finite
   void set_weights(Span<const double> weight);
+  /// Other intensities of the same observations (n).
+  void set_intensity(Span<const double> intensity);
   /// Weights lambda >= 0 (p) of the restraint sum lambda p^2.
   void set_restraints(Span<const double> lambda);
 

@@ -18,7 +18,7 @@ __all__ = ["CutDataOptions", "DatasetSelectionOptions", "FilteringOptions", "Ref
 UnitCell = tuple[float, float, float, float, float, float]
 
 _SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
-_COMBINE = "use intensity_choice=profile or intensity_choice=sum"
+_JOINT = "scale the data sets in separate jobs"
 _DATASETS = "name only the files of the data sets to be scaled"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
@@ -44,9 +44,11 @@ class CombineOptions(OptionScope, scope="reflection_selection.combine"):
     """Combination of profile-fitted and summation intensities."""
 
     Imid: tuple[float, ...] | None = option(
-        None, "candidate intensities where profile and sum weigh the same", unavailable=_COMBINE
+        None,
+        "candidate intensities where profile and sum weigh the same (0: profile only, 1: sum only); default: a scan",
+        range=(0.0, None),
     )
-    joint_analysis: bool = option(True, "one Imid for all data sets", unavailable=_COMBINE)
+    joint_analysis: bool = option(True, "one Imid for all data sets", unavailable=_JOINT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +69,11 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
     d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
     min_partiality: float = option(0.25, "least partiality of a reflection used in the fit", range=(0.0, 1.0))
     intensity_choice: Literal["profile", "sum", "combine"] = option(
-        "profile",
-        "which integrated intensity; profile: profile-fitted where there is one, else summation "
-        "(dials.scale's default is combine)",
+        "combine",
+        "which integrated intensity; profile: profile-fitted where there is one, else summation; sum: the other way "
+        "round; combine: the crossover from profile (weak) to summation (strong) of lowest R_meas",
         common=True,
         aliases=("intensity",),
-        unavailable={"combine": _COMBINE},
     )
     combine: CombineOptions = CombineOptions()
 
