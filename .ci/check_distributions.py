@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 IN_WHEEL = ("pyscale/__init__.py", "pyscale/_core.pyi", "pyscale/py.typed")
+TEMPLATES = ("*.html*", "*.css", "*.js")
 NOT_IN_WHEEL = (".cpp", ".hpp", ".h", ".a", ".cmake")
 IN_SDIST = (
     "pyproject.toml",
@@ -21,7 +22,8 @@ NOT_IN_SDIST = ("build/", "dist/", ".venv/")
 
 
 def problems(wheel: set[str], sdist: set[str], source: Path) -> list[str]:
-    templates = {str(p.relative_to(source / "src")) for p in (source / "src").rglob("*.html*")}
+    package = source / "src"
+    templates = {str(p.relative_to(package)) for kind in TEMPLATES for p in package.rglob(kind)}
     found = [f"the wheel lacks {name}" for name in {*IN_WHEEL, *templates} - wheel]
     found += [f"the wheel holds {name}" for name in wheel if name.endswith(NOT_IN_WHEEL)]
     if not any(name.startswith("pyscale/_core.") and name.endswith(".so") for name in wheel):

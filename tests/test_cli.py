@@ -133,8 +133,8 @@ def test_unexpected_errors_ask_for_a_report(
     assert "Traceback" in log and "scale_files" in log and "fitting [3 parameters]" in log
     assert main(["scale", "a.expt", "output.log=None"]) == 1
     assert "please report it (" in error_line(capsys)
-    assert main(["scale", "a.expt", "output.log=no/such/folder.log"]) == 1
-    assert "ZeroDivisionError" in error_line(capsys)
+    assert main(["scale", "a.expt", "output.log=no/such/folder.log"]) == 2
+    assert "the directory does not exist" in error_line(capsys)
     monkeypatch.setenv("PYSCALE_DEBUG", "1")
     with pytest.raises(UnexpectedError):
         main(["scale", "a.expt"])

@@ -166,6 +166,19 @@ void bind_fit(py::module_& m) {
         "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
   m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "restraint"_a.noconvert(),
         "direction"_a.noconvert(), "functional"_a.noconvert(), "Covariance of unit weight in a gauge.");
+  m.def(
+      "inverse_diagonal",
+      [](const Array<double>& matrix) {
+        const pyscale::Span<const double> n{matrix.data(), matrix.size()};
+        const Index p = matrix.ndim() == 2 ? matrix.shape(0) : 0;
+        std::vector<double> diagonal;
+        {
+          const Gil release;
+          diagonal = pyscale::inverse_diagonal(n, p);
+        }
+        return to_numpy(std::move(diagonal));
+      },
+      "matrix"_a.noconvert(), "Diagonal of the inverse of a normal matrix, (p,).");
 }
 
 }  // namespace pyscale_python

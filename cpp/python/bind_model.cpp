@@ -58,6 +58,9 @@ void bind_smoother(py::module_& m) {
       },
       "axis"_a, "z"_a, "First node with weight at z, and the weights.");
   m.def(
+      "node_coordinates", [](const SmootherAxis& axis) { return to_numpy(pyscale::node_coordinates(axis)); },
+      "axis"_a, "Raw coordinates z of the nodes, (n_nodes,).");
+  m.def(
       "node_count",
       [](double range_deg, double interval_deg) {
         const pyscale::NodeCount n = pyscale::node_count(range_deg, interval_deg);

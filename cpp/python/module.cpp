@@ -6,9 +6,9 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
   pyscale_python::bind_byte_rows(m);
   pyscale_python::bind_error_model(m);
-  pyscale_python::bind_fit(m);
   pyscale_python::bind_groups(m);
   pyscale_python::bind_merging(m);
   pyscale_python::bind_model(m);
+  pyscale_python::bind_fit(m);
   pyscale_python::bind_outliers(m);
 }

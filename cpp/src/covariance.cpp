@@ -1,3 +1,4 @@
+#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
@@ -12,37 +13,33 @@ using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowM
 using Vector = Eigen::VectorXd;
 using ConstMap = Eigen::Map<const Matrix>;
 
-constexpr double kRankTolerance = 1e-11;
+constexpr double kRankTolerance = 1e-11, kRidge = 1e-9;
 
-/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal.
+/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal, plus the functionals.
 struct ScaledSpectrum {
   Vector scale, value;
   Eigen::MatrixXd vectors;
 };
 
-Vector unit_diagonal_scale(const Matrix& n) {
+template <class AnyMatrix>
+Vector unit_diagonal_scale(const AnyMatrix& n) {
   return n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
 }
 
-ScaledSpectrum scaled_spectrum(const Matrix& n) {
+/// Functionals enter as unit vectors of the scaled parameters: as strong as one parameter, whatever their
+/// units.
+ScaledSpectrum scaled_spectrum(const ConstMap& n, const ConstMap& functional) {
   ScaledSpectrum s;
   s.scale = unit_diagonal_scale(n);
-  const Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
+  Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
+  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
+    const Vector f = functional.row(k).transpose().cwiseProduct(s.scale).normalized();
+    scaled.noalias() += f * f.transpose();
+  }
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(scaled);
   s.value = solver.eigenvalues();
   s.vectors = solver.eigenvectors();
   return s;
-}
-
-/// N plus the square of each functional, scaled to weigh as much as one well-determined parameter.
-Matrix with_functionals(const Matrix& n, const ConstMap& functional) {
-  const Vector scale = unit_diagonal_scale(n);
-  Matrix sum = n;
-  for (Eigen::Index k = 0; k < functional.rows(); ++k) {
-    const double square = (functional.row(k).transpose().array() * scale.array()).square().sum();
-    if (square > 0) sum.noalias() += functional.row(k).transpose() * functional.row(k) / square;
-  }
-  return sum;
 }
 
 }  // namespace
@@ -55,7 +52,7 @@ CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> 
   require_size("gauge.functional", static_cast<long long>(gauge.functional.size()), k * p);
   const ConstMap n(matrix.data(), p, p);
   const ConstMap direction(gauge.direction.data(), k, p), functional(gauge.functional.data(), k, p);
-  const ScaledSpectrum s = scaled_spectrum(with_functionals(n, functional));
+  const ScaledSpectrum s = scaled_spectrum(n, functional);
   const double largest = p > 0 ? s.value[p - 1] : 0.0;
   CovarianceResult out;
   Vector inverse = Vector::Zero(p);
@@ -81,6 +78,21 @@ CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> 
       static_cast<double>(p - k - out.n_undetermined) - (c.diagonal().array() * lambda.array()).sum();
   out.covariance.assign(c.data(), c.data() + c.size());
   return out;
+}
+
+std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_parameters) {
+  const Index p = n_parameters;
+  require_size("matrix", matrix.size(), p * p);
+  const ConstMap n(matrix.data(), p, p);
+  const Vector scale = unit_diagonal_scale(n);
+  Eigen::MatrixXd scaled = scale.asDiagonal() * n * scale.asDiagonal();
+  scaled.diagonal().array() += kRidge;
+  const Eigen::LLT<Eigen::MatrixXd> factor(scaled);
+  if (factor.info() != Eigen::Success) throw DataError("the normal matrix is not positive semidefinite");
+  Eigen::MatrixXd inverse_lower = Eigen::MatrixXd::Identity(p, p);
+  factor.matrixL().solveInPlace(inverse_lower);
+  const Vector diagonal = inverse_lower.colwise().squaredNorm().transpose().array() * scale.array().square();
+  return {diagonal.data(), diagonal.data() + p};
 }
 
 }  // namespace pyscale

@@ -6,6 +6,13 @@
 
 namespace pyscale {
 
+namespace {
+
+/// Place of the first node in units of the spacing.
+double first_node(int n_nodes) { return n_nodes < 4 ? 0.0 : -0.5; }
+
+}  // namespace
+
 SmootherAxis make_smoother_axis(double factor, int n_nodes, double z_min, double z_max) {
   if (n_nodes < 2) throw std::invalid_argument(cat("n_nodes must be at least 2, got ", n_nodes));
   if (!(factor > 0)) throw std::invalid_argument(cat("factor must be positive, got ", factor));
@@ -40,7 +47,7 @@ SmootherWindow smoother_window(const SmootherAxis& axis, double z) {
     }
   }
   const double sigma = n == 2 ? 0.65 : 0.70;
-  const double shift = n < 4 ? 0.0 : -0.5;
+  const double shift = first_node(n);
   SmootherWindow window;
   window.first = std::min(begin, n - width);
   double nearest_square = INFINITY;
@@ -58,6 +65,13 @@ SmootherWindow smoother_window(const SmootherAxis& axis, double z) {
   }
   for (double& w : window.weight) w /= total;
   return window;
+}
+
+std::vector<double> node_coordinates(const SmootherAxis& axis) {
+  std::vector<double> z(static_cast<std::size_t>(axis.n_nodes));
+  for (int i = 0; i < axis.n_nodes; ++i)
+    z[i] = ((i + first_node(axis.n_nodes)) * axis.spacing + axis.origin) / axis.factor;
+  return z;
 }
 
 NodeCount node_count(double range_deg, double interval_deg) {

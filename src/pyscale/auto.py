@@ -18,6 +18,9 @@ T = TypeVar("T")
 _INTERVALS = ((5.0, 1.0, 1.5), (10.0, 2.0, 3.0), (25.0, 4.0, 5.0), (90.0, 8.0, 10.0), (math.inf, 15.0, 20.0))
 _MIN_ABSORPTION_RANGE_DEG = 60.0
 _MIN_SCATTERING_ANGLE_DEG = math.degrees(math.acos(0.999))
+_DECAY_RESTRAINT = (0.1, 0.1, 1e4)
+_SURFACE_WEIGHT = (5e5, 40.0, 5e5)
+_EVIDENCE = "chosen by the fit as the most probable weight given the data"
 _ABSORPTION_LEVELS = {"low": (4, 5e5), "medium": (6, 5e4), "high": (6, 5e3)}
 
 
@@ -48,6 +51,28 @@ class Decision(Generic[T]):
     reason: str
 
 
+@dataclass(frozen=True)
+class Restraint:
+    """Weight of a restraint sum lambda p^2: where the fit starts, and between which limits it may choose.
+
+    The limits are equal when the weight is fixed.
+    """
+
+    start: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def fixed(cls, weight: float) -> Restraint:
+        """A weight that the fit does not change."""
+        return cls(weight, weight, weight)
+
+    def __str__(self) -> str:
+        if self.lowest == self.highest:
+            return f"{self.start:g}"
+        return f"{self.start:g} (start; {self.lowest:g} to {self.highest:g})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
     """The model of one data set, every choice made.
@@ -62,12 +87,17 @@ class ModelPlan:
     scale: Decision[bool]
     absorption: Decision[bool]
     lmax: Decision[int] | None = None
-    surface_weight: Decision[float] | None = None
+    decay_restraint: Decision[Restraint] | None = None
+    surface_weight: Decision[Restraint] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return {choice: {value, reason}} for reports."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {n: {"value": d.value, "reason": d.reason} for n, d in fields.items() if d is not None}
+        return {
+            n: {"value": str(d.value) if isinstance(d.value, Restraint) else d.value, "reason": d.reason}
+            for n, d in fields.items()
+            if d is not None
+        }
 
 
 def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
@@ -96,6 +126,7 @@ def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
         scale_interval=scale_interval,
         decay_interval=decay_interval,
         absorption=absorption,
+        decay_restraint=_decay_restraint(options) if physical.decay_correction else None,
         lmax=lmax if absorption.value else None,
         surface_weight=weight if absorption.value else None,
     )
@@ -144,15 +175,22 @@ def _absorption(facts: SweepFacts, options: ScalingOptions) -> Decision[bool]:
     )
 
 
-def _surface(options: ScalingOptions) -> tuple[Decision[int], Decision[float]]:
+def _decay_restraint(options: ScalingOptions) -> Decision[Restraint]:
+    weight = options.physical.decay_restraint
+    if weight is not AUTO:
+        return Decision(Restraint.fixed(float(weight)), "set by the user")
+    return Decision(Restraint(*_DECAY_RESTRAINT), _EVIDENCE)
+
+
+def _surface(options: ScalingOptions) -> tuple[Decision[int], Decision[Restraint]]:
     physical = options.physical
     if physical.absorption_level is not None:
         lmax, weight = _ABSORPTION_LEVELS[physical.absorption_level]
         reason = f"absorption_level={physical.absorption_level}"
-        return Decision(lmax, reason), Decision(weight, reason)
+        return Decision(lmax, reason), Decision(Restraint.fixed(weight), reason)
     return (
         Decision(4, "default") if physical.lmax is AUTO else Decision(int(physical.lmax), "set by the user"),
-        Decision(5e5, "default")
+        Decision(Restraint(*_SURFACE_WEIGHT), _EVIDENCE)
         if physical.surface_weight is AUTO
-        else Decision(float(physical.surface_weight), "set by the user"),
+        else Decision(Restraint.fixed(float(physical.surface_weight)), "set by the user"),
     )

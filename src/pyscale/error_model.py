@@ -95,6 +95,8 @@ class ErrorModelFit:
         From strong to weak.
     n_outliers : int
         Observations that the robust method set aside on its own.
+    reliable : bool
+        False when groups are too small for their scatter to tell a and b apart.
     """
 
     model: ErrorModel
@@ -107,6 +109,7 @@ class ErrorModelFit:
     sigma_b: float
     bins: tuple[ErrorModelBin, ...]
     n_outliers: int = 0
+    reliable: bool = True
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,7 @@ def refine_error_model(
         cost=minimum.cost,
         converged=minimum.converged,
         reason=minimum.reason + _caveat(repeated, model),
+        reliable=not _caveat(repeated, model),
         sigma_a=model.a * math.sqrt(minimum.variance_log_a),
         sigma_b=math.sqrt(minimum.b_squared + math.sqrt(minimum.variance_b_squared)) - model.b,
         bins=bin_deviations(repeated, expected, model.a, model.b, n_threads),

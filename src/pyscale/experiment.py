@@ -22,6 +22,7 @@ __all__ = ["Cell", "Experiment", "ExperimentList"]
 Cell: TypeAlias = tuple[float, float, float, float, float, float]
 
 _STILL_WIDTH = 1e-7
+_LARGEST_WIDTH = 360.0
 
 
 class Experiment:
@@ -167,6 +168,8 @@ class Experiment:
         first, last = scan.integer_range("image_range")
         if scan.values.get("oscillation") is not None:
             start, width = (float(x) for x in scan.vector("oscillation", 2))
+            if abs(width) > _LARGEST_WIDTH:
+                raise scan.error("oscillation", f"has images of {width:g} degrees")
             return start, width
         properties = scan.object("properties")
         if properties.values.get("oscillation") is None:

@@ -11,13 +11,14 @@ import numpy as np
 from . import _core
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
+from .evidence import update_restraints
 from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
-from .scaling_model import JointModel
+from .scaling_model import DataSetModel, JointModel
 from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
 from .typing import BoolArray, FloatArray, IntArray
@@ -26,8 +27,11 @@ __all__ = ["FitResult", "FitRound", "fit_job"]
 
 _logger = logging.getLogger(__name__)
 
-_MAX_ROUNDS = 8
+_MAX_ROUNDS = 12
+_SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = 1e-5
+_SETTLED_RESTRAINT = 0.2
+_WEAK, _LARGEST_A = 3.0, 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class FitResult:
 
     Attributes
     ----------
+    models : list of DataSetModel
+        With parameters, uncertainties and the restraints that were used.
     parameters : (p,) float64
     covariance : ParameterCovariance
     gauge : Gauge
@@ -71,6 +77,7 @@ class FitResult:
         Crossover from profile-fitted to summed intensities, and the candidates.
     """
 
+    models: list[DataSetModel]
     parameters: FloatArray
     covariance: ParameterCovariance
     gauge: Gauge
@@ -133,6 +140,7 @@ class _Fit:
         self.problem.set_restraints(joint.restraints)
         self.imid = initial_imid(options)
         self.tried_imids: list[ImidCandidate] = []
+        self.fixed_error_model: ErrorModel | None = None
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
         self.epsilon = epsilon.astype(np.float64)
 
@@ -159,7 +167,7 @@ class _Fit:
     def update_errors(self, state: _State, method: str) -> None:
         """Error model, outliers and weights with the scales of the state."""
         state.small = state.g < self.small_scale_cutoff
-        self._refine_error_model(state, method)
+        self.update_error_model(state, method)
         self._find_outliers(state)
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
@@ -181,7 +189,7 @@ class _Fit:
             n_threads=self.n_threads,
         )
 
-    def _refine_error_model(self, state: _State, method: str) -> None:
+    def update_error_model(self, state: _State, method: str) -> None:
         choice = self.options.weighting.error_model
         if choice.error_model is None:
             state.error_model, state.error_model_fit = ErrorModel(1.0, 0.0), None
@@ -194,13 +202,47 @@ class _Fit:
             self.obs.anomalous_offsets,
             excluded=self.excluded(state),
             start=state.error_model,
-            fixed_a=choice.basic.a,
-            fixed_b=choice.basic.b,
+            fixed_a=choice.basic.a if self.fixed_error_model is None else self.fixed_error_model.a,
+            fixed_b=choice.basic.b if self.fixed_error_model is None else self.fixed_error_model.b,
             method="robust" if method == "robust" else "likelihood",
             zmax=self.options.scaling_options.outlier_zmax,
             n_threads=self.n_threads,
         )
         state.error_model = state.error_model_fit.model
+
+    def settle_error_model(self, state: _State) -> bool:
+        """Where groups are too small for their scatter to tell a and b apart, fix the error model for good.
+
+        Returns whether it was fixed; the fit must then start again.
+
+        b then stays at its start and a comes from the weak reflections, to which b matters little; a factor that
+        is no plausible miscalibration is not applied: the excess is scatter that no sigma of integration describes.
+        """
+        fit = state.error_model_fit
+        if fit is None or fit.reliable:
+            return False
+        start = ErrorModel()
+        strong = state.expected > _WEAK * np.sqrt(self.obs.variance)
+        weak = refine_error_model(
+            self.obs.intensity,
+            self.obs.variance,
+            state.g,
+            self.obs.target_offsets,
+            self.obs.anomalous_offsets,
+            excluded=self.excluded(state) | strong,
+            fixed_b=start.b,
+            method="robust",
+            n_threads=self.n_threads,
+        ).model
+        self.fixed_error_model = weak if weak.a < _LARGEST_A else start
+        _logger.warning(
+            "The error model cannot be determined (%s); a = %.3f, b = %g are used, and may reject many outliers: "
+            "compare the statistics with all of them put back, and take sigmas for too small",
+            fit.reason,
+            self.fixed_error_model.a,
+            self.fixed_error_model.b,
+        )
+        return True
 
     def _find_outliers(self, state: _State) -> None:
         job = self.options.scaling_options
@@ -244,6 +286,16 @@ class _Fit:
         self.obs = self.obs.with_imid(self.imid)
         self.problem.set_intensity(self.obs.intensity)
 
+    def update_restraints(self, result: dict[str, Any]) -> float:
+        """Step towards the most probable restraint weights; return the largest change of a logarithm."""
+        freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
+        chi_squared = float(result["final_cost"]) / freedom
+        models, change = update_restraints(self.joint, result["parameters"], result["matrix"], chi_squared)
+        if change > 0:
+            self.joint = JointModel(models)
+            self.problem.set_restraints(self.joint.restraints)
+        return change
+
     def minimise(self, state: _State, number: int, tolerance: float) -> dict[str, Any]:
         self.problem.set_weights(state.weight)
         if self.problem.n_groups == 0:
@@ -255,7 +307,7 @@ class _Fit:
         result: dict[str, Any] = _core.minimise(
             self.problem,
             state.parameters,
-            max_iterations=50 if limit is None else int(limit),
+            max_iterations=100 if limit is None else int(limit),
             cost_tolerance=tolerance,
             on_iteration=lambda it: self._progress(number, it),
         )
@@ -301,10 +353,15 @@ def fit_job(
     rounds: list[FitRound] = []
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, _EARLY_TOLERANCE)
-        before = fit.excluded(state)
         if number == 1:
+            fit.update_error_model(state, "robust")
+            if fit.settle_error_model(state):
+                state = fit.start()
+                result = fit.minimise(state, number, _EARLY_TOLERANCE)
             fit.choose_intensities(state)
-        fit.update_errors(state, "robust")
+        before = fit.excluded(state)
+        change = fit.update_restraints(result)
+        fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.excluded(state) != before))
         _logger.info(
@@ -315,7 +372,7 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        if number > 1 and changed <= len(observations) * 1e-5:
+        if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < _SETTLED_RESTRAINT:
             break
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options))
     rounds.append(_round(len(rounds) + 1, result, fit, state))
@@ -384,6 +441,7 @@ def _finish(fit: _Fit, state: _State, result: dict[str, Any], label: IntArray, r
         joint.core, fit.core, parameters, covariance.covariance, fit.n_threads
     )
     return FitResult(
+        models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
         covariance=covariance,
         gauge=gauge,

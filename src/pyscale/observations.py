@@ -106,8 +106,8 @@ def max_scattering_angle_deg(table: ReflectionTable, experiment: Experiment, row
     s1 = table.get("s1")
     if s1 is None or not rows.any():
         return 0.0
-    lengths = np.linalg.norm(s1[rows], axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        lengths = np.linalg.norm(s1[rows], axis=1)
         cosines = -(s1[rows] @ np.asarray(experiment.beam_direction)) / lengths
     cosines = cosines[np.isfinite(cosines)]
     if cosines.size == 0:

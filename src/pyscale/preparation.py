@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .dataset import DataSet
-from .errors import DataError
+from .errors import DataError, UsageError
 from .experiment import Experiment
+from .input_checks import (
+    LARGEST_INTENSITY,
+    check_columns,
+    impossible_resolution,
+    outside_scan,
+    scalable_intensity,
+    scalable_variance,
+)
 from .intensity_choice import PROFILE, SUMMATION, IntegratedIntensities, combined_intensities
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
 from .reflections import Flag, ReflectionTable
-from .symmetry import d_spacing, systematic_absences
+from .symmetry import d_spacing, systematic_absences, unit_cell_from
 from .typing import BoolArray, FloatArray
 
 __all__ = [
@@ -95,8 +103,13 @@ class PreparedDataSet:
 
 def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCell:
     """Return the cell for all resolutions: the option's, else the median of each parameter over the crystals."""
-    if options.reflection_selection.best_unit_cell is not None:
-        return options.reflection_selection.best_unit_cell
+    chosen = options.reflection_selection.best_unit_cell
+    if chosen is not None:
+        try:
+            unit_cell_from(chosen)
+        except DataError as error:
+            raise UsageError(f"option reflection_selection.best_unit_cell: {error}") from None
+        return chosen
     return median_unit_cell(d.experiment for d in data_sets)
 
 
@@ -121,12 +134,13 @@ def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> Prepa
     Raises
     ------
     DataError
-        If a column is missing, or an integrated value is not finite or its variance not positive.
+        If a column is missing or of a wrong type, or an integrated value is not finite or its variance not positive.
     """
     table = data_set.reflections.copy()
     if len(table) == 0:
         raise DataError(f"{table.source}: data set {data_set.identifier} has no reflections")
     n_read = len(table)
+    check_columns(table)
     flags = clear_scaling_flags(table.require("flags").astype(np.uint64))
     table["flags"] = flags
     _check_values(table, flags, data_set, options)
@@ -161,7 +175,7 @@ def _check_values(table: ReflectionTable, flags: np.ndarray, data_set: DataSet, 
             raise DataError(f"{table.source}: column 'intensity.{which}.variance' is missing")
         valid = integrated(flags, which)
         with np.errstate(invalid="ignore"):
-            bad_value, bad_variance = ~np.isfinite(value), ~(np.isfinite(variance) & (variance > 0))
+            bad_value, bad_variance = ~scalable_intensity(value), ~scalable_variance(variance)
         for column, array, bad in (
             (f"intensity.{which}.value", value, valid & bad_value),
             (f"intensity.{which}.variance", variance, valid & bad_variance),
@@ -174,6 +188,7 @@ def _check_values(table: ReflectionTable, flags: np.ndarray, data_set: DataSet, 
                 continue
             row = int(np.flatnonzero(bad)[0])
             wanted = "finite" if column.endswith("value") else "finite and positive"
+            wanted += f" within {LARGEST_INTENSITY:g}" if np.isfinite(array[row]) and array[row] > 0 else ""
             raise DataError(
                 f"{table.source}: data set {data_set.identifier}, column '{column}', row {row}: {array[row]:g} is not "
                 f"{wanted} ({int(bad.sum())} such rows); mend the file, or leave them out by invalid_rows=exclude"
@@ -210,11 +225,13 @@ def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
         partiality = _column(table, "partiality", 1.0)
         total, variance = values["sum"]
         spread = total**2 * _column(table, "partiality.inv.variance", 0.0)
+        summation, summation_variance = total / partiality, variance / partiality**2 + spread
+        sound = scalable_intensity(summation) & scalable_variance(summation_variance)
         return IntegratedIntensities(
             profile=values["prf"][0],
             profile_variance=values["prf"][1],
-            summation=total / partiality,
-            summation_variance=variance / partiality**2 + spread,
+            summation=np.where(sound, summation, np.nan),
+            summation_variance=np.where(sound, summation_variance, np.nan),
             conversion=_column(table, "lp", 1.0) / detector_efficiency(table),
         )
 
@@ -266,8 +283,11 @@ def _apply_filters(p: PreparedDataSet, options: ScalingOptions) -> None:
         p.discard("filtered", "no_detector_efficiency", ~(detector_efficiency(table) > 0))
         p.discard("filtered", "no_lorentz_polarisation", ~(_column(table, "lp", 1.0) > 0))
         p.discard("filtered", "no_partiality", ~(partiality > 0))
-        finite = np.isfinite(p.intensity) & np.isfinite(p.variance) & (p.variance > 0) & np.isfinite(p.image_z)
+        finite = scalable_intensity(p.intensity) & scalable_variance(p.variance) & np.isfinite(p.image_z)
         p.discard("filtered", "not_finite", ~finite)
+        experiment = p.data_set.experiment
+        p.discard("filtered", "outside_scan", outside_scan(experiment, p.image_z))
+        p.discard("filtered", "impossible_resolution", impossible_resolution(p.d_spacing, experiment.wavelength))
         if cut.d_min is not None:
             p.discard("user_excluded", "d_min", p.d_spacing < cut.d_min)
         if cut.d_max is not None:

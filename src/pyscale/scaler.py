@@ -16,6 +16,7 @@ from .auto import ModelPlan, SweepFacts, plan_model
 from .dataset import Job, load_job
 from .errors import DataError
 from .fitting import FitResult, fit_job
+from .input_checks import without_beam_direction
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .observations import JobObservations, collect, max_scattering_angle_deg
 from .options import ScalingOptions
@@ -30,6 +31,9 @@ from .typing import BoolArray
 __all__ = ["scale_files", "scale_job"]
 
 _logger = logging.getLogger(__name__)
+
+_MAX_PARAMETERS = 5000
+"""The dense matrix takes minutes and gigabytes beyond."""
 
 
 @dataclass
@@ -73,8 +77,13 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         prepared = [prepare(d, cell, options) for d in job.data_sets]
         _require_suitable(prepared)
         plans = [plan_model(_facts(p), options) for p in prepared]
-        models = [_model(p, plan, options) for p, plan in zip(prepared, plans, strict=True)]
+        models = [_model(p, plan) for p, plan in zip(prepared, plans, strict=True)]
         _log_plans(prepared, plans, models)
+        _require_tractable(models)
+        for p, model in zip(prepared, models, strict=True):
+            if model.has_absorption:
+                p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
+        _require_suitable(prepared)
         observations = collect(
             prepared,
             [m.has_absorption for m in models],
@@ -113,7 +122,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         space_group=space_group,
         prepared=prepared,
         plans=plans,
-        models=joint.with_parameters(fit.parameters, fit.covariance.sigmas),
+        models=fit.models,
         observations=observations,
         scaled=scaled,
         fit=fit,
@@ -151,6 +160,18 @@ def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
                 f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
                 f"(rows read {p.n_read}; {listed})"
             )
+    if not any((p.intensity[p.suitable] > 0).any() for p in prepared):
+        sources = ", ".join(sorted({p.table.source for p in prepared}))
+        raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
+
+
+def _require_tractable(models: Sequence[DataSetModel]) -> None:
+    n = sum(m.n_parameters for m in models)
+    if n > _MAX_PARAMETERS:
+        raise DataError(
+            f"{n} parameters for {len(models)} data sets, more than {_MAX_PARAMETERS} cannot be fitted together: scale "
+            "fewer data sets at a time, or give larger physical.scale_interval and decay_interval"
+        )
 
 
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
@@ -170,9 +191,12 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     )
 
 
-def _model(p: PreparedDataSet, plan: ModelPlan, options: ScalingOptions) -> DataSetModel:
+def _model(p: PreparedDataSet, plan: ModelPlan) -> DataSetModel:
     width = 0.0 if p.data_set.experiment.is_still else p.data_set.experiment.oscillation[1]  # type: ignore[index]
-    model = model_from_plan(plan, options.physical.decay_restraint, _facts(p).rotation_range_deg, width)
+    try:
+        model = model_from_plan(plan, _facts(p).rotation_range_deg, width)
+    except ValueError as error:
+        raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
     return model.placed(p.image_z[p.suitable])
 
 
@@ -248,6 +272,7 @@ def _statistics(
         anomalous=anomalous,
         n_shells=options.output.merging.nbins,
         seed=options.scaling_options.seed,
+        rank=np.flatnonzero(rows).astype(np.int64),
         n_threads=n_threads,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
-from .auto import ModelPlan
+from .auto import ModelPlan, Restraint
 from .errors import DataError
 from .typing import FloatArray
 
@@ -65,6 +65,8 @@ class ComponentModel:
         undetermined.
     restraint : float
         Weight lambda of sum lambda p^2.
+    restraint_range : (float, float)
+        Limits between which the fit may choose `restraint`; equal when it is fixed.
     interval_deg : float or None
         Distance of the nodes of a smooth component, degrees.
     axis : Axis or None
@@ -76,6 +78,7 @@ class ComponentModel:
     parameters: FloatArray
     sigmas: FloatArray | None = None
     restraint: float = 0.0
+    restraint_range: tuple[float, float] = (0.0, 0.0)
     interval_deg: float | None = None
     factor: float | None = None
     axis: Axis | None = None
@@ -155,7 +158,7 @@ def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16]
 
 
-def model_from_plan(plan: ModelPlan, decay_restraint: float, range_deg: float, image_width_deg: float) -> DataSetModel:
+def model_from_plan(plan: ModelPlan, range_deg: float, image_width_deg: float) -> DataSetModel:
     """Build the starting model of a data set: every correction at its null value."""
     if plan.model.value == "KB":
         components = [ComponentModel("scale", "constant_scale", np.ones(1))]
@@ -171,12 +174,17 @@ def model_from_plan(plan: ModelPlan, decay_restraint: float, range_deg: float, i
         components.append(ComponentModel("scale", "constant_scale", np.ones(1)))
     if plan.decay.value:
         smooth = _smooth("decay", "smooth_decay", plan.decay_interval.value, range_deg, image_width_deg)
-        components.append(replace(smooth, restraint=decay_restraint))
+        assert plan.decay_restraint is not None
+        components.append(_restrained(smooth, plan.decay_restraint.value))
     if plan.absorption.value:
         assert plan.lmax is not None and plan.surface_weight is not None
         zeros = np.zeros(plan.lmax.value * (plan.lmax.value + 2))
-        components.append(ComponentModel("absorption", "absorption", zeros, restraint=plan.surface_weight.value))
+        components.append(_restrained(ComponentModel("absorption", "absorption", zeros), plan.surface_weight.value))
     return DataSetModel("physical", tuple(components))
+
+
+def _restrained(component: ComponentModel, restraint: Restraint) -> ComponentModel:
+    return replace(component, restraint=restraint.start, restraint_range=(restraint.lowest, restraint.highest))
 
 
 def _smooth(

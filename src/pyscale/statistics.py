@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from . import _core
 from .errors import DataError
 from .merging import SortedObservations, sort_observations
+from .quantiles import central_normal_quantile, correlation_p_value
 from .symmetry import (
     SpaceGroupLike,
     UnitCellLike,
@@ -269,7 +269,7 @@ def _normal_probability_slope(deviates: FloatArray) -> float:
     n = len(deviates)
     if n == 0:
         return math.nan
-    expected = ndtri((np.arange(n) + 0.5) / n)
+    expected = central_normal_quantile((np.arange(n) + 0.5) / n)
     central = np.abs(expected) < SLOPE_RANGE
     x, y = expected[central], np.sort(deviates)[central]
     if len(x) < 2:
@@ -336,5 +336,4 @@ def _is_significant(correlation: float, n: int) -> bool:
     """Student's t test of a correlation of n pairs against zero, one-sided, at p = 0.01."""
     if n <= 2 or math.isnan(correlation):
         return False
-    t = float(stdtrit(n - 2, 1 - SIGNIFICANCE_LEVEL))
-    return correlation > t / math.sqrt(n - 2 + t * t)
+    return correlation > 0 and correlation_p_value(min(correlation, 1.0), n) < SIGNIFICANCE_LEVEL

@@ -28,4 +28,10 @@ struct CovarianceResult {
 CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> restraint,
                                   const Gauge& gauge);
 
+/// Diagonal of the inverse of a symmetric matrix scaled to a unit diagonal, a relative 1e-9 of which is added
+/// to it: directions without information get a large, finite variance. A Cholesky factor: cheap enough for
+/// every round.
+/// \throws DataError when the matrix is not positive semidefinite
+std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_parameters);
+
 }  // namespace pyscale

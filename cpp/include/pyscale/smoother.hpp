@@ -1,6 +1,7 @@
 // Gaussian-weighted interpolation between equally spaced nodes along one axis.
 #pragma once
 #include <array>
+#include <vector>
 
 namespace pyscale {
 
@@ -31,6 +32,9 @@ SmootherAxis make_smoother_axis(double factor, int n_nodes, double z_min, double
 /// Weights exp(-((x - p_i) / sigma)^2) of the nearest nodes, normalised; sigma 0.65 spacings for two nodes,
 /// else 0.70. Nodes stand at 0, 1, ... spacings for n < 4 and at -0.5, 0.5, ... otherwise.
 SmootherWindow smoother_window(const SmootherAxis& axis, double z);
+
+/// Raw coordinates z of the nodes.
+std::vector<double> node_coordinates(const SmootherAxis& axis);
 
 /// Number of nodes and the distance between them in degrees for a rotation `range_deg` and a wanted interval.
 struct NodeCount {

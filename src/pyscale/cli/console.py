@@ -162,13 +162,13 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
     _LOGGER.setLevel(level)
     _LOGGER.propagate = False
     try:
-        with _status(verbose) as status:
+        with _status(verbose) as status, _staged(log_path) as staged:
             handlers += [_StatusHandler(status)] if status is not None else []
             for handler in handlers:
                 _LOGGER.addHandler(handler)
             yield log
-        if log_path is not None:
-            _write_text(Path(log_path), log.text)
+            if staged is not None:
+                staged.write_text(log.text, encoding="utf-8")
     except (PyscaleError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -181,6 +181,11 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
             _LOGGER.removeHandler(handler)
         _LOGGER.setLevel(before[0])
         _LOGGER.propagate = before[1]
+
+
+def _staged(log_path: str | os.PathLike[str] | None) -> AbstractContextManager[Path | None]:
+    """The log file to be: whether it can be written is known before the work begins."""
+    return nullcontext() if log_path is None else write_atomically(log_path)
 
 
 def _write_traceback(log_path: Path, log: JobLog, error: Exception) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyscale.errors import UsageError
 from pyscale.option_text import ParsedArguments
 from pyscale.options import SCALING_NAMES, OptionNames, ScalingOptions, with_changes
 from pyscale.options.option import option
@@ -46,7 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     from .simulate import SimulateOptions, simulate_and_write
 
     folder = Path(line.parsed.options.folder)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"option folder={folder}: cannot be made a directory ({error.strerror})") from None
     simulation = with_changes(
         SimulateOptions(),
         {"simulation.seed": line.parsed.options.seed, "output.directory": folder},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from pyscale.errors import UsageError
 from pyscale.option_text import ParsedArguments, changed_options, format_option
 from pyscale.options import SCALING_NAMES, ScalingOptions
 
@@ -37,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
 def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> None:
     """Scale files, write all outputs and the log, and print the summary."""
     options = parsed.options
+    _check_log(parsed)
     with setup_logging(options.output.log, verbose):
         _log_start(parsed)
         # The numerical libraries are loaded only now, when the arguments are known to be right.
@@ -46,6 +49,21 @@ def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> No
         summary = result.summary()
         _LOGGER.info("%s", summary, extra={"console": False})
     write(summary)
+
+
+def _check_log(parsed: ParsedArguments[ScalingOptions]) -> None:
+    """Refuse a log file that would replace another output, or an input that was not named as output."""
+    output = parsed.options.output
+    if output.log is None:
+        return
+    log = Path(output.log).resolve()
+    others = ("experiments", "reflections", "html", "json", "unmerged_mtz", "merged_mtz")
+    for name in others:
+        path = getattr(output, name)
+        if path is not None and Path(path).resolve() == log:
+            raise UsageError(f"{path}: is named for two outputs (output.log and output.{name}); name another file")
+    if "output.log" not in parsed.given and log in {Path(path).resolve() for path in parsed.files}:
+        raise UsageError(f"{output.log}: is an input file and is not overwritten; name another output.log")
 
 
 def _log_start(parsed: ParsedArguments[ScalingOptions]) -> None:

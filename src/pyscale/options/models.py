@@ -56,7 +56,12 @@ class PhysicalOptions(OptionScope, scope="physical"):
     decay_interval: float | Auto = option(
         AUTO, "degrees between parameters of B; auto: by the rotation range", range=(1.0, None), common=True
     )
-    decay_restraint: float = option(0.1, "weight of the restraint of every B to zero", range=(0.0, None))
+    decay_restraint: float | Auto = option(
+        AUTO,
+        "weight of the restraint of every B to zero; auto: the most probable one given the data, at least 0.1 "
+        "(dials.scale: 0.1)",
+        range=(0.0, None),
+    )
     absorption_correction: bool | Auto = option(
         AUTO, "surface of spherical harmonics; auto: for wide rotation ranges", common=True
     )
@@ -72,7 +77,10 @@ class PhysicalOptions(OptionScope, scope="physical"):
         range=(2, 12),
     )
     surface_weight: float | Auto = option(
-        AUTO, "weight of the restraint of the surface to zero; auto: 5e5", range=(0.0, None)
+        AUTO,
+        "weight of the restraint of the surface to zero; auto: the most probable one given the data, at most 5e5 "
+        "(dials.scale: 5e5)",
+        range=(0.0, None),
     )
     share: SharedAbsorptionOptions = SharedAbsorptionOptions()
     fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)

@@ -69,8 +69,8 @@ class StillsErrorModelOptions(OptionScope, scope="weighting.error_model.basic.st
 class BasicErrorModelOptions(OptionScope, scope="weighting.error_model.basic"):
     """Basic error model: sigma'² = a²(sigma² + (bI)²)."""
 
-    a: float | None = option(None, "fix a, the factor of all sigmas", range=(0.0, None))
-    b: float | None = option(None, "fix b, the error relative to the intensity", range=(0.0, None))
+    a: float | None = option(None, "fix a, the factor of all sigmas", range=(0.0, 1e6))
+    b: float | None = option(None, "fix b, the error relative to the intensity", range=(0.0, 1e6))
     minimisation: Literal["individual", "regression"] | None = option(
         "individual",
         "how a and b are found",
@@ -192,7 +192,7 @@ class RefineryOptions(OptionScope, scope="scaling_refinery"):
         range=(1, None),
         unavailable="use scaling_refinery.full_matrix_max_iterations",
     )
-    rmsd_tolerance: float = option(1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, None))
+    rmsd_tolerance: float = option(1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, 1.0))
     full_matrix_engine: Literal["LevMar", "GaussNewton"] = option(
         "LevMar", "minimiser of the full matrix", unavailable={"GaussNewton": _ENGINE}
     )

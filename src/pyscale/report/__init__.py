@@ -1,14 +1,21 @@
-"""The HTML report."""
+"""The HTML report: one page that needs nothing but itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyscale.result import ScalingResult
 
 __all__ = ["render_report"]
 
 
-def render_report(result: Any) -> str:
-    """Render the report of a scaling result as one HTML page."""
-    from html import escape
+def render_report(result: ScalingResult) -> str:
+    """Render the report of a scaling job as one HTML page, plots and their program included.
 
-    return f"<!DOCTYPE html><meta charset=utf-8><title>pyscale</title><pre>{escape(result.summary())}</pre>"
+    Every number comes from the public document, `result.to_dict()`; only the curves and surfaces of the models
+    are evaluated here, by the core.
+    """
+    from .page import render_page
+
+    return render_page(result)

@@ -1,0 +1,79 @@
+"""Write docs/json.md from the JSON schema: python docs/make_json.py [--check]"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "src" / "pyscale" / "schema" / "scale.schema.json"
+PAGE = ROOT / "docs" / "json.md"
+
+HEAD = """# The JSON document
+
+`pyscale scale` writes `pyscale.scale.json` (`output.json`), and `ScalingResult.to_dict()` returns the same. The format
+is public and versioned: within a `version` keys may be added, but none is removed or changes its meaning. This page is
+made by `docs/make_json.py` from [the schema](../src/pyscale/schema/scale.schema.json), against which tests check real
+documents.
+
+Numbers that are not defined or infinite are `null`. Each top-level key is on a line of its own. `NAME` stands for a key
+that depends on the data (an identifier, a reason, a stage), `[]` for each element of a list.
+"""
+
+
+def rows(schema: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Key, type and meaning of a schema's values, depth first; shared parts are named, not repeated."""
+    for name, value in schema.get("properties", {}).items():
+        yield from entry(value, root, f"{path}.{name}" if path else name)
+
+
+def entry(value: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Rows of one key."""
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        yield path, f"[{name}](#{name})", root["$defs"][name]["description"]
+        return
+    kinds = value["type"] if isinstance(value["type"], list) else [value["type"]]
+    yield path, " or ".join(kinds), value.get("description", "")
+    if "items" in value and ("$ref" in value["items"] or value["items"].get("properties")):
+        yield from nested(value["items"], root, f"{path}[]")
+    if isinstance(value.get("additionalProperties"), dict):
+        yield from nested(value["additionalProperties"], root, f"{path}.NAME")
+    yield from rows(value, root, path)
+
+
+def nested(value: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Rows of the elements of a list or mapping, if they are more than a number or a word."""
+    if "$ref" in value or value.get("type") == "object":
+        yield from entry(value, root, path)
+
+
+def table(schema: dict[str, Any], root: dict[str, Any]) -> str:
+    """Render the keys of an object."""
+    lines = ["| key | type | meaning |", "|---|---|---|"]
+    lines += [f"| `{key}` | {kind} | {text} |" for key, kind, text in rows(schema, root, "")]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """Render the whole page."""
+    root = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    parts = [HEAD, table(root, root)]
+    for name, schema in root["$defs"].items():
+        parts += ["", f"## {name}", "", schema["description"], "", table(schema, root)]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Write the page, or with --check compare it; returns the exit status."""
+    if "--check" in sys.argv[1:]:
+        return int(PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

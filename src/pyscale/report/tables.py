@@ -1,0 +1,385 @@
+"""The tables and warnings of the report, from the public document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from pyscale.intensity_choice import PROFILE, SUMMATION
+
+from .numbers import MISSING, count, fixed, significant, with_sigma
+
+__all__ = [
+    "Table",
+    "component_table",
+    "decision_table",
+    "error_model_table",
+    "grouped_decision_table",
+    "headline_table",
+    "intensity_table",
+    "ledger_table",
+    "round_table",
+    "run_table",
+    "shell_table",
+    "summary_entries",
+    "summary_table",
+    "time_table",
+    "warnings",
+]
+
+Document = dict[str, Any]
+
+_CONVERGED = ("converged", "no_further_decrease")
+_MAX_LISTED = 20
+_MAX_LEDGER_ROWS = 200
+_LARGE_FRACTION_REJECTED = 0.03
+_CHI_SQUARED_RANGE = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; `head` rows are emphasised, `note` says what was left out."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    emphasised: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A statistic: its label, key in the document, decimals (None: a count), factor."""
+
+    label: str
+    key: str
+    digits: int | None
+    factor: float = 1.0
+    mates_apart: bool = False
+
+    def text(self, entry: Document | None) -> str:
+        if entry is None:
+            return MISSING
+        value = entry[self.key]
+        if self.digits is None:
+            return count(value)
+        return fixed(None if value is None else self.factor * value, self.digits)
+
+
+_R_MERGE, _R_MEAS = Markup("R<sub>merge</sub>"), Markup("R<sub>meas</sub>")
+_R_PIM, _CC_HALF = Markup("R<sub>pim</sub>"), Markup("CC<sub>½</sub>")
+_R_ANOM, _CC_ANOM = Markup("R<sub>anom</sub>"), Markup("CC<sub>anom</sub>")
+
+_HEADLINE = (
+    _Quantity("Low resolution limit (Å)", "d_max", 2),
+    _Quantity("High resolution limit (Å)", "d_min", 2),
+    _Quantity("Observations", "n_obs", None),
+    _Quantity("Unique reflections", "n_unique", None),
+    _Quantity("Completeness (%)", "completeness", 1, 100.0),
+    _Quantity("Multiplicity", "multiplicity", 2),
+    _Quantity("Mean I/σ", "i_over_sigma", 1),
+    _Quantity(_R_MERGE, "r_merge", 4),
+    _Quantity(_R_MEAS, "r_meas", 4),
+    _Quantity(_R_PIM, "r_pim", 4),
+    _Quantity(_CC_HALF, "cc_half", 4),
+    _Quantity(_R_MEAS + Markup(", I(+) and I(−) apart"), "r_meas", 4, mates_apart=True),
+    _Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
+    _Quantity(_CC_ANOM, "cc_anom", 3),
+    _Quantity("Anomalous slope", "anomalous_slope", 3),
+)
+
+_SHELL = (
+    _Quantity("d max (Å)", "d_max", 2),
+    _Quantity("d min (Å)", "d_min", 2),
+    _Quantity("Observations", "n_obs", None),
+    _Quantity("Unique", "n_unique", None),
+    _Quantity("Multiplicity", "multiplicity", 2),
+    _Quantity("Completeness (%)", "completeness", 1, 100.0),
+    _Quantity("Mean I", "mean_intensity", 1),
+    _Quantity("I/σ", "i_over_sigma", 1),
+    _Quantity(_R_MERGE, "r_merge", 3),
+    _Quantity(_R_MEAS, "r_meas", 3),
+    _Quantity(_R_PIM, "r_pim", 3),
+    _Quantity(_CC_HALF, "cc_half", 3),
+    _Quantity(_R_ANOM, "r_anom", 3),
+    _Quantity(_CC_ANOM, "cc_anom", 3),
+    _Quantity("χ²", "chi_square", 2),
+)
+_SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
+
+
+def headline_table(statistics: Document) -> Table:
+    """Overall, innermost and outermost shell, and overall with the outliers put back."""
+    rows = []
+    for quantity in _HEADLINE:
+        source = statistics["anomalous"] if quantity.mates_apart else statistics
+        entries = [source["overall"], source["shells"][0], source["shells"][-1]]
+        apart = quantity.mates_apart
+        entries.append(None if apart else statistics["with_outliers"]["overall"])
+        rows.append([quantity.label, *(quantity.text(e) for e in entries)])
+    columns = ["", "Overall", "Low shell", "High shell", "Overall, outliers put back"]
+    return Table(columns, rows)
+
+
+def shell_table(statistics: Document) -> Table:
+    """All data, then shells from low to high resolution; * marks correlations above zero at p = 0.01."""
+    rows = []
+    for entry in (statistics["overall"], *statistics["shells"]):
+        row = []
+        for quantity in _SHELL:
+            flag = _SIGNIFICANT.get(quantity.key)
+            row.append(quantity.text(entry) + ("*" if flag and entry[flag] else ""))
+        rows.append(row)
+    return Table([q.label for q in _SHELL], rows, emphasised=1)
+
+
+def warnings(document: Document) -> list[str]:
+    """What a user must know before using the numbers, the gravest first."""
+    fit, model = document["fit"], document["error_model"]
+    found = []
+    if fit["termination"] not in _CONVERGED:
+        found.append(
+            f"The fit has not converged ({fit['termination']}: {fit['message']}): treat scales and uncertainties "
+            "with care."
+        )
+    if fit["undetermined"]:
+        found.append(f"The data leave undetermined: {_listed(fit['undetermined'], '; ')}.")
+    found += _separate_parts(document["datasets"])
+    unused = [name for name, entry in document["ledger"].items() if entry["used_in_fit"] == 0]
+    if unused:
+        found.append(f"No observation of these data sets took part in the fit: {_listed(unused)}.")
+    if model.get("converged") is False:
+        found.append(f"The error model has not converged: {model['reason']}.")
+    low, high = _CHI_SQUARED_RANGE
+    if fit["chi_squared"] is not None and not low <= fit["chi_squared"] <= high:
+        found.append(
+            f"χ² of the fit is {significant(fit['chi_squared'])}, far from 1: the standard uncertainties are not those "
+            "of the observed scatter."
+        )
+    rejected, seen = _rejected(document), document["merging_statistics"]["with_outliers"]["overall"]["n_obs"]
+    if seen and rejected > _LARGE_FRACTION_REJECTED * seen:
+        found.append(
+            f"{count(rejected)} outliers, {fixed(100 * rejected / seen, 1)} % of the observations, were rejected; "
+            "compare the statistics with the outliers put back."
+        )
+    for old, new in document["identifier_changes"][:_MAX_LISTED]:
+        found.append(f"The identifier {old or '(none)'} was changed to {new}.")
+    return found
+
+
+def _separate_parts(datasets: Sequence[Document]) -> list[str]:
+    parts: dict[int, list[str]] = {}
+    for entry in datasets:
+        parts.setdefault(entry["component"], []).append(entry["identifier"])
+    if len(parts) < 2:
+        return []
+    shown = " | ".join(_listed(names, limit=5) for names in list(parts.values())[:8])
+    more = " | …" if len(parts) > 8 else ""
+    return [
+        f"The data sets fall into {len(parts)} parts without a common reflection: each part is on a scale of its own, "
+        f"and merging them has no meaning. Parts: {shown}{more}."
+    ]
+
+
+def _listed(names: Sequence[str], separator: str = ", ", limit: int = _MAX_LISTED) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(map(str, names[:limit])) + more
+
+
+def _rejected(document: Document) -> int:
+    return sum(sum(entry["rejected"].values()) for entry in document["ledger"].values())
+
+
+def run_table(document: Document) -> Table:
+    """How the fit ended."""
+    fit = document["fit"]
+    gauge = _listed(fit["gauge"], "; ") or "nothing free"
+    rows = [
+        ["Termination", f"{fit['termination']}: {fit['message']}"],
+        ["Intensities", _intensities(fit["imid"])],
+        ["χ² per degree of freedom", significant(fit["chi_squared"])],
+        ["Cost Φ", significant(fit["cost"], 6)],
+        ["Observations in the fit", count(fit["n_observations"])],
+        ["Groups of equivalents", count(fit["n_groups"])],
+        ["Parameters", f"{count(fit['n_parameters'])}, {fixed(fit['effective_parameters'], 1)} effective"],
+        ["Outliers rejected", count(_rejected(document))],
+        ["Fixed by convention (gauge)", gauge],
+    ]
+    return Table(["Fit", ""], rows)
+
+
+def _intensities(imid: float) -> str:
+    names = {PROFILE: "profile-fitted", SUMMATION: "summed"}
+    return names.get(imid) or f"combined, crossover at {significant(imid)}"
+
+
+def intensity_table(fit: Document) -> Table:
+    """The crossovers between profile-fitted and summed intensities that were tried."""
+    rows = [[_intensities(c["imid"]), fixed(c["r_meas"], 4)] for c in fit["tried_imids"]]
+    return Table(["Intensities", _R_MEAS], rows)
+
+
+def error_model_table(model: Document) -> Table:
+    """Parameters of the error model."""
+    if model["type"] is None:
+        return Table(["Error model", ""], [["Type", "none: σ as integrated"]])
+    rows = [
+        ["Type", f"{model['type']} ({model['method']})"],
+        ["a", with_sigma(model["a"], model["sigma_a"])],
+        ["b", with_sigma(model["b"], model["sigma_b"])],
+        [Markup("ISa = 1/(ab)"), fixed(model["isa"], 2)],
+        ["Observations used", count(model["n_used"])],
+        ["Outcome", model["reason"]],
+    ]
+    return Table(["Error model", ""], rows)
+
+
+def round_table(fit: Document) -> Table:
+    """The rounds of fit, outlier rejection and error model."""
+    columns = ["Round", "Iterations", "Ended", "Cost before", "Cost after", "Observations", "Outliers", "a", "b"]
+    rows = [
+        [
+            count(r["number"]),
+            count(r["n_iterations"]),
+            r["termination"],
+            significant(r["initial_cost"], 6),
+            significant(r["cost"], 6),
+            count(r["n_observations"]),
+            count(r["n_outliers"]),
+            significant(r["a"]),
+            significant(r["b"]),
+        ]
+        for r in fit["rounds"]
+    ]
+    return Table(columns, rows)
+
+
+def component_table(entry: Document) -> Table:
+    """Components of the model of one data set; the value only of those with a single parameter."""
+    rows = []
+    for c in entry["model"]["components"]:
+        single = c["n_parameters"] == 1
+        sigma = c["sigmas"][0] if c["sigmas"] else None
+        rows.append(
+            [
+                c["name"],
+                count(c["n_parameters"]),
+                MISSING if c["interval_deg"] is None else f"{significant(c['interval_deg'])}°",
+                significant(c["restraint"]) if c["restraint"] else MISSING,
+                with_sigma(c["parameters"][0], sigma) if single else MISSING,
+            ]
+        )
+    return Table(["Component", "Parameters", "Interval of nodes", "Restraint", "Value"], rows)
+
+
+def decision_table(decisions: Document) -> Table:
+    """Choices for the model of one data set, with their reasons."""
+    rows = [[name, _value(d["value"]), d["reason"]] for name, d in decisions.items()]
+    return Table(["Choice", "Value", "Reason"], rows)
+
+
+def grouped_decision_table(decisions: Document) -> Table:
+    """The same for many data sets: equal choices counted."""
+    counts = Counter(
+        (name, _value(d["value"]), d["reason"]) for choices in decisions.values() for name, d in choices.items()
+    )
+    common = counts.most_common(50)
+    note = f"{len(counts) - 50} rarer choices are left out." if len(counts) > 50 else ""
+    return Table(["Choice", "Value", "Reason", "Data sets"], [[*key, count(n)] for key, n in common], note=note)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return significant(value, 6) if isinstance(value, float) else str(value)
+
+
+def summary_entries(datasets: Sequence[Document]) -> list[Document]:
+    """Mean scale and relative B of each data set: (value, distance to lower end, to upper end of the bar), or None.
+
+    The bar of one parameter is its standard uncertainty, that of several their range.
+    """
+    return [
+        {"identifier": d["identifier"]}
+        | {name: _mean_with_bar(d["model"]["components"], name) for name in ("scale", "decay")}
+        for d in datasets
+    ]
+
+
+def _mean_with_bar(components: Sequence[Document], name: str) -> tuple[float, float | None, float | None] | None:
+    for c in components:
+        if c["name"] == name:
+            p = c["parameters"]
+            if len(p) == 1:
+                sigma = c["sigmas"][0] if c["sigmas"] else None
+                return p[0], sigma, sigma
+            mean = sum(p) / len(p)
+            return mean, mean - min(p), max(p) - mean
+    return None
+
+
+def summary_table(document: Document) -> Table:
+    """One line per data set."""
+    columns = ["#", "Data set", "Images", "Wavelength (Å)", "Read", "Merged", "Rejected", "Model", "Parameters"]
+    columns += ["Mean scale", "Mean relative B (Å²)", "Part"]
+    rows = []
+    for k, (d, s) in enumerate(zip(document["datasets"], summary_entries(document["datasets"]), strict=True)):
+        ledger = document["ledger"][d["identifier"]]
+        rows.append(
+            [
+                str(k),
+                d["identifier"],
+                MISSING if d["images"] is None else f"{d['images'][0]}–{d['images'][1]}",
+                fixed(d["wavelength"], 5),
+                count(d["n_reflections"]),
+                count(ledger["merged"]),
+                count(sum(ledger["rejected"].values())),
+                d["model"]["type"],
+                count(sum(c["n_parameters"] for c in d["model"]["components"])),
+                significant(s["scale"] and s["scale"][0]),
+                significant(s["decay"] and s["decay"][0]),
+                str(d["component"]),
+            ]
+        )
+    return Table(columns, rows)
+
+
+def ledger_table(ledger: Document) -> Table:
+    """What became of every observation, by reason: all data sets together, then each."""
+    kinds = (("filtered", "filtered"), ("user_excluded", "excluded"), ("rejected", "rejected"))
+    getters: list[tuple[str, Callable[[Document], int]]] = [
+        ("Read", lambda e: int(e["read"])),
+        ("Joined with another partial", lambda e: int(e["partials_merged"])),
+    ]
+    for kind, label in kinds:
+        getters += [
+            (f"{label}: {reason}", lambda e, kind=kind, reason=reason: int(e[kind].get(reason, 0)))  # type: ignore[misc]
+            for reason in _reasons(ledger.values(), kind)
+        ]
+    getters += [("Merged", lambda e: int(e["merged"])), ("Of these in the fit", lambda e: int(e["used_in_fit"]))]
+    counts = [[get(entry) for _, get in getters] for entry in ledger.values()]
+    totals = [sum(column) for column in zip(*counts, strict=True)]
+    rows = [["all data sets", *map(count, totals)]]
+    shown = list(zip(ledger, counts, strict=True))[:_MAX_LEDGER_ROWS]
+    rows += [[name, *map(count, numbers)] for name, numbers in shown]
+    left = len(ledger) - len(shown)
+    note = f"{left} more data sets are in the JSON file, and in the sum." if left else ""
+    return Table(["Data set", *(label for label, _ in getters)], rows, emphasised=1, note=note)
+
+
+def _reasons(entries: Iterable[Document], kind: str) -> list[str]:
+    return list(dict.fromkeys(reason for entry in entries for reason in entry[kind]))
+
+
+def time_table(fit: Document) -> Table:
+    """Wall time by stage, and what the program ran on."""
+    rows = [[name, f"{fixed(seconds, 3)} s"] for name, seconds in fit["wall_seconds"].items()]
+    rows += [
+        ["threads", count(fit["n_threads"])],
+        ["instruction set", fit["instruction_set"]],
+        ["largest memory", f"{fixed(fit['peak_memory_mib'], 0)} MiB"],
+    ]
+    return Table(["Stage", "Wall time"], rows)
