@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import special
 
 from pyscale import _core
+from pyscale.intensity_choice import PROFILE, combined_intensities
 from pyscale.io.refl import read_refl
-from pyscale.options import ScalingOptions
-from pyscale.preparation import corrected_intensities
+from pyscale.preparation import integrated_intensities
 from pyscale.reflections import ReflectionTable
 from pyscale.scaling_model import Axis, DataSetModel, JointModel, model_from_dict
 
@@ -286,7 +286,7 @@ def test_complete_reflections(quartz: tuple[ReflectionTable, DataSetModel], row:
     assert evaluate(model, z, d, beams)[0] == pytest.approx(g, rel=1e-9)
     assert table["inverse_scale_factor"][row] == pytest.approx(g, rel=1e-12)
     if intensity is not None:
-        found, _ = corrected_intensities(table, ScalingOptions())
+        found, _ = combined_intensities(integrated_intensities(table), PROFILE)
         assert found[row] == pytest.approx(intensity, rel=1e-12)
 
 

@@ -58,7 +58,7 @@ def fitted(data: SimulatedData) -> ScalingResult:
         "surface_weight": 0.0,
     }
     job = make_job(data.experiments(), [data.reflections()])
-    return pyscale.scale(job, model="physical", physical=physical, nproc=1)
+    return pyscale.scale(job, model="physical", physical=physical, intensity_choice="profile", nproc=1)
 
 
 def pulls_of(data: SimulatedData, result: ScalingResult) -> Pulls:

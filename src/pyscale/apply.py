@@ -122,7 +122,8 @@ def apply_files(
     centroid and (with an absorption surface) a finite `s1`, 1 for the others. `inverse_scale_factor_variance`
     keeps its value where the row's g is the one stored before (to 1e-9), and is 0 elsewhere, since a stored model
     has no covariance. `intensity.scale.value` and `.variance`, the intensity before division by g, are added where
-    the table has none. No other column, no flag, and no row is changed.
+    the table has none, with the crossover from profile fitting to summation that is stored with
+    the model. No other column, no flag, and no row is changed.
 
     Nodes of smooth components lie where the model says under our own key; else where DIALS derives them from the
     suitable rows of the data set: neither user_excluded_in_scaling nor excluded_for_scaling, or, if no row was ever
@@ -293,9 +294,14 @@ def _with_columns(table: ReflectionTable, g: FloatArray, model: DataSetModel) ->
     table["inverse_scale_factor"] = g
     table["inverse_scale_factor_variance"] = variance
     if "intensity.scale.value" not in table or "intensity.scale.variance" not in table:
-        imid = model.configuration.get("Imid")
-        both = integrated_intensities(table)
-        intensity, its_variance = combined_intensities(both, PROFILE if imid is None else float(imid))
+        intensity, its_variance = combined_intensities(integrated_intensities(table), _imid(model))
         table["intensity.scale.value"] = np.where(np.isfinite(intensity), intensity, 0.0)
         table["intensity.scale.variance"] = np.where(np.isfinite(its_variance), its_variance, 0.0)
     return table
+
+
+def _imid(model: DataSetModel) -> float:
+    """Crossover from profile-fitted to summed intensities stored with a model; without one, profile."""
+    imid = model.configuration.get("Imid")
+    stored = isinstance(imid, (int, float)) and np.isfinite(imid) and imid >= 0
+    return float(imid) if stored else PROFILE  # type: ignore[arg-type]
