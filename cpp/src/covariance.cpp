@@ -42,6 +42,17 @@ ScaledSpectrum scaled_spectrum(const ConstMap& n, const ConstMap& functional) {
   return s;
 }
 
+/// Cholesky factor of a positive semidefinite matrix of unit diagonal, with the smallest ridge that rounding
+/// needs.
+Eigen::LLT<Eigen::MatrixXd> ridged_factor(const Eigen::MatrixXd& scaled) {
+  const auto identity = Eigen::MatrixXd::Identity(scaled.rows(), scaled.cols());
+  for (double ridge = kRidge; ridge < 1.0; ridge *= 100.0) {
+    Eigen::LLT<Eigen::MatrixXd> factor(scaled + ridge * identity);
+    if (factor.info() == Eigen::Success) return factor;
+  }
+  throw DataError("the normal matrix is not positive semidefinite");
+}
+
 }  // namespace
 
 CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> restraint,
@@ -85,10 +96,8 @@ std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_paramete
   require_size("matrix", matrix.size(), p * p);
   const ConstMap n(matrix.data(), p, p);
   const Vector scale = unit_diagonal_scale(n);
-  Eigen::MatrixXd scaled = scale.asDiagonal() * n * scale.asDiagonal();
-  scaled.diagonal().array() += kRidge;
-  const Eigen::LLT<Eigen::MatrixXd> factor(scaled);
-  if (factor.info() != Eigen::Success) throw DataError("the normal matrix is not positive semidefinite");
+  const Eigen::MatrixXd scaled = scale.asDiagonal() * n * scale.asDiagonal();
+  const Eigen::LLT<Eigen::MatrixXd> factor = ridged_factor(scaled);
   Eigen::MatrixXd inverse_lower = Eigen::MatrixXd::Identity(p, p);
   factor.matrixL().solveInPlace(inverse_lower);
   const Vector diagonal = inverse_lower.colwise().squaredNorm().transpose().array() * scale.array().square();

@@ -45,6 +45,8 @@ def update_restraints(
     change : float
         Largest |ln(new / old)|.
     """
+    if not any(c.restraint_range[1] > c.restraint_range[0] for m in joint.models for c in m.components):
+        return joint.models, 0.0
     variances = _core.inverse_diagonal(matrix)
     changes = [0.0]
 

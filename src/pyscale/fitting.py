@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .counting import count_variance_slope, expected_count_variance
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
 from .evidence import update_restraints
@@ -62,6 +63,8 @@ class FitResult:
     gauge : Gauge
     g, g_variance, expected : (n,) float64
         Inverse scale factor, its variance, and g I_h.
+    variance : (n,) float64
+        Integration's variance of the unscaled intensity, of expected counts (`counting`).
     error_model : ErrorModel
     error_model_fit : ErrorModelFit or None
         None when the error model was switched off.
@@ -84,6 +87,7 @@ class FitResult:
     g: FloatArray
     g_variance: FloatArray
     expected: FloatArray
+    variance: FloatArray
     error_model: ErrorModel
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
@@ -140,6 +144,7 @@ class _Fit:
         self.problem.set_restraints(joint.restraints)
         self.imid = initial_imid(options)
         self.tried_imids: list[ImidCandidate] = []
+        self.count_slope = self._count_slope()
         self.fixed_error_model: ErrorModel | None = None
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
         self.epsilon = epsilon.astype(np.float64)
@@ -174,12 +179,25 @@ class _Fit:
         state.expected = self._expected(state, excluded)
         state.weight = self._weights(state, excluded)
 
+    def variance(self, state: _State) -> FloatArray:
+        """Variances of the unscaled intensities, of expected counts."""
+        return expected_count_variance(self.obs.variance, self.obs.intensity, state.expected, self.count_slope)
+
+    def _count_slope(self) -> FloatArray:
+        return count_variance_slope(
+            self.obs.intensity,
+            self.obs.variance,
+            self.obs.integrated.conversion,
+            self.obs.data_set,
+            len(self.joint.models),
+        )
+
     def _weights(self, state: _State, excluded: BoolArray) -> FloatArray:
-        sigma_squared = state.error_model.sigma_squared(self.obs.variance, state.expected)
+        sigma_squared = state.error_model.sigma_squared(self.variance(state), state.expected)
         return np.where(excluded, 0.0, 1.0 / sigma_squared)
 
     def _expected(self, state: _State, excluded: BoolArray) -> FloatArray:
-        weight = 1.0 / state.error_model.sigma_squared(self.obs.variance, state.expected)
+        weight = 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
         return expected_intensity(
             self.obs.intensity,
             weight,
@@ -196,7 +214,7 @@ class _Fit:
             return
         state.error_model_fit = refine_error_model(
             self.obs.intensity,
-            self.obs.variance,
+            self.variance(state),
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
@@ -225,7 +243,7 @@ class _Fit:
         strong = state.expected > _WEAK * np.sqrt(self.obs.variance)
         weak = refine_error_model(
             self.obs.intensity,
-            self.obs.variance,
+            self.variance(state),
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
@@ -258,7 +276,7 @@ class _Fit:
         for _ in range(2):
             # Expected intensities, and with them the sigmas, must not contain the outliers looked for.
             state.expected = self._expected(state, unusable | state.standard)
-            weight = 1.0 / state.error_model.sigma_squared(self.obs.variance, state.expected)
+            weight = 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
             state.standard = find_outliers(
                 self.obs.intensity,
                 weight,
@@ -284,6 +302,7 @@ class _Fit:
         self.tried_imids = tried
         _log_imids(self.imid, tried)
         self.obs = self.obs.with_imid(self.imid)
+        self.count_slope = self._count_slope()
         self.problem.set_intensity(self.obs.intensity)
 
     def update_restraints(self, result: dict[str, Any]) -> float:
@@ -448,6 +467,7 @@ def _finish(fit: _Fit, state: _State, result: dict[str, Any], label: IntArray, r
         g=state.g,
         g_variance=g_variance,
         expected=state.expected,
+        variance=fit.variance(state),
         error_model=state.error_model,
         error_model_fit=state.error_model_fit,
         rejected={"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small},

@@ -106,7 +106,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
     observations = fit.observations
     for p in prepared:
         p.choose_intensities(fit.imid)
-    scaled = _scaled(observations, fit)
+    scaled = _scaled(fit)
     with clock.stage("statistics"):
         kept = ~fit.outlier & ~fit.small_scale & ~observations.absent
         statistics = _statistics(observations, scaled, kept, cell, space_group, options, n_threads)
@@ -223,6 +223,15 @@ def _log_fit(fit: FitResult) -> None:
     )
     if fit.termination not in ("converged", "no_further_decrease"):
         _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
+    freedom = fit.n_observations - fit.n_groups - c.effective_parameters
+    if freedom < 1.0:
+        _logger.warning(
+            "Only %d observations in %d groups have equivalents, which is too few for the model's %d parameters: the "
+            "agreement of equivalents means nothing, and the scales are little more than a guess",
+            fit.n_observations,
+            fit.n_groups,
+            fit.parameters.size,
+        )
     for direction in fit.gauge.directions:
         _logger.info("Gauge direction, fixed by convention: %s", direction.name)
     for name in c.undetermined:
@@ -237,13 +246,13 @@ def _log_fit(fit: FitResult) -> None:
     )
 
 
-def _scaled(observations: JobObservations, fit: FitResult) -> ScaledObservations:
+def _scaled(fit: FitResult) -> ScaledObservations:
     with np.errstate(divide="ignore", invalid="ignore"):
         merged = np.where(fit.g > 0, fit.expected / fit.g, 0.0)
     return ScaledObservations(
         g=fit.g,
         g_variance=fit.g_variance,
-        variance=fit.error_model.sigma_squared(observations.variance, fit.expected),
+        variance=fit.error_model.sigma_squared(fit.variance, fit.expected),
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
