@@ -1,4 +1,4 @@
-"""What tests need from outside the repository: real data, DIALS, independent programs as oracles.
+"""What tests need from outside the repository: real data, DIALS, independent programs as oracles; and small jobs.
 
 A missing piece skips its tests, and a loud line at the end says how to get it. In CI the variables
 PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS and PYSCALE_REQUIRE_ORACLES (= 1) make it a failure instead.
@@ -15,7 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
+
+import pyscale
+from pyscale.dataset import make_job
+from pyscale.intensity_choice import IntegratedIntensities
+from pyscale.observations import JobObservations
+from pyscale.result import ScalingResult
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ADVICE = {
@@ -69,6 +76,50 @@ def run_oracle() -> Callable[..., None]:
         assert done.returncode == 0, done.stderr[-2000:]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_observations() -> Callable[..., JobObservations]:
+    """Build observations from their groups, data sets and intensities: what stages on groups look at, no geometry."""
+
+    def make(group: np.ndarray, data_set: np.ndarray, intensity: np.ndarray, variance: np.ndarray) -> JobObservations:
+        order = np.lexsort((data_set, group))
+        n = order.size
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(group))]).astype(np.int64)
+        value, spread = intensity[order].astype(np.float64), variance[order].astype(np.float64)
+        missing_value = np.full(n, np.nan)
+        return JobObservations(
+            data_set=data_set[order].astype(np.int32),
+            row=np.arange(n),
+            intensity=value,
+            variance=spread,
+            d_spacing=np.full(n, 2.0),
+            image_z=np.zeros(n),
+            s0_crystal=np.zeros((0, 3)),
+            s1_crystal=np.zeros((0, 3)),
+            offsets=offsets,
+            anomalous_offsets=offsets,
+            target_offsets=offsets,
+            group=group[order].astype(np.int64),
+            absent=np.zeros(n, np.bool_),
+            miller_index=np.ones((n, 3), np.int32),
+            integrated=IntegratedIntensities(missing_value, missing_value, value, spread, np.ones(n)),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_result() -> ScalingResult:
+    """Two scaled sweeps with planted outliers, partials, rows that are not integrated, and a resolution cut."""
+    data = pyscale.simulate(
+        d_min=4.0, sweep_width=80.0, oscillation_width=1.0, n_sweeps=2, partials=0.1, outlier_fraction=0.01, seed=11
+    )
+    table = data.reflections()
+    flags = table["flags"].copy()
+    flags[::50] &= ~np.uint64(0x300)
+    table["flags"] = flags
+    return pyscale.scale(make_job(data.experiments(), [table]), d_min=4.2, nproc=1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
