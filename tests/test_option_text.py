@@ -353,6 +353,18 @@ def test_values_of_any_kind_to_text_and_back(data: st.DataObject, kind: ValueTyp
     assert parse_value(option, format_value(value)) == value
 
 
+@pytest.mark.parametrize("value", [(" ",), ("a b",), ("a b", "c"), ('"x"',), ("''",), ("\\",), ("a,b",), ("[a]",), ()])
+def test_lists_of_awkward_texts_to_text_and_back(value: tuple[str, ...]) -> None:
+    option = Option(path="x", type=ValueType(kind=str, is_list=True), default=None)
+    assert parse_value(option, format_value(value)) == value
+
+
+def test_quotes_around_a_whole_list() -> None:
+    option = Option(path="x", type=ValueType(kind=float, is_list=True), default=None)
+    for text in ('"1 2.5"', "'1 2.5'", "1 2.5", "1,2.5", "(1, 2.5)", '["1", "2.5"]'):
+        assert parse_value(option, text) == (1.0, 2.5), text
+
+
 @given(st.sampled_from(sorted(OPTIONS)), st.text(max_size=20))
 def test_any_text_is_a_value_or_a_usage_error(path: str, text: str) -> None:
     try:

@@ -193,12 +193,13 @@ def _parse_float(text: str) -> float:
 
 
 def _split_list(text: str) -> list[str]:
+    """Texts of the elements, quotes kept; quotes around a whole list without brackets are no element's."""
     if len(text) >= 2 and text[0] + text[-1] in {"[]", "()"}:
-        text = text[1:-1]
+        return _ELEMENT.findall(text[1:-1])
     whole = _unquoted(text)
     if whole != text and " " in whole and text.count(text[0]) == 2:
         text = whole
-    return [_unquoted(item) for item in _ELEMENT.findall(text)]
+    return _ELEMENT.findall(text)
 
 
 def _unquoted(text: str) -> str:
