@@ -99,7 +99,7 @@ class Minimiser {
       }
     }
     summary_.iterations.push_back(it);
-    return it.accepted ? accepted(it, tolerance) : rejected(it, tolerance);
+    return it.accepted ? accepted(it, tolerance) : rejected();
   }
 
   bool accepted(const IterationSummary& it, double tolerance) {
@@ -111,13 +111,11 @@ class Minimiser {
     return end(Termination::converged, "the decrease is insignificant");
   }
 
-  bool rejected(const IterationSummary& it, double tolerance) {
+  bool rejected() {
     damping_ *= growth_;
     growth_ *= 2.0;
     if (damping_ < kLargestDamping) return false;
-    if (it.predicted_decrease <= tolerance)
-      return end(Termination::no_further_decrease, "no step decreases the cost any more");
-    return end(Termination::failed, "no step decreases the cost: the model cannot be fitted to these data");
+    return end(Termination::no_further_decrease, "no step decreases the cost any more");
   }
 
   const LeastSquaresProblem& problem_;

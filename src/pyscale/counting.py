@@ -6,8 +6,8 @@ intensity E = g I_h of an observation is known, the part of its variance that ca
 
     V' = (V - k max(I, 0)) + k max(E, 0),
 
-k being the variance per unit of intensity, LP / QE per photon. Detectors that count in other units, and variances
-that were rescaled, have another k; it is at most what the strongest observations of the data set allow.
+k being the variance per unit of intensity, LP / QE where intensities are photons. Detectors that count in other units,
+and variances that were rescaled, have another k: it is taken from the data.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .typing import FloatArray, IntArray
 
 __all__ = ["count_variance_slope", "expected_count_variance"]
 
-_STRONG = 3.0
+_STRONG, _WEAK = 3.0, 1.0
 _LOWEST_QUANTILE = 0.005
-_LEAST_STRONG = 50
+_LEAST_ROWS = 50
 
 
 def count_variance_slope(
@@ -28,8 +28,9 @@ def count_variance_slope(
 ) -> FloatArray:
     """Variance per unit of intensity k of each observation.
 
-    k = f LP/QE with one factor f <= 1 per data set: a low quantile of V / (I LP/QE) over strong observations, whose
-    variance cannot be less than that of their own counts. Data sets with few strong observations have k = 0.
+    k = f LP/QE with one factor f per data set, 1 where intensities are photons. No variance is less than that of its
+    own counts and of the lowest background: with both in raw units, f is a low quantile of (V - B) / I over strong
+    observations, B a low quantile of V over weak ones. Data sets with few strong observations have k = 0.
 
     Parameters
     ----------
@@ -42,13 +43,18 @@ def count_variance_slope(
     (n,) float64
     """
     factor = np.zeros(n_data_sets)
-    strong = (intensity > _STRONG * np.sqrt(variance)) & (conversion > 0)
-    ratio = np.full(intensity.size, np.inf)
-    ratio[strong] = variance[strong] / (intensity[strong] * conversion[strong])
+    usable = conversion > 0
+    scale = np.where(usable, conversion, 1.0)
+    raw, raw_variance = intensity / scale, variance / scale**2
+    sigma = np.sqrt(raw_variance)
     for k in range(n_data_sets):
-        chosen = ratio[strong & (data_set == k)]
-        if chosen.size >= _LEAST_STRONG:
-            factor[k] = min(1.0, float(np.quantile(chosen, _LOWEST_QUANTILE)))
+        here = usable & (data_set == k)
+        strong, weak = here & (raw > _STRONG * sigma), here & (np.abs(raw) < _WEAK * sigma)
+        if np.count_nonzero(strong) < _LEAST_ROWS:
+            continue
+        background = np.quantile(raw_variance[weak], _LOWEST_QUANTILE) if weak.sum() >= _LEAST_ROWS else 0.0
+        slopes = (raw_variance[strong] - background) / raw[strong]
+        factor[k] = max(0.0, float(np.quantile(slopes, _LOWEST_QUANTILE)))
     slope: FloatArray = factor[data_set] * np.maximum(conversion, 0.0)
     return slope
 

@@ -96,5 +96,6 @@ def _flags(p: PreparedDataSet, rows: np.ndarray, outlier: BoolArray, small_scale
         mark(fate.rows, Flag.user_excluded_in_scaling if user else Flag.excluded_for_scaling)
     mark(rows[outlier], Flag.outlier_in_scaling)
     mark(rows[small_scale], Flag.excluded_for_scaling)
-    mark(rows[~outlier & ~small_scale], Flag.scaled)
+    mark(p.absent & p.suitable, Flag.excluded_for_scaling)
+    mark(rows[~outlier & ~small_scale & ~p.absent[rows]], Flag.scaled)
     return flags

@@ -64,7 +64,7 @@ class PreparedDataSet:
     suitable : (n,) bool
         Rows that may take part in the fit and get a scale.
     absent : (n,) bool
-        Systematic absences: scaled, but neither fitted nor merged.
+        Systematic absences: they get a scale, but are neither fitted nor merged, and flagged as excluded.
     n_read, n_partials_merged : int
         Rows read, and how many of them went into other rows.
     fates : list of Fate

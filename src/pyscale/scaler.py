@@ -199,7 +199,8 @@ def _model(p: PreparedDataSet, plan: ModelPlan) -> DataSetModel:
         model = model_from_plan(plan, _facts(p).rotation_range_deg, width)
     except ValueError as error:
         raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
-    return model.placed(p.image_z[p.suitable])
+    rows = p.suitable & ~p.absent
+    return model.placed(p.image_z[rows if rows.any() else p.suitable])
 
 
 def _log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
