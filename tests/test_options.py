@@ -208,7 +208,6 @@ def test_wrong_values_are_one_line(path: str, value: object, reason: str) -> Non
     [
         ("model", "array", "use model=physical"),
         ("reflection_selection.method", "random", "every suitable reflection"),
-        ("reflection_selection.intensity_choice", "combine", "intensity_choice=profile"),
         ("scaling_options.full_matrix", False, "only engine"),
         ("scaling_options.outlier_rejection", "simple", "standard"),
     ],
