@@ -117,3 +117,13 @@ def test_the_document_of_a_real_job_is_json(data_root: Path) -> None:
     folder = data_root / "quartz_ed"
     document = scale(folder / "integrated.expt", folder / "integrated.refl").to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+@pytest.mark.parametrize("fixed", [{"a": 1.3, "b": 0.2}, {"b": 0.2}], ids=["a and b", "b"])
+def test_a_fixed_error_model_stays_where_the_data_cannot_tell(data_root: Path, fixed: dict[str, float]) -> None:
+    folder = data_root / "ed_p212121"
+    options = {f"weighting.error_model.basic.{name}": value for name, value in fixed.items()}
+    fit = scale(folder / "integrated.expt", folder / "integrated.refl", **options).fit
+    assert fit.error_model_fit is not None
+    assert not fit.error_model_fit.reliable
+    assert {name: getattr(fit.error_model, name) for name in fixed} == fixed
