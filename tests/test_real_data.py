@@ -77,9 +77,13 @@ def test_small_molecule_electron_diffraction(data_root: Path) -> None:
     assert result.statistics_with_outliers.overall.r_meas <= limit
 
 
-def test_two_narrow_wedges_are_scaled_with_a_warning(data_root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    result = scale(*sorted((data_root / "l_cysteine_narrow").glob("*_integrated.*")))
-    assert [m.model for m in result.models] == ["KB", "KB"]
+@pytest.mark.parametrize("model", ["auto", "KB"])
+def test_two_narrow_wedges_are_scaled_with_a_warning(
+    data_root: Path, caplog: pytest.LogCaptureFixture, model: str
+) -> None:
+    """Of exactly 1 degree: not below it, so the rule takes a physical model of two nodes."""
+    result = scale(*sorted((data_root / "l_cysteine_narrow").glob("*_integrated.*")), model=model)
+    assert [m.model for m in result.models] == ["KB" if model == "KB" else "physical"] * 2
     assert np.isfinite(result.inverse_scale_factor).all()
     assert "too few for the model's" in caplog.text
 
@@ -117,3 +121,13 @@ def test_the_document_of_a_real_job_is_json(data_root: Path) -> None:
     folder = data_root / "quartz_ed"
     document = scale(folder / "integrated.expt", folder / "integrated.refl").to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+@pytest.mark.parametrize("fixed", [{"a": 1.3, "b": 0.2}, {"b": 0.2}], ids=["a and b", "b"])
+def test_a_fixed_error_model_stays_where_the_data_cannot_tell(data_root: Path, fixed: dict[str, float]) -> None:
+    folder = data_root / "ed_p212121"
+    options = {f"weighting.error_model.basic.{name}": value for name, value in fixed.items()}
+    fit = scale(folder / "integrated.expt", folder / "integrated.refl", **options).fit
+    assert fit.error_model_fit is not None
+    assert not fit.error_model_fit.reliable
+    assert {name: getattr(fit.error_model, name) for name in fixed} == fixed

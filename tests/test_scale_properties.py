@@ -15,6 +15,7 @@ import pyscale
 from pyscale.cli import main
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.reflections import ReflectionTable
+from pyscale.scaler import _log_undetermined
 from pyscale.simulation import SimulationOptions, simulate
 
 SCALED = ("inverse_scale_factor", "inverse_scale_factor_variance", "intensity.scale.value", "intensity.scale.variance")
@@ -227,3 +228,16 @@ def test_statistics_are_those_of_the_file(inputs: Path, tmp_path: Path, run_orac
     assert statistics["cc_half_sigma_tau"] == pytest.approx(expected["cc_half_sigma_tau"], abs=1e-4)
     assert statistics["i_over_sigma"] >= expected["i_over_sigma"]
     assert statistics["i_over_sigma"] == pytest.approx(expected["i_over_sigma"], rel=0.05)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 6, 40])
+def test_what_is_undetermined_is_one_warning(n: int, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"parameter {k:02d}" for k in range(n)]
+    with caplog.at_level("INFO", "pyscale"):
+        _log_undetermined(names)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == min(n, 1)
+    assert all(name in caplog.text for name in names)
+    if n > 0:
+        assert [name for name in names if name in warnings[0]] == names[:5]
+        assert (f"{n} in all" in warnings[0]) == (n > 5)

@@ -158,13 +158,13 @@ class Fit:
     def settle_error_model(self, state: FitState) -> bool:
         """Where groups are too small for their scatter to tell a and b apart, fix the error model for good.
 
-        Returns whether it was fixed; the fit must then start again.
+        Returns whether it was fixed; the fit must then start again. What the user has fixed stays.
 
         b then stays at its start and a comes from the weak reflections, to which b matters little; a factor that
         is no plausible miscalibration is not applied: the excess is scatter that no sigma of integration describes.
         """
-        fit = state.error_model_fit
-        if fit is None or fit.reliable:
+        fit, basic = state.error_model_fit, self.options.weighting.error_model.basic
+        if fit is None or fit.reliable or basic.a is not None or basic.b is not None:
             return False
         start = ErrorModel()
         strong = state.expected > _WEAK * np.sqrt(self.obs.variance)

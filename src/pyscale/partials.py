@@ -52,7 +52,8 @@ def _partial_sets(table: ReflectionTable) -> tuple[IndexArray, IndexArray]:
     integrated = np.uint64(int(Flag.integrated))
     candidate = (table["partiality"] < _FULL) & (table["partiality"] > 0) & ((table["flags"] & integrated) != 0)
     rows = np.flatnonzero(candidate).astype(np.int64)
-    rows = rows[np.argsort(table["partial_id"][rows], kind="stable")]
+    h, k, l = table["miller_index"][rows].T
+    rows = rows[np.lexsort((l, k, h, table["partial_id"][rows]))]
     if rows.size == 0:
         return rows, rows
     same = _same_reflection(table, rows)

@@ -34,6 +34,8 @@ _logger = logging.getLogger(__name__)
 
 _MAX_PARAMETERS = 5000
 """The dense matrix takes minutes and gigabytes beyond."""
+_MOST_NAMED = 5
+"""Undetermined parameters named in the warning."""
 
 
 @dataclass
@@ -235,8 +237,7 @@ def _log_fit(fit: FitResult) -> None:
         )
     for direction in fit.gauge.directions:
         _logger.info("Gauge direction, fixed by convention: %s", direction.name)
-    for name in c.undetermined:
-        _logger.warning("The data leave undetermined: %s", name)
+    _log_undetermined(c.undetermined)
     model = fit.error_model
     _logger.info(
         "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
@@ -245,6 +246,15 @@ def _log_fit(fit: FitResult) -> None:
         model.b,
         model.isa,
     )
+
+
+def _log_undetermined(names: Sequence[str]) -> None:
+    if not names:
+        return
+    more = f"; ... ({len(names)} in all, see the log)" if len(names) > _MOST_NAMED else ""
+    _logger.warning("The data leave undetermined: %s%s", "; ".join(names[:_MOST_NAMED]), more)
+    if more:
+        _logger.info("All that the data leave undetermined:\n  %s", "\n  ".join(names))
 
 
 def _scaled(fit: FitResult) -> ScaledObservations:
