@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from .dataset import Job, load_job
+from .dataset import Job
 from .errors import UsageError
+from .io import read
 from .options import ScalingOptions, options_from_keywords
 from .result import ScalingResult
 from .scaler import scale_job
@@ -14,19 +14,6 @@ from .simulation import SimulatedData, SimulationOptions
 from .simulation import simulate as _simulate
 
 __all__ = ["read", "scale", "simulate"]
-
-
-def read(*paths: str | os.PathLike[str]) -> Job:
-    """Read experiments and reflections of a job; the kind of each file is found from its content.
-
-    Raises
-    ------
-    UsageError
-        If a file cannot be opened.
-    DataError
-        If a file is corrupt or of no known kind, or experiments and reflections do not match.
-    """
-    return load_job(paths)
 
 
 def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:

@@ -147,6 +147,8 @@ def fit_job(
         )
         if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < _SETTLED_RESTRAINT:
             break
+    else:
+        _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options))
     rounds.append(_round(len(rounds) + 1, result, fit, state))
     return _finish(fit, state, result, label, rounds)

@@ -16,7 +16,7 @@ from .tree import OptionScope, to_dict
 __all__ = ["ScalingOptions"]
 
 _ERROR_GROUPS = "one error model for all data sets; scale the groups in separate jobs"
-_ERROR_STILLS = "the error model uses groups by weighting.error_model.basic.min_Ih alone"
+_ERROR_STILLS = "the error model uses all groups of two or more"
 _REFERENCE = "scale all data sets together from their integrated files"
 _FREE_SET = "judge by R_pim and CC1/2 of the job"
 _ENGINE = "the full matrix over all reflections does without it"
@@ -77,8 +77,15 @@ class BasicErrorModelOptions(OptionScope, scope="weighting.error_model.basic"):
         unavailable="fix weighting.error_model.basic.a and .b, or switch off with error_model=None",
     )
     stills: StillsErrorModelOptions = StillsErrorModelOptions()
-    min_Ih: float = option(25.0, "least expected intensity used", range=(0.0, None))
-    n_bins: int = option(10, "intensity bins", range=(1, 1000))
+    min_Ih: float = option(
+        25.0,
+        "least expected intensity used",
+        range=(0.0, None),
+        unavailable="the error model uses all intensities, whatever their unit",
+    )
+    n_bins: int = option(
+        10, "intensity bins", range=(1, 1000), unavailable="the fit needs no bins; the table of the log has 10"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

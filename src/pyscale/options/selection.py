@@ -67,7 +67,12 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
     E2_range: tuple[float, float] = option((0.8, 5.0), "normalised intensities used", unavailable=_SUBSET)
     Isigma_range: tuple[float, float] = option((2.0, 0.0), "I/sigma used, upper 0 for no limit", unavailable=_SUBSET)
     d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
-    min_partiality: float = option(0.25, "least partiality of a reflection used in the fit", range=(0.0, 1.0))
+    min_partiality: float = option(
+        0.25,
+        "least partiality of a reflection used in the fit",
+        range=(0.0, 1.0),
+        unavailable="cut_data.partiality_cutoff leaves reflections out altogether",
+    )
     intensity_choice: Literal["profile", "sum", "combine"] = option(
         "combine",
         "which integrated intensity; profile: profile-fitted where there is one, else summation; sum: the other way "
