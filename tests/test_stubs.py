@@ -116,7 +116,7 @@ def test_stubtest(repository: Path) -> None:
     allowlist = repository / "tests" / "stubtest_allowlist.txt"
     stubtest = (sys.executable, "-m", "mypy.stubtest", "pyscale._core")
     done = subprocess.run(
-        [*stubtest, "--allowlist", str(allowlist), "--ignore-unused-allowlist"],
+        [*stubtest, "--mypy-config-file", "pyproject.toml", "--allowlist", str(allowlist), "--ignore-unused-allowlist"],
         cwd=repository,
         env={**os.environ, "MYPYPATH": str(repository / "src")},
         text=True,
