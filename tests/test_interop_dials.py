@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -71,14 +70,8 @@ SCAN_AXES = [0, 1, 2]
 
 
 @pytest.fixture(scope="module")
-def dials_show() -> str:
-    program = shutil.which("dials.show")
-    if program is None:
-        message = "dials.show is not on the PATH: the files are not tried with DIALS"
-        if os.environ.get("PYSCALE_REQUIRE_DIALS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
+def dials_show(require_dials: Path) -> str:
+    return str(require_dials / "dials.show")
 
 
 def run(*command: str) -> str:
