@@ -274,7 +274,7 @@ def test_keywords() -> None:
         ({"method": "use_all"}, r"ambiguous: write reflection_selection\.method or filtering\.method"),
         ({"physical": {"lmx": 4}}, r"unknown option physical\.lmx: did you mean physical\.lmax"),
         ({"physical": 4}, "unknown option physical"),
-        ({"space_group": "P1"}, "does not exist any more"),
+        ({"exclude_on_batch_rmerge": 1}, "does not exist any more"),
     ],
 )
 def test_wrong_keywords(keywords: dict[str, object], reason: str) -> None:

@@ -57,9 +57,7 @@ _OLD_NAMES = {
         now="scaling_refinery.refinement_order",
         translate=lambda value: "consecutive" if _is_false(value) else "concurrent",
     ),
-    "scaling_options.space_group": OldName(
-        forbidden=True, advice="set the space group before scaling, for example with dials.reindex"
-    ),
+    "scaling_options.space_group": OldName(now="space_group"),
     "output.debug.log": OldName(advice="everything is in the one log file, output.log"),
     "output.plot_scaling_models": _REPORT,
     "output.plot_merging_stats": _REPORT,

@@ -20,6 +20,7 @@ _DOSE_DECAY = "use model=physical with physical.decay_correction=True"
 _FIX = "leave the component out, for example absorption_correction=False; pyscale apply keeps a whole model"
 _ANALYTICAL = "multiply the intensities by the correction before scaling"
 _SHARE = "give every data set its own surface"
+_IMAGE_SCALE = "use a small physical.scale_interval"
 _FIX_INITIAL = "leave it at True; no parameter is held, pyscale removes undetermined directions explicitly"
 
 
@@ -44,7 +45,7 @@ class PhysicalOptions(OptionScope, scope="physical"):
     """Physical model: smooth scale, smooth relative B factor, absorption surface."""
 
     scale_correction: bool = option(
-        True, "smooth scale along the rotation; False: one constant scale per data set (pyscale's own option)"
+        True, "smooth scale along the rotation; False: one constant scale per data set", own=True
     )
     scale_interval: float | Auto = option(
         AUTO,
@@ -83,6 +84,21 @@ class PhysicalOptions(OptionScope, scope="physical"):
         range=(0.0, None),
     )
     share: SharedAbsorptionOptions = SharedAbsorptionOptions()
+    image_scale: bool = option(
+        False,
+        "one scale per image, smooth from image to image, on top of the smooth scale: for electron diffraction and "
+        "unstable beams",
+        unavailable=_IMAGE_SCALE,
+        own=True,
+    )
+    image_scale_weight: float | Auto = option(
+        AUTO,
+        "weight of the restraint of the scales of neighbouring images to each other; auto: the most probable one "
+        "given the data",
+        range=(0.0, None),
+        unavailable=_IMAGE_SCALE,
+        own=True,
+    )
     fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(
@@ -143,6 +159,21 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
     share: SharedDecayOptions = SharedDecayOptions()
     resolution_dependence: Literal["quadratic", "linear"] = option(
         "quadratic", "dependence of the decay on 1/d", unavailable=_DOSE_DECAY
+    )
+    dose_per_image: tuple[float, ...] | None = option(
+        None,
+        "dose that the crystal takes up in one image (any unit), one number for all data sets or one for each; None: "
+        "the image number is the dose",
+        range=(0.0, None),
+        unavailable=_DOSE_DECAY,
+        own=True,
+    )
+    dose_at_start: tuple[float, ...] | None = option(
+        None,
+        "dose before the first image, one number for all data sets or one for each",
+        range=(0.0, None),
+        unavailable=_DOSE_DECAY,
+        own=True,
     )
     absorption_correction: bool = option(False, "surface of spherical harmonics", unavailable=_DOSE_DECAY)
     lmax: int = option(4, "highest order of the harmonics", range=(2, 12), unavailable=_DOSE_DECAY)

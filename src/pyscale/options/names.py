@@ -154,7 +154,8 @@ class OptionNames(Generic[T]):
                 if (full.endswith(mark + name) if mark else full == name)
             }
             if found:
-                return tuple(found.values())
+                matches = tuple(found.values())
+                return tuple(match for match in matches if not match.own) or matches
         return ()
 
     def _old_name(self, name: str) -> OldName | None:

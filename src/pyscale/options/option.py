@@ -39,6 +39,7 @@ def option(
     repeatable: bool = False,
     aliases: tuple[str, ...] = (),
     unavailable: str | Mapping[Any, str] | None = None,
+    own: bool = False,
 ) -> T:
     """Declare an option as a dataclass field.
 
@@ -59,14 +60,17 @@ def option(
     unavailable
         For a feature that is still to be built: what to do instead. A mapping holds such a sentence for each
         value that is not available.
+    own
+        Whether dials.scale lacks it: a part of its name never takes the place of one of dials.scale's options.
     """
     metadata = {
-        "help": help,
+        "help": f"{help} (pyscale's own option)" if own else help,
         "range": range,
         "common": common,
         "repeatable": repeatable,
         "aliases": aliases,
         "unavailable": unavailable,
+        "own": own,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -123,6 +127,7 @@ class Option:
     repeatable: bool = False
     aliases: tuple[str, ...] = ()
     unavailable: str | Mapping[Any, str] | None = None
+    own: bool = False
 
     @property
     def name(self) -> str:

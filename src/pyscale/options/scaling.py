@@ -142,7 +142,15 @@ class JobOptions(OptionScope, scope="scaling_options"):
         common=True,
         aliases=("n_threads",),
     )
-    seed: int = option(42, "seed of the random halves of CC1/2 (pyscale's own option)", range=(0, 2**32 - 1))
+    smoothness: float = option(
+        1e-4,
+        "weight of the differences between neighbouring parameters of one component, relative to what a typical "
+        "parameter is determined by: parameters without data follow their neighbours; 0: none",
+        range=(0.0, 1.0),
+        unavailable="parameters without data are reported as undetermined",
+        own=True,
+    )
+    seed: int = option(42, "seed of the random halves of CC1/2", range=(0, 2**32 - 1), own=True)
     use_free_set: bool = option(False, "keep a free set out of the fit", unavailable=_FREE_SET)
     free_set_percentage: float = option(
         10.0, "size of the free set (percent)", range=(0.0, 100.0), unavailable=_FREE_SET
@@ -223,6 +231,19 @@ class CrossValidationOptions(OptionScope, scope="cross_validation"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelChoiceOptions(OptionScope, scope="model_choice"):
+    """Choice of the model by cross validation (model=cross_validated)."""
+
+    n_folds: int = option(
+        5,
+        "parts into which groups of equivalents are divided, each held out once",
+        range=(2, 100),
+        unavailable="use model=auto",
+        own=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScalingOptions(OptionScope):
     """All options of a scaling job; the defaults are right for most data.
 
@@ -232,11 +253,43 @@ class ScalingOptions(OptionScope):
         If a value has the wrong type, is out of range, or asks for a feature that is not available.
     """
 
-    model: Literal["physical", "KB", "array", "dose_decay"] | Auto = option(
+    model: Literal["physical", "KB", "array", "dose_decay", "cross_validated"] | Auto = option(
         AUTO,
-        "model of data sets that have none yet; auto: physical, or KB for stills and very narrow sweeps",
+        "model of data sets that have none yet; auto: physical, or KB for stills and very narrow sweeps; "
+        "cross_validated: the physical model that predicts held-out reflections best",
         common=True,
-        unavailable={"array": "use model=physical", "dose_decay": "use model=physical"},
+        unavailable={
+            "array": "use model=physical",
+            "dose_decay": "use model=physical",
+            "cross_validated": "use model=auto",
+        },
+    )
+    auto_rules: Literal["current", "guide"] = option(
+        "current",
+        "rules of model=auto: those of today's dials.scale or of its guide of 2018-19",
+        unavailable={"guide": "give model, intervals and absorption_correction explicitly"},
+        own=True,
+    )
+    same_crystal: bool | Auto = option(
+        AUTO,
+        "whether all sweeps are of one crystal, so that model and absorption are decided once from the summed "
+        "rotation; auto: if they share a crystal model, or up to 10 sweeps have cells within 1 %",
+        unavailable="every data set is decided on by itself",
+        own=True,
+    )
+    model_choice: ModelChoiceOptions = ModelChoiceOptions()
+    space_group: str | None = option(
+        None,
+        "space group to scale in, of the same Laue class as the data's or a subgroup of it, for example P212121",
+        common=True,
+        unavailable="set the space group before scaling, for example with dials.reindex",
+        own=True,
+    )
+    identifiers: tuple[str, ...] | None = option(
+        None,
+        "new identifiers of the data sets, in their order",
+        unavailable="assign identifiers before scaling",
+        own=True,
     )
     anomalous: bool = option(False, "keep I(+) and I(-) apart in the fit", common=True)
     overwrite_existing_models: bool = option(False, "ignore models stored in the input", common=True)

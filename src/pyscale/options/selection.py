@@ -19,6 +19,7 @@ UnitCell = tuple[float, float, float, float, float, float]
 
 _SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
 _JOINT = "scale the data sets in separate jobs"
+_SHELLS = "mask them before integration"
 _DATASETS = "name only the files of the data sets to be scaled"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
@@ -93,10 +94,25 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         0.25, "reflections recorded to a smaller part are left out", range=(0.0, 1.0), common=True
     )
     min_isigi: float = option(-5.0, "reflections with lower I/sigma, profile or sum, are left out", common=True)
+    exclude_resolution: tuple[str, ...] = option(
+        (),
+        "resolution shells left out, for example ice rings: 3.93:3.87 (Å; repeatable)",
+        repeatable=True,
+        unavailable=_SHELLS,
+        own=True,
+    )
+    exclude_regions: tuple[str, ...] = option(
+        (),
+        "rectangles of the detector left out, panel:x_min:x_max:y_min:y_max in pixels, with data set: in front for one "
+        "data set only (repeatable)",
+        repeatable=True,
+        unavailable=_SHELLS,
+        own=True,
+    )
     invalid_rows: Literal["error", "exclude"] = option(
         "error",
-        "integrated rows whose intensity is not finite or whose variance is not positive: stop, or leave them "
-        "out (pyscale's own option)",
+        "integrated rows whose intensity is not finite or whose variance is not positive: stop, or leave them out",
+        own=True,
     )
     small_scale_cutoff: float | Auto = option(
         AUTO, "reflections with a smaller inverse scale factor are left out; auto: 0.001", range=(0.0, None)
