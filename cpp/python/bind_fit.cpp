@@ -91,12 +91,13 @@ pyscale::IterationCallback with_gil(const py::object& callback) {
 }
 
 py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
-                  double cost_tolerance, double initial_damping, const py::object& on_iteration) {
+                  double cost_tolerance, double initial_damping, const py::object& on_iteration,
+                  int n_threads) {
   const auto p = view("start", start);
   pyscale::LevMarSummary s;
   {
     const Gil release;
-    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping},
+    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping, n_threads},
                           with_gil(on_iteration));
   }
   return py::dict("termination"_a = pyscale::to_string(s.termination), "message"_a = s.message,
@@ -163,7 +164,7 @@ void bind_fit(py::module_& m) {
       .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
-        "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
+        "n_threads"_a = 1, "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
   m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "restraint"_a.noconvert(),
         "direction"_a.noconvert(), "functional"_a.noconvert(), "Covariance of unit weight in a gauge.");
   m.def(

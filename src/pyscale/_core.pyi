@@ -277,6 +277,7 @@ def minimise(
     cost_tolerance: float = 1e-08,
     initial_damping: float = 0.0001,
     on_iteration: Callable[[IterationSummary], bool] | None = None,
+    n_threads: int = 1,
 ) -> dict[str, Any]: ...
 def gauge_covariance(
     matrix: NDArray[np.float64],

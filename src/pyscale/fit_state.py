@@ -257,6 +257,7 @@ class Fit:
             max_iterations=100 if limit is None else int(limit),
             cost_tolerance=tolerance,
             on_iteration=lambda it: self._progress(number, it),
+            n_threads=self.n_threads,
         )
         if result["termination"] == "failed":
             raise DataError(f"the fit failed: {result['message']}")
