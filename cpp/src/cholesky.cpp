@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr Index kTileSize = static_cast<Index>(kTile) * kTile;
 constexpr int kPaddedRows = 8;       ///< beyond those in use, which kernels may read
-constexpr Index kWorthThreads = 24;  ///< tile products below which waking threads costs more than it gains
+constexpr Index kWorthThreads = 64;  ///< tile products below which waking threads costs more than it gains
 
 int threads_for(Index n_products, int n_threads) { return n_products < kWorthThreads ? 1 : n_threads; }
 

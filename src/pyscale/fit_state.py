@@ -236,7 +236,9 @@ class Fit:
         """Step towards the most probable restraint weights; return the largest change of a logarithm."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = float(result["final_cost"]) / freedom
-        models, change = update_restraints(self.joint, result["parameters"], result["matrix"], chi_squared)
+        models, change = update_restraints(
+            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads
+        )
         if change > 0:
             self.joint = JointModel(models)
             self.problem.set_restraints(self.joint.restraints)
