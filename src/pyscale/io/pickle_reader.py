@@ -47,8 +47,8 @@ class PickledObject:
     state: Any = None
 
 
-class _Mark:
-    """Where on the stack the items of a container start."""
+_MARK = object()
+"""Stands on the stack where the items of a container start."""
 
 
 class PickleReader:
@@ -126,7 +126,7 @@ class PickleReader:
         self._stack.append(value)
 
     def _pop(self) -> Any:
-        if not self._stack or isinstance(self._stack[-1], _Mark):
+        if not self._stack or self._stack[-1] is _MARK:
             raise self.error("a value is missing")
         return self._stack.pop()
 
@@ -135,7 +135,7 @@ class PickleReader:
         items: list[Any] = []
         while self._stack:
             value = self._stack.pop()
-            if isinstance(value, _Mark):
+            if value is _MARK:
                 return items[::-1]
             items.append(value)
         raise self.error("a mark is missing")
@@ -271,7 +271,7 @@ _INSTRUCTIONS: dict[int, _Instruction] = {
     for code, instruction in (
         (b"\x80", PickleReader._check_protocol),
         (b"\x95", lambda r: r._number("<Q") and None),
-        (b"(", lambda r: r._push(_Mark())),
+        (b"(", lambda r: r._push(_MARK)),
         (b"0", lambda r: r._pop() and None),
         (b"N", lambda r: r._push(None)),
         (b"\x88", lambda r: r._push(True)),
