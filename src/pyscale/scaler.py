@@ -14,8 +14,11 @@ import numpy as np
 
 from .auto import ModelPlan, SweepFacts, plan_model
 from .dataset import Job, load_job
+from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
+from .exclude_images import exclude_images, parse_image_commands
 from .fitting import FitResult, fit_job
+from .image_ranges import valid_span
 from .input_checks import without_beam_direction
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .observations import JobObservations, collect, max_scattering_angle_deg
@@ -72,6 +75,7 @@ def scale_job(job: Job, options: ScalingOptions) -> ScalingResult:
 
 def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
     n_threads = thread_count(options.scaling_options.nproc)
+    job = _selected(job, options)
     space_group = _common_space_group(job)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
@@ -136,6 +140,16 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
     )
 
 
+def _selected(job: Job, options: ScalingOptions) -> Job:
+    """Return what is to be scaled of a job; options name data sets as they stand in the whole of it."""
+    if options.identifiers is not None:
+        job = assign_identifiers(job, options.identifiers)
+    names = DataSetNames(tuple(job.identifiers))
+    commands = parse_image_commands(options.exclude_images, names, "exclude_images")
+    job = select_data_sets(job, options.dataset_selection.use_datasets, options.dataset_selection.exclude_datasets)
+    return exclude_images(job, names, commands, options.exclude_images_multiple)
+
+
 def _common_space_group(job: Job) -> Any:
     groups = [d.experiment.space_group for d in job.data_sets]
     numbers = sorted({g.number for g in groups})
@@ -184,7 +198,7 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     experiment = p.data_set.experiment
     if experiment.is_still:
         return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
-    oscillation, images = experiment.oscillation, experiment.image_range
+    oscillation, images = experiment.oscillation, valid_span(experiment)
     assert oscillation is not None and images is not None
     return SweepFacts(
         is_still=False,

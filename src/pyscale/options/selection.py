@@ -20,7 +20,6 @@ UnitCell = tuple[float, float, float, float, float, float]
 _SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
 _JOINT = "scale the data sets in separate jobs"
 _SHELLS = "mask them before integration"
-_DATASETS = "name only the files of the data sets to be scaled"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
 
@@ -129,9 +128,14 @@ class DatasetSelectionOptions(OptionScope, scope="dataset_selection"):
     """Choice of data sets."""
 
     use_datasets: tuple[str, ...] | None = option(
-        None, "keep only these data sets", aliases=("include_datasets",), unavailable=_DATASETS
+        None,
+        "keep only these data sets: identifiers, or positions from 0 as pyscale show gives them; #1 is always the "
+        "position",
+        aliases=("include_datasets",),
     )
-    exclude_datasets: tuple[str, ...] | None = option(None, "leave these data sets out", unavailable=_DATASETS)
+    exclude_datasets: tuple[str, ...] | None = option(
+        None, "leave these data sets out: identifiers or positions, as in use_datasets"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
