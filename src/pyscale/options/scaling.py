@@ -279,9 +279,9 @@ class ScalingOptions(OptionScope):
     model_choice: ModelChoiceOptions = ModelChoiceOptions()
     space_group: str | None = option(
         None,
-        "space group to scale in, of the same Laue class as the data's or a subgroup of it, for example P212121",
+        "space group to scale in, a name (P212121), number or Hall symbol: one of the Laue class of the data, or of a "
+        "subgroup of it, in the same setting",
         common=True,
-        unavailable="set the space group before scaling, for example with dials.reindex",
         own=True,
     )
     identifiers: tuple[str, ...] | None = option(

@@ -19,7 +19,6 @@ UnitCell = tuple[float, float, float, float, float, float]
 
 _SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
 _JOINT = "scale the data sets in separate jobs"
-_SHELLS = "mask them before integration"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
 
@@ -69,9 +68,9 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
     d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
     min_partiality: float = option(
         0.25,
-        "least partiality of a reflection used in the fit",
+        "least partiality of a reflection used in the fit; others are scaled and merged all the same, unless "
+        "cut_data.partiality_cutoff leaves them out",
         range=(0.0, 1.0),
-        unavailable="cut_data.partiality_cutoff leaves reflections out altogether",
     )
     intensity_choice: Literal["profile", "sum", "combine"] = option(
         "combine",
@@ -97,7 +96,6 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         (),
         "resolution shells left out, for example ice rings: 3.93:3.87 (Å; repeatable)",
         repeatable=True,
-        unavailable=_SHELLS,
         own=True,
     )
     exclude_regions: tuple[str, ...] = option(
@@ -105,7 +103,6 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         "rectangles of the detector left out, panel:x_min:x_max:y_min:y_max in pixels, with data set: in front for one "
         "data set only (repeatable)",
         repeatable=True,
-        unavailable=_SHELLS,
         own=True,
     )
     invalid_rows: Literal["error", "exclude"] = option(
