@@ -1,4 +1,4 @@
-"""Does model=cross_validated choose well?  Random simulated jobs with known truth, beside the rules and every candidate.
+"""Does model=cross_validated choose well? Random simulated jobs of known truth, beside rules and candidates.
 
 python bench/cross_validated.py [--sets N] [--first SEED] [--models NAME ...]
 
@@ -12,6 +12,7 @@ import argparse
 import math
 
 import numpy as np
+
 from recovery import CANDIDATES, Keywords, Recovery, candidate_options, recover, simulated
 
 STRENGTHS = {

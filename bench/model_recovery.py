@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+
 from recovery import CANDIDATES, KINDS, NAMES, Recovery, candidate_options, recover, simulated
 
 
@@ -49,7 +50,7 @@ def main() -> int:
         found: dict[str, list[Recovery]] = {}
         for name in arguments.models:
             found[name] = [recover(data, candidate_options(name, data.options)) for data in sets]
-            refused.update({name: r.refusal for r in found[name] if r.refusal and kind != "known correction"})
+            refused.update((name, r.refusal) for r in found[name] if r.refusal)
         own = [root_mean_square([r.error for r in f]) for f in found.values()]
         best = float(np.nanmin(own)) if np.isfinite(own).any() else np.nan
         for f in found.values():

@@ -1,4 +1,4 @@
-"""What the benches of recovery share: simulated kinds of distortion, candidate models, and the error against the truth."""
+"""What the benches of recovery share: kinds of distortion, candidate models, and the error against the truth."""
 
 from __future__ import annotations
 
