@@ -22,7 +22,7 @@ from .held_out import HeldOut
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
-from .model_choice import choose_plans
+from .model_choice import choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .options import ScalingOptions
@@ -118,7 +118,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
 
     fit = fitted(models)
     choice = None
-    if options.model == "cross_validated":
+    if options.model == "cross_validated" and has_choice(plans):
         with clock.stage("model_choice"):
             held_out = HeldOut(fit, space_group, options, cutoff, n_threads)
             choice = choose_plans(
