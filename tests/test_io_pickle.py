@@ -276,6 +276,7 @@ HOSTILE = {
     "text as column": _of_columns(b"U\x01aU\x01b"),
     "grid as column": _of_columns(b"U\x01a" + GRID + b")R"),
     "number as name": _of_columns(b"K\x05" + pickles.flex_array("scitbx_array_family_flex_ext int", 0, b"\0"), 0),
+    "long name": _of_columns(b"X\x00\x02\x00\x00" + b"a" * 512 + b"N"),
     "column twice": _of_columns(b"U\x01aNU\x01aN"),
     "state twice": pickles.START + b"NbNb.",
     "flex as table": pickles.global_name("scitbx_array_family_flex_ext int").join([b"\x80\x02", b")R."]),
