@@ -78,7 +78,7 @@ def test_numbers_that_were_not_finite_are_nan() -> None:
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 3, 200])
-@pytest.mark.parametrize("identifiers", [None, {}, {0: "0", 1: "caf\xe9"}])
+@pytest.mark.parametrize("identifiers", [None, {}, {0: "0", 1: "\xe9\xe8"}])
 def test_every_column_type_is_decoded(tmp_path: Path, n_rows: int, identifiers: dict[int, str] | None) -> None:
     columns = pickles.small_columns(n_rows)
     table = read(tmp_path / "x.pickle", pickles.table_pickle(columns, n_rows, identifiers))
