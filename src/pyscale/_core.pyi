@@ -281,11 +281,12 @@ def minimise(
     cost_tolerance: float = 1e-08,
     initial_damping: float = 0.0001,
     on_iteration: Callable[[IterationSummary], bool] | None = None,
+    n_threads: int = 1,
 ) -> dict[str, Any]: ...
 def gauge_covariance(
     matrix: NDArray[np.float64],
-    restraint: NDArray[np.float64],
     direction: NDArray[np.float64],
     functional: NDArray[np.float64],
+    n_threads: int = 1,
 ) -> dict[str, Any]: ...
-def inverse_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def inverse(matrix: NDArray[np.float64], n_threads: int = 1) -> NDArray[np.float64]: ...

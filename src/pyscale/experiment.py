@@ -327,6 +327,10 @@ class ExperimentList:
         """Store a scaling model for one experiment, or remove it."""
         self._document.set_model(index, "scaling_model", model)
 
+    def set_space_group(self, hall_symbol: str) -> None:
+        """Give all crystals another space group."""
+        self._document.update_models("crystal", {"space_group_hall_symbol": hall_symbol})
+
     def set_identifier(self, index: int, identifier: str) -> None:
         """Rename an experiment; the valid image ranges of its scan follow."""
         self._document.set_identifier(index, identifier)

@@ -40,6 +40,8 @@ class JobObservations:
         Number of the Friedel-merged group.
     absent : (n,) bool
         Systematic absences, which are left out of fit and merging.
+    not_fitted : (n,) bool or None
+        Observations that are scaled and merged, but take no part in the fit; None if there are none.
     """
 
     data_set: IntArray
@@ -57,6 +59,7 @@ class JobObservations:
     absent: BoolArray
     miller_index: IntArray
     integrated: IntegratedIntensities
+    not_fitted: BoolArray | None = None
 
     def __len__(self) -> int:
         return int(self.data_set.size)
@@ -138,6 +141,7 @@ def collect(
     space_group: gemmi.SpaceGroup,
     *,
     anomalous: bool,
+    min_partiality: float = 0.0,
     n_threads: int,
 ) -> JobObservations:
     """Gather and sort the suitable rows of all data sets.
@@ -167,6 +171,7 @@ def collect(
         arrays = [getattr(p, name)[r] for p, r in zip(prepared, rows, strict=True)]
         return np.ascontiguousarray(np.concatenate(arrays)[order])
 
+    partial = np.concatenate([_below(p, min_partiality)[r] for p, r in zip(prepared, rows, strict=True)])[order]
     return JobObservations(
         data_set=data_set[order],
         row=np.concatenate(rows)[order],
@@ -185,7 +190,15 @@ def collect(
         integrated=IntegratedIntensities.concatenate(
             [p.integrated.select(r) for p, r in zip(prepared, rows, strict=True)]
         ).select(order),
+        not_fitted=partial if partial.any() else None,
     )
+
+
+def _below(p: PreparedDataSet, min_partiality: float) -> BoolArray:
+    """Rows recorded to a smaller part, (n,) bool."""
+    partiality = p.table.get("partiality")
+    below: BoolArray = np.zeros(len(p.table), np.bool_) if partiality is None else partiality < min_partiality
+    return below
 
 
 def _directions(
