@@ -153,6 +153,7 @@ def test_scale(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path:
     log = (tmp_path / "my.log").read_text()
     for text in (
         "Input files: a.expt a.refl",
+        "The following parameters have been modified:",
         "cut_data.d_min=2.0",
         "fitting [3 parameters]",
         "R_meas 0.035",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from pyscale.errors import UsageError
+from pyscale.option_documents import json_schema, phil_text, toml_text
 from pyscale.option_text import (
     changed_options,
     format_option,
@@ -27,6 +30,7 @@ from pyscale.phil import parse_phil
 from pyscale.simulation import SimulationOptions
 
 OPTIONS = {option.path: option for option in options_of(ScalingOptions)}
+SCHEMA = Draft202012Validator(json_schema(ScalingOptions, "options"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("lmax=" + "9" * 5000, "expected integer or auto"),
         ("anomalous=maybe", "option anomalous=maybe: expected True or False"),
         ("anomalous=None", "option anomalous=None: expected True or False"),
-        ("model=phys", "expected one of physical, KB, array, dose_decay or auto"),
+        ("model=phys", "expected one of physical, KB, array, dose_decay, cross_validated or auto"),
         ("model=array", "option model=array is not yet available in pyscale: use model=physical"),
         ("n_resolution_bins=5", "option array.n_resolution_bins is not yet available"),
         ("modulation_term=True", "option array.modulation_correction is not yet available"),
@@ -137,7 +141,6 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("exclude_datasets=0 2", "option dataset_selection.exclude_datasets is not yet available"),
         ("full_matrix=False", "not yet available"),
         ("concurrent=False", "scaling_refinery.refinement_order is not yet available"),
-        ("space_group=P1", "option space_group does not exist any more: set the space group before"),
         ("missing.phil", "cannot read options from missing.phil: No such file"),
         ("missing.toml", "cannot read options from missing.toml: No such file"),
         ("", "an argument is empty"),
@@ -328,13 +331,46 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
     return values.filter(accepted)
 
 
-@given(st.data())
-def test_options_to_text_and_back(data: st.DataObject) -> None:
+@st.composite
+def trees(draw: st.DrawFn) -> ScalingOptions:
+    """Options of which some have other values than their defaults."""
     free = [option for option in OPTIONS.values() if option.available and "cut_data.d_m" not in option.path]
-    chosen = data.draw(st.lists(st.sampled_from(free), max_size=6, unique_by=lambda option: option.path))
-    options = with_changes(ScalingOptions(), {option.path: data.draw(values_of(option)) for option in chosen})
+    chosen = draw(st.lists(st.sampled_from(free), max_size=6, unique_by=lambda option: option.path))
+    return with_changes(ScalingOptions(), {option.path: draw(values_of(option)) for option in chosen})
+
+
+@given(trees())
+def test_options_to_text_and_back(options: ScalingOptions) -> None:
     texts = [format_option(path, value) for path, value in changed_options(options).items()]
     assert parse_arguments(texts, SCALING_NAMES).options == options
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("options")
+
+
+def read_back(text: str, path: Path) -> ScalingOptions:
+    path.write_bytes(text.encode())
+    return parse_arguments([str(path)], SCALING_NAMES).options
+
+
+@given(options=trees())
+def test_options_to_phil_and_back(options: ScalingOptions, folder: Path) -> None:
+    for attributes in (0, 2):
+        assert read_back(phil_text(options, attributes=attributes), folder / "x.phil") == options
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="TOML needs Python 3.11")
+@given(options=trees())
+def test_options_to_toml_and_back(options: ScalingOptions, folder: Path) -> None:
+    assert read_back(toml_text(options), folder / "x.toml") == options
+
+
+@given(trees())
+def test_any_options_fit_the_schema(options: ScalingOptions) -> None:
+    values = json.loads(json.dumps(options.to_dict()))
+    assert [error.message for error in SCHEMA.iter_errors(values)] == []
 
 
 KINDS = [

@@ -75,5 +75,5 @@ def _log_start(parsed: ParsedArguments[ScalingOptions]) -> None:
     changed = changed_options(parsed.options)
     if changed:
         lines = "\n".join(f"  {format_option(path, value)}" for path, value in changed.items())
-        _LOGGER.info("The following options have been modified:\n%s", lines)
+        _LOGGER.info("The following parameters have been modified:\n%s", lines)
     _LOGGER.info("Input files: %s", " ".join(str(path) for path in parsed.files))

@@ -76,14 +76,16 @@ class OptionNames(Generic[T]):
     def resolve(self, name: str) -> tuple[Option, ...]:
         """Return the options that a name stands for.
 
-        A full dotted name wins over a suffix that begins after a dot, and that over one after an underscore.
+        A full dotted name wins over a suffix that begins after a dot, that over one after an underscore, then any
+        suffix and at last any part of a name if only one has it. Options that dials.scale lacks never take the place
+        of one of its own.
 
         Raises
         ------
         UsageError
             If there is no such option, or several; the message names the nearest ones.
         """
-        matches = self._matches(name)
+        matches = self._matches(name) or self._loose_matches(name)
         if not matches:
             raise UsageError(f"unknown option {_shown(name)}{self._suggestions(name)}")
         if len(matches) == 1:
@@ -153,9 +155,20 @@ class OptionNames(Generic[T]):
                 for full, option in self._names
                 if (full.endswith(mark + name) if mark else full == name)
             }
-            if found:
-                matches = tuple(found.values())
-                return tuple(match for match in matches if not match.own) or matches
+            dials = tuple(match for match in found.values() if not match.own)
+            if dials or (found and mark != "_"):
+                return dials or tuple(found.values())
+        return ()
+
+    def _loose_matches(self, name: str) -> tuple[Option, ...]:
+        """The only option whose name ends with these letters, else the only one that has them; our own come last."""
+        if not name:
+            return ()
+        for options in ([option for option in self.options if not option.own], self.options):
+            for fits in (str.endswith, str.__contains__):
+                found = tuple(option for option in options if fits(option.path, name))
+                if found:
+                    return found if len(found) == 1 else ()
         return ()
 
     def _old_name(self, name: str) -> OldName | None:
