@@ -165,7 +165,7 @@ def parse_value(option: Option, text: Any) -> Any:
     if word == "auto" and option.type.auto:
         return option.check(AUTO)
     if option.type.is_list:
-        return option.check(tuple(_parse_element(option, item) for item in _split_list(text)))
+        return option.check(tuple(_parse_element(option, item) for item in _split_list(text, option.type.kind)))
     return option.check(_parse_element(option, text))
 
 
@@ -221,10 +221,15 @@ def _parse_float(text: str) -> float:
     return float(text)
 
 
-def _split_list(text: str) -> list[str]:
-    """Texts of the elements, quotes kept; quotes around a whole list are no element's, unless it stands in brackets."""
+def _split_list(text: str, kind: type = str) -> list[str]:
+    """Texts of the elements, quotes kept.
+
+    Quotes around a whole list are no element's. Where elements are texts, quotes keep a comma, but no space, unless
+    they stand in brackets.
+    """
     whole = _unquoted(text)
-    if whole != text and text.count(text[0]) == 2 and (re.search(r"[\s,]", whole) or _in_brackets(whole)):
+    divided = re.search(r"\s" if kind is str else r"[\s,]", whole) or _in_brackets(whole)
+    if whole != text and text.count(text[0]) == 2 and divided:
         text = whole
     return _ELEMENT.findall(text[1:-1] if _in_brackets(text) else text)
 
