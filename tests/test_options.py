@@ -32,9 +32,9 @@ OPTIONS = options_of(ScalingOptions)
 @pytest.mark.parametrize(
     ("name", "paths"),
     [
-        ("scale_interval", ["physical.scale_interval"]),
-        ("lmax", ["physical.lmax"]),
-        ("decay_correction", ["physical.decay_correction", "KB.decay_correction"]),
+        ("scale_interval", ["physical.scale_interval", "dose_decay.scale_interval"]),
+        ("lmax", ["physical.lmax", "dose_decay.lmax"]),
+        ("decay_correction", [f"{model}.decay_correction" for model in ("physical", "array", "KB", "dose_decay")]),
         ("n_resolution_bins", ["array.n_resolution_bins"]),
         ("n_threads", ["scaling_options.nproc"]),
         ("intensity", ["reflection_selection.intensity_choice"]),
@@ -133,7 +133,6 @@ def test_wrong_values_are_one_line(path: str, value: object, reason: str) -> Non
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("model", "array", "use model=physical"),
         ("reflection_selection.method", "random", "every suitable reflection"),
         ("scaling_options.full_matrix", False, "only engine"),
         ("scaling_options.outlier_rejection", "simple", "standard"),

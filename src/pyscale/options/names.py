@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pyscale.errors import UsageError
 
-from .option import Option
+from .option import AUTO, Option
 from .tree import options_of, with_changes
 
 __all__ = ["Assignment", "OldName", "OptionNames"]
@@ -115,14 +115,15 @@ class OptionNames(Generic[T]):
         """
         old = None if self._matches(name) else self._old_name(name)
         if old is None:
-            return Assignment({option.path: convert(option, value) for option in self.resolve(name)})
+            chosen = _that_know_auto(self.resolve(name), value)
+            return Assignment({option.path: convert(option, value) for option in chosen})
         if old.forbidden:
             raise UsageError(f"option {name} does not exist any more: {old.advice}")
         if old.now is None:
             return Assignment({}, f"option {name} has no effect any more: {old.advice}")
         if old.translate is not None:
             value = old.translate(value)
-        options = self.resolve(old.now)
+        options = _that_know_auto(self.resolve(old.now), value)
         note = f"option {name} was renamed to {' and '.join(option.path for option in options)}"
         return Assignment({option.path: convert(option, value) for option in options}, note)
 
@@ -187,6 +188,13 @@ class OptionNames(Generic[T]):
         near += [path for key, path in by_name.items() if len(wanted) > 2 and wanted in key]
         paths = list(dict.fromkeys(near))[:3]
         return f": did you mean {' or '.join(paths)}?" if paths else " (--show-options lists all)"
+
+
+def _that_know_auto(options: tuple[Option, ...], value: Any) -> tuple[Option, ...]:
+    """Those of several models' options that may be auto, if the value is auto and there are any."""
+    if value is not AUTO and str(value).strip().lower() != AUTO.value:
+        return options
+    return tuple(option for option in options if option.type.auto) or options
 
 
 def _shown(name: str) -> str:
