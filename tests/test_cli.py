@@ -154,6 +154,7 @@ def test_scale(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path:
     for text in (
         "Input files: a.expt a.refl",
         "The following parameters have been modified:",
+        "Defaults that differ from those of dials.scale: output.html=pyscale.scale.html (dials.scale.html); ",
         "cut_data.d_min=2.0",
         "fitting [3 parameters]",
         "R_meas 0.035",

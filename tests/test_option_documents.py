@@ -92,6 +92,7 @@ def test_phil_text_of_dials(require_dials: Path, tmp_path: Path) -> None:
         ('json = "one"\nlmax = 5', {"output.json": "one", "physical.lmax": 5}),
         ("cut_data.d_min = 2 # x\ncut_data { d_max = 20; min_isigi = -1 }", None),
         ("input.experiments = None\nlmax = 6", {"physical.lmax": 6}),
+        ("exclude_images = 0:1:5\nexclude_images = 1:2:3 *:7:9", {"exclude_images": ("0:1:5", "1:2:3", "*:7:9")}),
     ],
 )
 def test_phil_as_people_write_it(text: str, expected: dict[str, Any] | None, folder: Path) -> None:

@@ -238,8 +238,8 @@ def test_phil_file(tmp_path: Path) -> None:
         ("\n\njson = 'x", "line 3: a quote has no end"),
         ("a\nb = 3", "line 2: expected one name before ="),
         ("a {" * 30, "line 1: expected one name before {"),
-        ("lmax = 4.5", "option physical.lmax=4.5: expected integer or auto"),
-        ("lmx = 4", "unknown option lmx"),
+        ("\nlmax = 4.5", "options.phil line 2: option physical.lmax=4.5: expected integer or auto"),
+        ("a.b = 1 # x\nlmx = 4", "options.phil line 1: unknown option a.b"),
     ],
 )
 def test_wrong_phil(tmp_path: Path, text: str, reason: str) -> None:
@@ -292,7 +292,7 @@ def test_toml_file(tmp_path: Path) -> None:
         (b"\xff\xfe", "it is not text"),
         (b"d_min = true", "expected number"),
         (b"d_min = 1979-05-27", "expected number"),
-        (b"[cut_data]\nd_mn = 1", "unknown option cut_data.d_mn"),
+        (b"[cut_data]\nd_mn = 1", "options.toml: unknown option cut_data.d_mn"),
         (b"x" * 1_000_001, "too large"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,19 @@ from pyscale.errors import UsageError
 
 from .phil import parse_phil
 
-__all__ = ["is_option_file", "read_option_file"]
+__all__ = ["GivenOption", "is_option_file", "read_option_file"]
 
 _LARGEST_FILE = 1_000_000
 _SUFFIXES = {".toml", ".phil", ".eff"}
+
+
+@dataclass(frozen=True)
+class GivenOption:
+    """A name and its value as they were given, and where if that was a file."""
+
+    name: str
+    value: Any
+    place: str = ""
 
 
 def is_option_file(name: str) -> bool:
@@ -23,8 +33,8 @@ def is_option_file(name: str) -> bool:
     return Path(name).suffix.lower() in _SUFFIXES
 
 
-def read_option_file(name: str) -> list[tuple[str, Any]]:
-    """Return names and values in the order of a file.
+def read_option_file(name: str) -> list[GivenOption]:
+    """Return the options that a file gives, in its order.
 
     Parameters
     ----------
@@ -46,8 +56,8 @@ def read_option_file(name: str) -> list[tuple[str, Any]]:
     if len(text) > _LARGEST_FILE:
         raise UsageError(f"{path} is too large for a file of options")
     if path.suffix.lower() == ".toml":
-        return list(_toml_values(_load_toml(text, path)))
-    return [(item.name, item.value) for item in parse_phil(text, str(path))]
+        return [GivenOption(option, value, name) for option, value in _toml_values(_load_toml(text, path))]
+    return [GivenOption(item.name, item.value, f"{name} line {item.line}") for item in parse_phil(text, name)]
 
 
 def _text(path: Path) -> str:

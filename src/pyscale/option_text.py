@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from pyscale.errors import UsageError
 
-from .option_files import is_option_file, read_option_file
-from .options.names import OptionNames
+from .option_files import GivenOption, is_option_file, read_option_file
+from .options.names import Assignment, OptionNames
 from .options.option import AUTO, Option
 from .options.tree import options_of, with_changes
 
@@ -84,13 +84,13 @@ def parse_arguments(
         If an option is unknown, ambiguous, ill-typed or out of range, or a file of options cannot be read.
     """
     files: list[Path] = []
-    given: list[tuple[str, Any]] = []
+    given: list[GivenOption] = []
     from_files = [item for name in option_files for item in read_option_file(name)]
     joined, notes = _joined(arguments)
     for argument in joined:
         match = _ASSIGNMENT.fullmatch(argument)
         if match and not _exists(argument):
-            given.append((match[1], match[2].strip()))
+            given.append(GivenOption(match[1], match[2].strip()))
         elif is_option_file(argument):
             from_files += read_option_file(argument)
         elif not argument:
@@ -99,11 +99,11 @@ def parse_arguments(
             files.append(Path(argument))
     values: dict[str, Any] = {}
     repeatable = {option.path for option in names.options if option.repeatable}
-    for name, text in from_files + given:
-        if name in _INPUT_FILES:
-            files += _input_files(text)
+    for item in from_files + given:
+        if item.name in _INPUT_FILES:
+            files += _input_files(item.value)
             continue
-        assignment = names.assign(name, text, parse_value)
+        assignment = _assignment(item, names)
         for path, value in assignment.values.items():
             values[path] = values.get(path, ()) + value if path in repeatable else value
         notes += [assignment.note] if assignment.note else []
@@ -125,6 +125,14 @@ def _joined(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         joined.append("".join(parts))
         notes += [f"{' '.join(parts)} was read as {joined[-1]}"] if len(parts) > 1 else []
     return joined, notes
+
+
+def _assignment(item: GivenOption, names: OptionNames[T]) -> Assignment:
+    """What a given option means; errors say where it was given."""
+    try:
+        return names.assign(item.name, item.value, parse_value)
+    except UsageError as error:
+        raise UsageError(f"{item.place}: {error}" if item.place else str(error)) from None
 
 
 def _input_files(text: Any) -> list[Path]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from .names import OldName, OptionNames
 from .scaling import ScalingOptions
 
 __all__ = ["OLD_NAMES", "SCALING_NAMES", "options_from_keywords"]
+
+_logger = logging.getLogger(__name__)
 
 _ALL_USED = OldName(advice="the fit uses every suitable reflection")
 _REPORT = OldName(advice="see the report, output.html")
@@ -87,4 +90,7 @@ def options_from_keywords(**keywords: Any) -> ScalingOptions:
     UsageError
         If a name is unknown or ambiguous, or a value has the wrong type or is out of range.
     """
-    return SCALING_NAMES.from_keywords(keywords)[0]
+    options, notes = SCALING_NAMES.from_keywords(keywords)
+    for note in notes:
+        _logger.info("%s", note)
+    return options
