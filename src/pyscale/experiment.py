@@ -81,6 +81,16 @@ class Experiment:
         return self._document.model(self.index, "scaling_model")
 
     @property
+    def imageset(self) -> dict[str, Any] | None:
+        """The image set as it stands in the file; the images themselves are never looked at."""
+        return self._document.model(self.index, "imageset")
+
+    @property
+    def history(self) -> list[str]:
+        """Lines `ISO time|program|version|flags` of the file, of all its experiments together."""
+        return [line for line in self._document.values.get("history") or [] if isinstance(line, str)]
+
+    @property
     def imageset_index(self) -> int | None:
         """Position of the experiment's images in the file's list of image sets."""
         return self._document.model_index(self.index, "imageset")

@@ -236,7 +236,9 @@ class Fit:
         """Step towards the most probable restraint weights; return the largest change of a logarithm."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = float(result["final_cost"]) / freedom
-        models, change = update_restraints(self.joint, result["parameters"], result["matrix"], chi_squared)
+        models, change = update_restraints(
+            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads
+        )
         if change > 0:
             self.joint = JointModel(models)
             self.problem.set_restraints(self.joint.restraints)
@@ -257,6 +259,7 @@ class Fit:
             max_iterations=100 if limit is None else int(limit),
             cost_tolerance=tolerance,
             on_iteration=lambda it: self._progress(number, it),
+            n_threads=self.n_threads,
         )
         if result["termination"] == "failed":
             raise DataError(f"the fit failed: {result['message']}")

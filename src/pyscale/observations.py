@@ -77,9 +77,13 @@ class JobObservations:
 
 
 def beam_directions(
-    table: ReflectionTable, experiment: Experiment, image_z: FloatArray, n_threads: int = 1
+    table: ReflectionTable, experiment: Experiment, image_z: FloatArray, n_threads: int = 1, *, legacy: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Directions towards the source and of the diffracted beam in the crystal frame, two (n, 3) float64.
+
+    The `legacy` frame is the one in which DIALS expressed absorption surfaces before 2021: the first direction is that
+    of the incident beam, and the only rotation is that about the axis in the laboratory, by the angle from array
+    coordinate 0, without start angle and fixed and setting rotations.
 
     Raises
     ------
@@ -90,6 +94,11 @@ def beam_directions(
     image_range = experiment.image_range
     assert oscillation is not None and axis is not None and image_range is not None
     s1 = np.require(table.require("s1"), dtype=np.float64, requirements=["C", "A"])
+    if legacy:
+        incident, axis = -experiment.beam_direction, experiment.setting_rotation @ axis
+        return _core.crystal_frame_beams(
+            incident.tolist(), axis.tolist(), np.eye(3), np.eye(3), 0.0, oscillation[1], 0.0, s1, image_z, n_threads
+        )
     return _core.crystal_frame_beams(
         [float(x) for x in experiment.beam_direction],
         [float(x) for x in axis],
