@@ -132,7 +132,7 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("lmax=" + "9" * 5000, "expected integer or auto"),
         ("anomalous=maybe", "option anomalous=maybe: expected True or False"),
         ("anomalous=None", "option anomalous=None: expected True or False"),
-        ("model=phys", "expected one of physical, KB, array, dose_decay or auto"),
+        ("model=phys", "expected one of physical, KB, array, dose_decay, cross_validated or auto"),
         ("model=array", "option model=array is not yet available in pyscale: use model=physical"),
         ("n_resolution_bins=5", "option array.n_resolution_bins is not yet available"),
         ("modulation_term=True", "option array.modulation_correction is not yet available"),
