@@ -91,12 +91,13 @@ pyscale::IterationCallback with_gil(const py::object& callback) {
 }
 
 py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
-                  double cost_tolerance, double initial_damping, const py::object& on_iteration) {
+                  double cost_tolerance, double initial_damping, const py::object& on_iteration,
+                  int n_threads) {
   const auto p = view("start", start);
   pyscale::LevMarSummary s;
   {
     const Gil release;
-    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping},
+    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping, n_threads},
                           with_gil(on_iteration));
   }
   return py::dict("termination"_a = pyscale::to_string(s.termination), "message"_a = s.message,
@@ -106,22 +107,35 @@ py::dict minimise(const FitProblem& problem, const Array<double>& start, int max
                   "matrix"_a = square(std::move(s.equations.matrix)));
 }
 
-py::dict gauge_covariance(const Array<double>& matrix, const Array<double>& restraint,
-                          const Array<double>& direction, const Array<double>& functional) {
+Index n_rows(const Array<double>& matrix) { return matrix.ndim() == 2 ? matrix.shape(0) : 0; }
+
+py::dict gauge_covariance(const Array<double>& matrix, const Array<double>& direction,
+                          const Array<double>& functional, int n_threads) {
   const pyscale::Span<const double> n{matrix.data(), matrix.size()};
-  const auto lambda = view("restraint", restraint);
+  const Index p = n_rows(matrix);
   pyscale::Gauge gauge;
-  gauge.n_directions = direction.ndim() == 2 ? direction.shape(0) : 0;
+  gauge.n_directions = n_rows(direction);
   gauge.direction.assign(direction.data(), direction.data() + direction.size());
   gauge.functional.assign(functional.data(), functional.data() + functional.size());
   pyscale::CovarianceResult c;
   {
     const Gil release;
-    c = pyscale::gauge_covariance(n, lambda, gauge);
+    c = pyscale::gauge_covariance(n, p, gauge, n_threads);
   }
   return py::dict("covariance"_a = square(std::move(c.covariance)),
                   "undetermined"_a = rows(std::move(c.undetermined), c.n_undetermined),
-                  "effective_parameters"_a = c.effective_parameters, "condition"_a = c.condition);
+                  "condition"_a = c.condition);
+}
+
+py::array_t<double> inverse(const Array<double>& matrix, int n_threads) {
+  const pyscale::Span<const double> n{matrix.data(), matrix.size()};
+  const Index p = n_rows(matrix);
+  std::vector<double> values;
+  {
+    const Gil release;
+    values = pyscale::inverse(n, p, n_threads);
+  }
+  return square(std::move(values));
 }
 
 }  // namespace
@@ -163,22 +177,11 @@ void bind_fit(py::module_& m) {
       .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
-        "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
-  m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "restraint"_a.noconvert(),
-        "direction"_a.noconvert(), "functional"_a.noconvert(), "Covariance of unit weight in a gauge.");
-  m.def(
-      "inverse_diagonal",
-      [](const Array<double>& matrix) {
-        const pyscale::Span<const double> n{matrix.data(), matrix.size()};
-        const Index p = matrix.ndim() == 2 ? matrix.shape(0) : 0;
-        std::vector<double> diagonal;
-        {
-          const Gil release;
-          diagonal = pyscale::inverse_diagonal(n, p);
-        }
-        return to_numpy(std::move(diagonal));
-      },
-      "matrix"_a.noconvert(), "Diagonal of the inverse of a normal matrix, (p,).");
+        "n_threads"_a = 1, "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
+  m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "direction"_a.noconvert(),
+        "functional"_a.noconvert(), "n_threads"_a = 1, "Covariance of unit weight in a gauge.");
+  m.def("inverse", &inverse, "matrix"_a.noconvert(), "n_threads"_a = 1,
+        "Inverse of a normal matrix, (p, p), a relative 1e-9 of its diagonal added.");
 }
 
 }  // namespace pyscale_python

@@ -1,107 +1,85 @@
-#include <Eigen/Cholesky>
 #include <Eigen/Core>
-#include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <cmath>
 #include <pyscale/covariance.hpp>
 #include <pyscale/error.hpp>  // for require_size
 
+#include "detail/cholesky.hpp"
+#include "detail/determined_inverse.hpp"
+
 namespace pyscale {
 namespace {
 
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using detail::Matrix;
 using Vector = Eigen::VectorXd;
 using ConstMap = Eigen::Map<const Matrix>;
 
-constexpr double kRankTolerance = 1e-11, kRidge = 1e-9;
+constexpr double kRidge = 1e-9;
 
-/// Eigenvalues (ascending) and vectors of a symmetric matrix scaled to a unit diagonal, plus the functionals.
-struct ScaledSpectrum {
-  Vector scale, value;
-  Eigen::MatrixXd vectors;
-};
-
-template <class AnyMatrix>
-Vector unit_diagonal_scale(const AnyMatrix& n) {
+Vector unit_diagonal_scale(const ConstMap& n) {
   return n.diagonal().unaryExpr([](double d) { return d > 0 ? 1.0 / std::sqrt(d) : 1.0; });
 }
 
-/// Functionals enter as unit vectors of the scaled parameters: as strong as one parameter, whatever their
-/// units.
-ScaledSpectrum scaled_spectrum(const ConstMap& n, const ConstMap& functional) {
-  ScaledSpectrum s;
-  s.scale = unit_diagonal_scale(n);
-  Eigen::MatrixXd scaled = s.scale.asDiagonal() * n * s.scale.asDiagonal();
+/// The matrix scaled to a unit diagonal, plus the functionals as unit vectors of the scaled parameters: as
+/// strong as one parameter, whatever their units.
+Matrix scaled_with_functionals(const ConstMap& n, const ConstMap& functional, const Vector& scale) {
+  Matrix scaled = scale.asDiagonal() * n * scale.asDiagonal();
   for (Eigen::Index k = 0; k < functional.rows(); ++k) {
-    const Vector f = functional.row(k).transpose().cwiseProduct(s.scale).normalized();
+    const Vector f = functional.row(k).transpose().cwiseProduct(scale).normalized();
     scaled.noalias() += f * f.transpose();
   }
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(scaled);
-  s.value = solver.eigenvalues();
-  s.vectors = solver.eigenvectors();
-  return s;
+  return scaled;
 }
 
-/// Cholesky factor of a positive semidefinite matrix of unit diagonal, with the smallest ridge that rounding
-/// needs.
-Eigen::LLT<Eigen::MatrixXd> ridged_factor(const Eigen::MatrixXd& scaled) {
-  const auto identity = Eigen::MatrixXd::Identity(scaled.rows(), scaled.cols());
-  for (double ridge = kRidge; ridge < 1.0; ridge *= 100.0) {
-    Eigen::LLT<Eigen::MatrixXd> factor(scaled + ridge * identity);
-    if (factor.info() == Eigen::Success) return factor;
-  }
-  throw DataError("the normal matrix is not positive semidefinite");
+/// Q c Q^T with Q = 1 - direction^T (functional direction^T)^-1 functional.
+void project(const ConstMap& direction, const ConstMap& functional, Matrix& c) {
+  const Matrix fixed = functional * direction.transpose();
+  const Matrix functionals_of_unit_moves = fixed.partialPivLu().solve(Matrix(functional));
+  c -= direction.transpose() * (functionals_of_unit_moves * c).eval();
+  c -= (c * functionals_of_unit_moves.transpose()).eval() * direction;
 }
 
 }  // namespace
 
-CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> restraint,
-                                  const Gauge& gauge) {
-  const Index p = restraint.size(), k = gauge.n_directions;
+CovarianceResult gauge_covariance(Span<const double> matrix, Index n_parameters, const Gauge& gauge,
+                                  int n_threads) {
+  const Index p = n_parameters, k = gauge.n_directions;
   require_size("matrix", matrix.size(), p * p);
   require_size("gauge.direction", static_cast<long long>(gauge.direction.size()), k * p);
   require_size("gauge.functional", static_cast<long long>(gauge.functional.size()), k * p);
   const ConstMap n(matrix.data(), p, p);
   const ConstMap direction(gauge.direction.data(), k, p), functional(gauge.functional.data(), k, p);
-  const ScaledSpectrum s = scaled_spectrum(n, functional);
-  const double largest = p > 0 ? s.value[p - 1] : 0.0;
+  const Vector scale = unit_diagonal_scale(n);
+  detail::DeterminedInverse s =
+      detail::determined_inverse(scaled_with_functionals(n, functional, scale), n_threads);
+  s.inverse.array().colwise() *= scale.array();
+  s.inverse.array().rowwise() *= scale.transpose().array();
+  if (k > 0) project(direction, functional, s.inverse);
   CovarianceResult out;
-  Vector inverse = Vector::Zero(p);
-  for (Index j = 0; j < p; ++j) {
-    if (s.value[j] > kRankTolerance * largest) {
-      inverse[j] = 1.0 / s.value[j];
-      if (out.condition == 0.0) out.condition = largest / s.value[j];
-    } else {
-      ++out.n_undetermined;
-      for (Index q = 0; q < p; ++q) out.undetermined.push_back(s.vectors(q, j));
-    }
-  }
-  Matrix c = s.scale.asDiagonal() * (s.vectors * inverse.asDiagonal() * s.vectors.transpose()) *
-             s.scale.asDiagonal();
-  if (k > 0) {
-    const Matrix fixed = functional * direction.transpose();
-    const Matrix q =
-        Matrix::Identity(p, p) - direction.transpose() * fixed.partialPivLu().solve(Matrix(functional));
-    c = (q * c * q.transpose()).eval();
-  }
-  const Eigen::Map<const Vector> lambda(restraint.data(), p);
-  out.effective_parameters =
-      static_cast<double>(p - k - out.n_undetermined) - (c.diagonal().array() * lambda.array()).sum();
-  out.covariance.assign(c.data(), c.data() + c.size());
+  out.condition = s.condition;
+  out.n_undetermined = s.undetermined.cols();
+  const Matrix undetermined = s.undetermined.transpose();
+  out.undetermined.assign(undetermined.data(), undetermined.data() + undetermined.size());
+  out.covariance.assign(s.inverse.data(), s.inverse.data() + s.inverse.size());
   return out;
 }
 
-std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_parameters) {
+std::vector<double> inverse(Span<const double> matrix, Index n_parameters, int n_threads) {
   const Index p = n_parameters;
   require_size("matrix", matrix.size(), p * p);
   const ConstMap n(matrix.data(), p, p);
   const Vector scale = unit_diagonal_scale(n);
-  const Eigen::MatrixXd scaled = scale.asDiagonal() * n * scale.asDiagonal();
-  const Eigen::LLT<Eigen::MatrixXd> factor = ridged_factor(scaled);
-  Eigen::MatrixXd inverse_lower = Eigen::MatrixXd::Identity(p, p);
-  factor.matrixL().solveInPlace(inverse_lower);
-  const Vector diagonal = inverse_lower.colwise().squaredNorm().transpose().array() * scale.array().square();
-  return {diagonal.data(), diagonal.data() + p};
+  const Vector unit = n.diagonal().array() * scale.array().square();
+  detail::Cholesky factor;
+  for (double ridge = kRidge; ridge < 1.0; ridge *= 100.0) {
+    const Vector diagonal = unit.array() + ridge;
+    if (factor.factor(matrix, {scale.data(), p}, {diagonal.data(), p}, n_threads) >= 0) continue;
+    std::vector<double> out = factor.inverse(n_threads);
+    for (Index i = 0; i < p; ++i)
+      for (Index j = 0; j < p; ++j) out[i * p + j] *= scale[i] * scale[j];
+    return out;
+  }
+  throw DataError("the normal matrix is not positive semidefinite");
 }
 
 }  // namespace pyscale

@@ -1,5 +1,3 @@
-#include <Eigen/Cholesky>
-#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <pyscale/error.hpp>  // for cat
@@ -7,39 +5,51 @@
 #include <stdexcept>
 #include <utility>
 
+#include "detail/cholesky.hpp"
+
 namespace pyscale {
 namespace {
-
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Vector = Eigen::VectorXd;
 
 constexpr double kLargestDamping = 1e12, kSmallestDamping = 1e-14;
 
 /// One trial: the step and the decrease of the cost that the quadratic model promises.
 struct Step {
-  Vector delta;
+  std::vector<double> delta;
   double predicted_decrease = 0.0;
   bool ok = false;
 };
 
-Step damped_step(const NormalEquations& equations, double damping) {
-  const auto p = static_cast<Eigen::Index>(equations.half_gradient.size());
-  const Eigen::Map<const Matrix> n(equations.matrix.data(), p, p);
-  const Eigen::Map<const Vector> half_gradient(equations.half_gradient.data(), p);
-  Vector scale(p);
-  for (Eigen::Index k = 0; k < p; ++k) scale[k] = n(k, k) > 0 ? 1.0 / std::sqrt(n(k, k)) : 1.0;
-  Matrix scaled = scale.asDiagonal() * n * scale.asDiagonal();
-  for (Eigen::Index k = 0; k < p; ++k) scaled(k, k) = 1.0 + damping;
-  const Eigen::LLT<Matrix> factor(scaled);
-  Step step;
-  if (factor.info() != Eigen::Success) return step;
-  const Vector rhs = -(scale.asDiagonal() * half_gradient);
-  const Vector x = factor.solve(rhs);
-  step.delta = scale.asDiagonal() * x;
-  step.predicted_decrease = x.dot(rhs) + damping * x.squaredNorm();
-  step.ok = x.allFinite();
-  return step;
-}
+/// Solves (N + damping diag N) step = -half gradient with N scaled to a unit diagonal; keeps its memory.
+class DampedSolver {
+ public:
+  Step step(const NormalEquations& equations, double damping, int n_threads) {
+    const Index p = static_cast<Index>(equations.half_gradient.size());
+    scale_.resize(equations.half_gradient.size());
+    for (Index k = 0; k < p; ++k) {
+      const double diagonal = equations.matrix[k * p + k];
+      scale_[k] = diagonal > 0 ? 1.0 / std::sqrt(diagonal) : 1.0;
+    }
+    diagonal_.assign(scale_.size(), 1.0 + damping);
+    Step step;
+    if (factor_.factor(equations.matrix, scale_, diagonal_, n_threads) >= 0) return step;
+    rhs_.resize(scale_.size());
+    for (Index k = 0; k < p; ++k) rhs_[k] = -scale_[k] * equations.half_gradient[k];
+    step.delta = rhs_;
+    factor_.solve(step.delta);
+    step.ok = true;
+    for (Index k = 0; k < p; ++k) {
+      const double x = step.delta[k];
+      step.predicted_decrease += x * rhs_[k] + damping * x * x;
+      step.ok = step.ok && std::isfinite(x);
+      step.delta[k] *= scale_[k];
+    }
+    return step;
+  }
+
+ private:
+  detail::Cholesky factor_;
+  std::vector<double> scale_, diagonal_, rhs_;
+};
 
 class Minimiser {
  public:
@@ -80,7 +90,7 @@ class Minimiser {
   bool iterate(int index) {
     const double cost = summary_.equations.cost;
     const double tolerance = options_.cost_tolerance * cost;
-    const Step step = damped_step(summary_.equations, damping_);
+    const Step step = solver_.step(summary_.equations, damping_, options_.n_threads);
     IterationSummary it{index, cost, 0.0, step.predicted_decrease, damping_, false};
     if (step.ok) {
       if (step.predicted_decrease <= 0.01 * tolerance || cost == 0.0) {
@@ -88,7 +98,7 @@ class Minimiser {
         return end(Termination::converged, "the predicted decrease is insignificant");
       }
       std::vector<double> trial(summary_.parameters);
-      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[static_cast<Eigen::Index>(k)];
+      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[k];
       problem_.evaluate(trial, trial_equations_);
       it.decrease = cost - trial_equations_.cost;
       it.accepted = std::isfinite(trial_equations_.cost) && it.decrease > 0;
@@ -122,6 +132,7 @@ class Minimiser {
   const LevMarOptions& options_;
   LevMarSummary summary_;
   NormalEquations trial_equations_;
+  DampedSolver solver_;
   double damping_ = 0.0, growth_ = 2.0;
 };
 
@@ -134,6 +145,7 @@ void LevMarOptions::validate() const {
     throw std::invalid_argument(cat("cost_tolerance must be positive, got ", cost_tolerance));
   if (!(initial_damping > 0))
     throw std::invalid_argument(cat("initial_damping must be positive, got ", initial_damping));
+  if (n_threads < 1) throw std::invalid_argument(cat("n_threads must be at least 1, got ", n_threads));
 }
 
 const char* to_string(Termination termination) {

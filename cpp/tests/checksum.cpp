@@ -7,7 +7,9 @@
 #include <pyscale/outliers.hpp>
 #include <type_traits>
 
+#include "../src/detail/cholesky.hpp"
 #include "cases.hpp"
+#include "dense_cases.hpp"
 #include "error_cases.hpp"
 #include "fit_cases.hpp"
 
@@ -78,6 +80,18 @@ void errors(int n_threads) {
   model.print("error_model");
 }
 
+void dense_solver(int n_threads) {
+  const DenseCase c(700, 6);
+  pyscale::detail::Cholesky factor;
+  Checksum sum;
+  sum.add(factor.factor(c.matrix, c.ones, c.diagonal, n_threads));
+  std::vector<double> x(c.diagonal);
+  factor.solve(x);
+  sum.add(x);
+  sum.add(factor.inverse(n_threads));
+  sum.print("cholesky");
+}
+
 void fit(int n_threads) {
   const FitCase c(20000, 4);
   const auto problem = c.problem(n_threads);
@@ -89,7 +103,9 @@ void fit(int n_threads) {
   at_start.add(equations.half_gradient);
   at_start.add(equations.matrix);
   at_start.print("normal_equations");
-  const pyscale::LevMarSummary summary = pyscale::minimise(*problem, c.start, {});
+  pyscale::LevMarOptions options;
+  options.n_threads = n_threads;
+  const pyscale::LevMarSummary summary = pyscale::minimise(*problem, c.start, options);
   Checksum fitted;
   fitted.add(summary.final_cost);
   fitted.add(summary.parameters);
@@ -109,6 +125,7 @@ int main(int argc, char** argv) {
   chunked_sums(n_threads);
   groups(n_threads);
   errors(n_threads);
+  dense_solver(n_threads);
   fit(n_threads);
   return 0;
 }

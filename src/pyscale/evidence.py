@@ -24,7 +24,7 @@ _LARGEST_STEP = 100.0
 
 
 def update_restraints(
-    joint: JointModel, parameters: FloatArray, matrix: FloatArray, chi_squared: float
+    joint: JointModel, parameters: FloatArray, matrix: FloatArray, chi_squared: float, n_threads: int = 1
 ) -> tuple[list[DataSetModel], float]:
     """Make one step towards the most probable restraint weights of all components that leave it to the data.
 
@@ -37,6 +37,7 @@ def update_restraints(
         Normal matrix there, restraints included.
     chi_squared : float
         Variance of an observation of unit weight.
+    n_threads : int
 
     Returns
     -------
@@ -47,7 +48,7 @@ def update_restraints(
     """
     if not any(c.restraint_range[1] > c.restraint_range[0] for m in joint.models for c in m.components):
         return joint.models, 0.0
-    variances = _core.inverse_diagonal(matrix)
+    variances = np.diag(_core.inverse(matrix, n_threads=n_threads))
     changes = [0.0]
 
     def updated(c: ComponentModel, place: slice) -> ComponentModel:

@@ -92,7 +92,7 @@ class Fit:
     def excluded(self, state: FitState) -> BoolArray:
         """Observations that take no part in fit and error model, (n,) bool."""
         result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
-        return result
+        return result if self.obs.not_fitted is None else result | self.obs.not_fitted
 
     def update_errors(self, state: FitState, method: str) -> None:
         """Error model, outliers and weights with the scales of the state."""
@@ -236,7 +236,9 @@ class Fit:
         """Step towards the most probable restraint weights; return the largest change of a logarithm."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = float(result["final_cost"]) / freedom
-        models, change = update_restraints(self.joint, result["parameters"], result["matrix"], chi_squared)
+        models, change = update_restraints(
+            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads
+        )
         if change > 0:
             self.joint = JointModel(models)
             self.problem.set_restraints(self.joint.restraints)
@@ -257,6 +259,7 @@ class Fit:
             max_iterations=100 if limit is None else int(limit),
             cost_tolerance=tolerance,
             on_iteration=lambda it: self._progress(number, it),
+            n_threads=self.n_threads,
         )
         if result["termination"] == "failed":
             raise DataError(f"the fit failed: {result['message']}")

@@ -198,7 +198,9 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
     gauge = find_gauge(joint, sums, matrix - np.diag(joint.restraints), parameters, label)
-    covariance = parameter_covariance(joint, gauge, matrix, cost, problem.n_observations, problem.n_groups)
+    covariance = parameter_covariance(
+        joint, gauge, matrix, cost, problem.n_observations, problem.n_groups, fit.n_threads
+    )
     state.parameters, state.g = parameters, fit.evaluate(parameters)
     state.small = state.g < fit.small_scale_cutoff
     excluded = fit.excluded(state)

@@ -150,12 +150,19 @@ def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray,
 
 
 def parameter_covariance(
-    joint: JointModel, gauge: Gauge, matrix: FloatArray, cost: float, n_observations: int, n_groups: int
+    joint: JointModel,
+    gauge: Gauge,
+    matrix: FloatArray,
+    cost: float,
+    n_observations: int,
+    n_groups: int,
+    n_threads: int = 1,
 ) -> ParameterCovariance:
     """Covariance from the undamped normal matrix (restraints included), projected on the gauge."""
     direction, functional = gauge.arrays(joint.n_parameters)
-    result = _core.gauge_covariance(np.ascontiguousarray(matrix), joint.restraints, direction, functional)
-    effective = float(result["effective_parameters"])
+    result = _core.gauge_covariance(np.ascontiguousarray(matrix), direction, functional, n_threads=n_threads)
+    unrestrained = joint.n_parameters - len(direction) - len(result["undetermined"])
+    effective = float(unrestrained - np.diag(result["covariance"]) @ joint.restraints)
     freedom = n_observations - n_groups - effective
     chi_squared = cost / freedom if freedom > 0 else 1.0
     covariance = np.ascontiguousarray(chi_squared * result["covariance"])

@@ -17,21 +17,20 @@ struct CovarianceResult {
   std::vector<double>
       undetermined;  ///< (n_undetermined * p) orthonormal directions (scaled) without any information
   Index n_undetermined = 0;
-  double effective_parameters = 0.0;  ///< trace(N^-1 N_data): what the data, not the restraints, determine
-  double condition = 0.0;             ///< of the scaled matrix, undetermined directions left out
+  double condition = 0.0;  ///< of the scaled matrix, undetermined directions left out
 };
 
-/// Inverse of N = N_data + diag(restraint), projected on the gauge functional * dp = 0:
+/// Inverse of N, restraints included, projected on the gauge functional * dp = 0:
 /// C = Q N^-1 Q^T with Q = 1 - G (M G)^-1 M, G the gauge directions and M the functionals.
 /// Directions without information (scaled eigenvalue below 1e-11 of the largest) are left out of C and
 /// reported; the caller marks the parameters that take part in them as unknown.
-CovarianceResult gauge_covariance(Span<const double> matrix, Span<const double> restraint,
-                                  const Gauge& gauge);
+CovarianceResult gauge_covariance(Span<const double> matrix, Index n_parameters, const Gauge& gauge,
+                                  int n_threads);
 
-/// Diagonal of the inverse of a symmetric matrix scaled to a unit diagonal, a relative 1e-9 of which is added
-/// to it: directions without information get a large, finite variance. A Cholesky factor: cheap enough for
-/// every round.
+/// Inverse (p * p) of a symmetric matrix scaled to a unit diagonal, a relative 1e-9 of which is added to it:
+/// directions without information get a large, finite variance. A Cholesky factor: cheap enough for every
+/// round.
 /// \throws DataError when the matrix is not positive semidefinite
-std::vector<double> inverse_diagonal(Span<const double> matrix, Index n_parameters);
+std::vector<double> inverse(Span<const double> matrix, Index n_parameters, int n_threads);
 
 }  // namespace pyscale

@@ -13,6 +13,7 @@ struct LevMarOptions {
   double cost_tolerance =
       1e-8;  ///< stop when both the actual and the predicted decrease are below this * cost
   double initial_damping = 1e-4;  ///< lambda in (N + lambda diag N) step = -half gradient
+  int n_threads = 1;              ///< of the solver; the same bits for any number
   /// \throws std::invalid_argument naming the field
   void validate() const;
 };
