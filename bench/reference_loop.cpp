@@ -81,7 +81,8 @@ BENCH_EXPORT void reference_rows(std::int64_t n, const double* image_z, const do
                                  const double* decay_axis, std::int32_t lmax, double* value,
                                  std::int32_t* column) {
   const auto axis = [](const double* a) {
-    return pyscale::SmootherAxis{a[0], a[1], a[2], static_cast<int>(a[3])};
+    const int n = static_cast<int>(a[3]);
+    return pyscale::SmootherAxis{a[0], a[1], a[2], n, pyscale::default_width(n)};
   };
   const pyscale::SmoothScale scale{axis(scale_axis)};
   const pyscale::SmoothDecay decay{axis(decay_axis)};

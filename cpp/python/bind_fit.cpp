@@ -32,6 +32,12 @@ std::unique_ptr<FitProblem> make_problem(const pyscale::JobModel& model, const O
   return std::make_unique<FitProblem>(model, observations.view(), i, o, n_threads);
 }
 
+void set_restraints(FitProblem& problem, const Array<Index>& row_offsets, const Array<std::int32_t>& column,
+                    const Array<double>& value, const Array<double>& target, const Array<double>& weight) {
+  const auto copy = [](const auto& a) { return std::vector(a.data(), a.data() + a.size()); };
+  problem.set_restraints({copy(row_offsets), copy(column), copy(value), copy(target), copy(weight)});
+}
+
 py::tuple cost_and_half_gradient(const FitProblem& problem, const Array<double>& parameters) {
   const auto p = view("parameters", parameters);
   std::vector<double> half_gradient;
@@ -159,10 +165,12 @@ void bind_fit(py::module_& m) {
           "set_intensity",
           [](FitProblem& f, const Array<double>& i) { f.set_intensity(view("intensity", i)); },
           "intensity"_a.noconvert(), "Other intensities of the same observations, (n,).")
+      .def("set_restraints", &set_restraints, "row_offsets"_a.noconvert(), "column"_a.noconvert(),
+           "value"_a.noconvert(), "target"_a.noconvert(), "weight"_a.noconvert(),
+           "Restraints sum_k weight_k (sum_j value_kj p_j - target_k)^2, compressed by rows.")
       .def(
-          "set_restraints",
-          [](FitProblem& f, const Array<double>& l) { f.set_restraints(view("restraint", l)); },
-          "restraint"_a.noconvert(), "Weights of the restraint sum lambda p^2, (p,).")
+          "set_held", [](FitProblem& f, const Array<std::uint8_t>& h) { f.set_held(view("held", h)); },
+          "held"_a.noconvert(), "Parameters that stay as they are, (p,) uint8.")
       .def_property_readonly("n_parameters", &FitProblem::n_parameters)
       .def_property_readonly("n_observations", &FitProblem::n_observations)
       .def_property_readonly("n_groups", &FitProblem::n_groups)

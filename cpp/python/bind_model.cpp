@@ -1,3 +1,5 @@
+#include <pybind11/stl.h>
+
 #include <pyscale/crystal_frame.hpp>
 #include <pyscale/model.hpp>
 
@@ -6,8 +8,13 @@
 namespace pyscale_python {
 namespace {
 
+using pyscale::Component;
 using pyscale::JobModel;
 using pyscale::SmootherAxis;
+
+struct AnyComponent {
+  Component component;
+};
 
 pyscale::Matrix3 matrix3(const char* name, const Array<double>& a) {
   if (a.size() != 9) throw std::invalid_argument(pyscale::cat(name, " must have shape (3, 3)"));
@@ -40,7 +47,7 @@ py::tuple crystal_frame_beams(const pyscale::Vec3& beam_direction, const pyscale
 void bind_smoother(py::module_& m) {
   py::class_<SmootherAxis>(m, "SmootherAxis", "Equally spaced nodes along one axis: x = z * factor - origin.")
       .def(py::init([](double factor, double origin, double spacing, int n_nodes) {
-             return SmootherAxis{factor, origin, spacing, n_nodes};
+             return SmootherAxis{factor, origin, spacing, n_nodes, pyscale::default_width(n_nodes)};
            }),
            "factor"_a, "origin"_a, "spacing"_a, "n_nodes"_a)
       .def_readonly("factor", &SmootherAxis::factor)
@@ -78,6 +85,60 @@ void bind_smoother(py::module_& m) {
       "lmax"_a, "direction"_a, "Real spherical harmonics Y_lm of a direction, l = 1..lmax, m = -l..l.");
 }
 
+pyscale::Coordinate coordinate_named(const std::string& name) {
+  if (name == "image_z") return pyscale::Coordinate::image_z;
+  if (name == "inv_d2") return pyscale::Coordinate::inv_d2;
+  if (name == "x_px") return pyscale::Coordinate::x_px;
+  if (name == "y_px") return pyscale::Coordinate::y_px;
+  throw std::invalid_argument(pyscale::cat("there is no coordinate ", name));
+}
+
+Component grid(const std::vector<std::pair<std::string, SmootherAxis>>& axes) {
+  std::vector<pyscale::GridAxis> places;
+  for (const auto& [name, axis] : axes) places.push_back({coordinate_named(name), axis});
+  return pyscale::SmoothGrid{pyscale::Grid(std::move(places))};
+}
+
+int component_size(const Component& component) {
+  return std::visit([](const auto& c) { return c.n_parameters(); }, component);
+}
+
+void bind_component(py::module_& m) {
+  // Held by a class of its own: pybind11 would turn the variant itself into one of its alternatives.
+  py::class_<AnyComponent>(m, "Component", "A component of a scaling model (components.hpp).")
+      .def_static(
+          "smooth_scale", [](const SmootherAxis& a) { return AnyComponent{pyscale::SmoothScale(a)}; },
+          "axis"_a)
+      .def_static(
+          "smooth_decay", [](const SmootherAxis& a) { return AnyComponent{pyscale::SmoothDecay(a)}; },
+          "axis"_a)
+      .def_static(
+          "absorption",
+          [](int lmax) { return AnyComponent{pyscale::Absorption{pyscale::RealHarmonics(lmax)}}; }, "lmax"_a)
+      .def_static("constant_scale", [] { return AnyComponent{pyscale::ConstantScale{}}; })
+      .def_static("constant_decay", [] { return AnyComponent{pyscale::ConstantDecay{}}; })
+      .def_static(
+          "image_scale",
+          [](double first_image, int n_images) {
+            return AnyComponent{pyscale::ImageScale(first_image, n_images)};
+          },
+          "first_image"_a, "n_images"_a)
+      .def_static(
+          "dose_decay",
+          [](int power, double dose_per_image, double dose_at_zero) {
+            return AnyComponent{pyscale::DoseDecay(power, dose_per_image, dose_at_zero)};
+          },
+          "power"_a, "dose_per_image"_a, "dose_at_zero"_a)
+      .def_static(
+          "grid",
+          [](const std::vector<std::pair<std::string, SmootherAxis>>& axes) {
+            return AnyComponent{grid(axes)};
+          },
+          "axes"_a, "Axes as (coordinate, nodes), the fastest first.")
+      .def_property_readonly("n_parameters",
+                             [](const AnyComponent& c) { return component_size(c.component); });
+}
+
 void bind_job_model(py::module_& m) {
   py::class_<JobModel>(m, "JobModel", "The joint scaling model of a job over one parameter vector.")
       .def(py::init<>())
@@ -86,42 +147,40 @@ void bind_job_model(py::module_& m) {
       .def("add_data_set", &JobModel::add_data_set,
            "Append a data set without components; return its number.")
       .def(
-          "add_smooth_scale",
-          [](JobModel& j, pyscale::Index s, const SmootherAxis& a) {
-            return j.add_component(s, pyscale::SmoothScale{a});
+          "add",
+          [](JobModel& j, pyscale::Index s, const AnyComponent& c) {
+            return j.add_component(s, c.component);
           },
-          "data_set"_a, "axis"_a)
+          "data_set"_a, "component"_a, "Append a component with parameters of its own; return the first.")
       .def(
-          "add_smooth_decay",
-          [](JobModel& j, pyscale::Index s, const SmootherAxis& a) {
-            return j.add_component(s, pyscale::SmoothDecay{a});
+          "share",
+          [](JobModel& j, pyscale::Index s, const AnyComponent& c, pyscale::Index first) {
+            j.share_component(s, c.component, first);
           },
-          "data_set"_a, "axis"_a)
-      .def(
-          "add_absorption",
-          [](JobModel& j, pyscale::Index s, int lmax) {
-            return j.add_component(s, pyscale::Absorption{pyscale::RealHarmonics(lmax)});
-          },
-          "data_set"_a, "lmax"_a)
-      .def(
-          "add_constant_scale",
-          [](JobModel& j, pyscale::Index s) { return j.add_component(s, pyscale::ConstantScale{}); },
-          "data_set"_a)
-      .def(
-          "add_constant_decay",
-          [](JobModel& j, pyscale::Index s) { return j.add_component(s, pyscale::ConstantDecay{}); },
-          "data_set"_a);
+          "data_set"_a, "component"_a, "first_parameter"_a,
+          "Append a component that has its parameters in common with another data set.");
 }
 
 }  // namespace
 
 void bind_model(py::module_& m) {
+  const Array<double> none(std::vector<py::ssize_t>{0}), none3(std::vector<py::ssize_t>{0, 3});
   bind_smoother(m);
+  bind_component(m);
   bind_job_model(m);
   py::class_<Observations>(m, "Observations", "Arrays that a scaling model looks at; keeps them alive.")
-      .def(py::init<Array<std::int32_t>, Array<double>, Array<double>, Array<double>, Array<double>>(),
+      .def(py::init([](Array<std::int32_t> data_set, Array<double> image_z, Array<double> half_inv_d2,
+                       Array<double> s0_crystal, Array<double> s1_crystal, Array<double> x_px,
+                       Array<double> y_px, Array<double> given_factor) {
+             Observations o{std::move(data_set),   std::move(image_z),     std::move(half_inv_d2),
+                            std::move(s0_crystal), std::move(s1_crystal),  std::move(x_px),
+                            std::move(y_px),       std::move(given_factor)};
+             o.view();
+             return o;
+           }),
            "data_set"_a.noconvert(), "image_z"_a.noconvert(), "half_inv_d2"_a.noconvert(),
-           "s0_crystal"_a.noconvert(), "s1_crystal"_a.noconvert());
+           "s0_crystal"_a.noconvert() = none3, "s1_crystal"_a.noconvert() = none3,
+           "x_px"_a.noconvert() = none, "y_px"_a.noconvert() = none, "given_factor"_a.noconvert() = none);
   m.def("crystal_frame_beams", &crystal_frame_beams, "beam_direction"_a, "rotation_axis"_a,
         "fixed_rotation"_a.noconvert(), "setting_rotation"_a.noconvert(), "phi_start_deg"_a,
         "image_width_deg"_a, "first_image"_a, "s1"_a.noconvert(), "image_z"_a.noconvert(), "n_threads"_a = 1,

@@ -9,7 +9,9 @@
 namespace pyscale {
 namespace {
 
-constexpr std::size_t kBatchedDataSets = 16;  ///< above, groups share few data sets and go in one by one
+/// Above, groups share few data sets or parameters and go into the matrix one by one.
+constexpr std::size_t kBatchedDataSets = 16;
+constexpr Index kBatchedParameters = 16;  ///< in units of a row's length
 
 }  // namespace
 
@@ -17,7 +19,8 @@ FitProblem::Impl::Sums FitProblem::Impl::sum(Span<const double> p, bool gradient
   require_size("parameters", p.size(), n_parameters);
   const std::vector<Index> edges = chunk_edges(matrix);
   const std::size_t n_blocks = layouts.block_begin().size() - 1;
-  const detail::ParameterBlocks blocks{static_cast<int>(n_blocks), layouts.block_begin().data()};
+  const detail::ParameterBlocks blocks{static_cast<int>(n_blocks), layouts.block_begin().data(),
+                                       layouts.block_of().data()};
   const detail::FitRows view = rows();
   std::vector<Sums> parts(std::max<std::size_t>(edges.size(), 2) - 1);
   for_each_chunk(edges, n_threads, [&](Index chunk, Index begin, Index end) {
@@ -39,12 +42,9 @@ FitProblem::Impl::Sums FitProblem::Impl::sum(Span<const double> p, bool gradient
   return tree_merge(std::move(parts));
 }
 
-void FitProblem::Impl::restrain(Span<const double> p, double& cost,
-                                std::vector<double>* half_gradient) const {
-  for (Index k = 0; k < n_parameters; ++k) {
-    cost += restraint[k] * p[k] * p[k];
-    if (half_gradient != nullptr) (*half_gradient)[k] += restraint[k] * p[k];
-  }
+void FitProblem::Impl::clear_held(std::vector<double>& half_gradient) const {
+  for (Index k = 0; k < n_parameters; ++k)
+    if (held[k]) half_gradient[k] = 0.0;
 }
 
 FitProblem::FitProblem(const JobModel& model, const ObservationView& observations,
@@ -58,10 +58,15 @@ FitProblem::FitProblem(const JobModel& model, const ObservationView& observation
   Impl& d = *impl_;
   d.stride =
       static_cast<int>((model.n_parameters + detail::kPadding - 1) / detail::kPadding * detail::kPadding);
-  d.batch = model.data_sets.size() <= kBatchedDataSets ? detail::kGroupBatch : 1;
+  const bool batched = model.data_sets.size() <= kBatchedDataSets &&
+                       model.n_parameters <= kBatchedParameters * d.layouts.value_stride();
+  d.batch = batched ? detail::kGroupBatch : 1;
   d.intensity.assign(intensity.begin(), intensity.end());
   d.weight.assign(static_cast<std::size_t>(n), 0.0);
-  d.restraint.assign(static_cast<std::size_t>(model.n_parameters), 0.0);
+  d.given.assign(static_cast<std::size_t>(n), 1.0);
+  if (!observations.given_factor.empty())
+    d.given.assign(observations.given_factor.begin(), observations.given_factor.end());
+  d.held.assign(static_cast<std::size_t>(model.n_parameters), 0);
   d.half_inv_d2.assign(observations.half_inv_d2.begin(), observations.half_inv_d2.end());
   d.data_set.assign(observations.data_set.begin(), observations.data_set.end());
   d.offsets.assign(offsets.begin(), offsets.end());
@@ -104,12 +109,14 @@ void FitProblem::set_intensity(Span<const double> intensity) {
   impl_->intensity.assign(intensity.begin(), intensity.end());
 }
 
-void FitProblem::set_restraints(Span<const double> lambda) {
-  require_size("lambda", lambda.size(), impl_->n_parameters);
-  for (Index k = 0; k < lambda.size(); ++k)
-    if (!(lambda[k] >= 0))
-      throw std::invalid_argument(cat("lambda[", k, "] = ", lambda[k], ": must not be negative"));
-  impl_->restraint.assign(lambda.begin(), lambda.end());
+void FitProblem::set_restraints(Restraints restraints) {
+  restraints.validate(impl_->n_parameters);
+  impl_->restraints = std::move(restraints);
+}
+
+void FitProblem::set_held(Span<const std::uint8_t> held) {
+  require_size("held", held.size(), impl_->n_parameters);
+  impl_->held.assign(held.begin(), held.end());
 }
 
 Index FitProblem::n_parameters() const { return impl_->n_parameters; }
@@ -117,33 +124,37 @@ Index FitProblem::n_observations() const { return impl_->n_observations; }
 Index FitProblem::n_groups() const { return impl_->n_groups; }
 
 double FitProblem::cost(Span<const double> parameters) const {
-  double cost = impl_->sum(parameters, false, false).cost;
-  impl_->restrain(parameters, cost, nullptr);
-  return cost;
+  return impl_->sum(parameters, false, false).cost + impl_->restraints.cost(parameters);
 }
 
 double FitProblem::cost_and_half_gradient(Span<const double> parameters,
                                           std::vector<double>& half_gradient) const {
   Impl::Sums sums = impl_->sum(parameters, true, false);
   sums.gradient.resize(static_cast<std::size_t>(n_parameters()));
-  impl_->restrain(parameters, sums.cost, &sums.gradient);
+  impl_->restraints.add_half_gradient(parameters, sums.gradient);
+  impl_->clear_held(sums.gradient);
   half_gradient = std::move(sums.gradient);
-  return sums.cost;
+  return sums.cost + impl_->restraints.cost(parameters);
 }
 
 void FitProblem::evaluate(Span<const double> parameters, NormalEquations& result) const {
   const Index p = n_parameters();
   Impl::Sums sums = impl_->sum(parameters, true, true);
   sums.gradient.resize(static_cast<std::size_t>(p));
-  impl_->restrain(parameters, sums.cost, &sums.gradient);
-  result.cost = sums.cost;
+  impl_->restraints.add_half_gradient(parameters, sums.gradient);
+  impl_->clear_held(sums.gradient);
+  result.cost = sums.cost + impl_->restraints.cost(parameters);
   result.half_gradient = std::move(sums.gradient);
   result.matrix.resize(static_cast<std::size_t>(p * p));
   for (Index r = 0; r < p; ++r)
-    for (Index c = r; c < p; ++c) {
-      const double v = sums.normal[r * impl_->stride + c] + (r == c ? impl_->restraint[r] : 0.0);
-      result.matrix[r * p + c] = result.matrix[c * p + r] = v;
-    }
+    for (Index c = r; c < p; ++c)
+      result.matrix[r * p + c] = result.matrix[c * p + r] = sums.normal[r * impl_->stride + c];
+  impl_->restraints.add_matrix(result.matrix, p);
+  for (Index k = 0; k < p; ++k) {
+    if (!impl_->held[k]) continue;
+    for (Index c = 0; c < p; ++c) result.matrix[k * p + c] = result.matrix[c * p + k] = 0.0;
+    result.matrix[k * p + k] = 1.0;
+  }
 }
 
 const char* simd_name() { return detail::best_group_pass_name(); }

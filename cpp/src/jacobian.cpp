@@ -20,7 +20,7 @@ GroupRows evaluate_rows(const detail::FitRows& rows, Span<const double> p, Index
     if (!(rows.weight[i] > 0)) continue;
     out.dg.resize(out.dg.size() + rows.value_stride);
     const double g = detail::evaluate_row(rows.layouts[rows.data_set[i]], rows.value + i * rows.value_stride,
-                                          rows.start + i * rows.start_stride, p.data(),
+                                          rows.start + i * rows.start_stride, p.data(), rows.given[i],
                                           out.dg.data() + out.dg.size() - rows.value_stride);
     out.row.push_back(i);
     out.g.push_back(g);

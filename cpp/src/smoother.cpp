@@ -25,6 +25,7 @@ SmootherAxis make_smoother_axis(double factor, int n_nodes, double z_min, double
   const double x_max = std::round((z_max * factor - axis.origin) * 1e10) / 1e10;
   const double extent = std::max(std::ceil(x_max), 1.0);
   axis.spacing = extent / (n_nodes < 4 ? n_nodes - 1 : n_nodes - 2);
+  axis.width = default_width(n_nodes);
   return axis;
 }
 
@@ -46,7 +47,7 @@ SmootherWindow smoother_window(const SmootherAxis& axis, double z) {
       begin = std::min(begin, n - 2);
     }
   }
-  const double sigma = n == 2 ? 0.65 : 0.70;
+  const double sigma = axis.width;
   const double shift = first_node(n);
   SmootherWindow window;
   window.first = std::min(begin, n - width);

@@ -20,12 +20,14 @@ from .intensity_choice import PROFILE, combined_intensities
 from .io.atomic import OutputSet
 from .io.expt import read_expt, write_expt
 from .io.refl import write_refl
+from .joint_model import JointModel
 from .model_frame import SurfaceFrame, checked_frame, surface_frame
+from .model_json import model_from_dict
 from .observations import beam_directions
 from .options import AUTO, ScalingOptions
 from .preparation import UnitCell, integrated_intensities, median_unit_cell, prepare
 from .reflections import Flag, ReflectionTable
-from .scaling_model import DataSetModel, JointModel, model_from_dict
+from .scaling_model import DataSetModel
 from .symmetry import d_spacing
 from .threads import thread_count
 from .typing import BoolArray, FloatArray
@@ -215,16 +217,16 @@ def _apply(
     data_set: DataSet, model: DataSetModel, frame: SurfaceFrame, cell: UnitCell, n_threads: int
 ) -> _AppliedDataSet:
     table = data_set.reflections.copy()
-    image_z = _image_z(table)
-    evaluated = _can_be_evaluated(table, image_z, model)
+    centroid = _centroid(table)
+    evaluated = _can_be_evaluated(table, centroid, model)
     d = np.full(len(table), np.nan)
     d[evaluated] = d_spacing(cell, np.ascontiguousarray(table["miller_index"][evaluated]))
     placed = model
-    if len(table) and any(c.factor and c.axis is None for c in model.components):
-        placed = model.placed(_suitable_image_z(data_set, image_z, cell))
+    if len(table) and not model.is_placed:
+        placed = model.placed(_suitable_coordinates(data_set, centroid, cell))
 
     def scales(rows: BoolArray, legacy: bool) -> FloatArray:
-        return _evaluate(table.select(rows), data_set, placed, legacy, image_z[rows], d[rows], n_threads)
+        return _evaluate(table.select(rows), data_set, placed, legacy, centroid[rows], d[rows], n_threads)
 
     if model.has_absorption:
         frame = _checked(frame, data_set, evaluated, scales)
@@ -262,38 +264,51 @@ def _was_scaled(table: ReflectionTable) -> bool:
     return bool((table.require("flags").astype(np.uint64) & marks).any())
 
 
-def _image_z(table: ReflectionTable) -> FloatArray:
+def _centroid(table: ReflectionTable) -> FloatArray:
     centroid = table.get("xyzobs.px.value")
     if centroid is None:
         centroid = table.get("xyzcal.px")
     if centroid is None:
         raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
-    return np.array(centroid[:, 2], dtype=np.float64)
+    return np.array(centroid, dtype=np.float64)
 
 
-def _can_be_evaluated(table: ReflectionTable, image_z: FloatArray, model: DataSetModel) -> BoolArray:
-    rows: BoolArray = (table.require("miller_index") != 0).any(axis=1) & np.isfinite(image_z)
+def _can_be_evaluated(table: ReflectionTable, centroid: FloatArray, model: DataSetModel) -> BoolArray:
+    rows: BoolArray = (table.require("miller_index") != 0).any(axis=1) & np.isfinite(centroid[:, 2])
     if model.has_absorption:
         rows = rows & np.isfinite(table.require("s1")).all(axis=1)
+    if model.has_grid:
+        rows = rows & np.isfinite(centroid).all(axis=1)
+    if model.analytical:
+        with np.errstate(invalid="ignore"):
+            rows = rows & (table.require("analytical_correction") > 0)
     return rows
 
 
-def _suitable_image_z(data_set: DataSet, image_z: FloatArray, cell: UnitCell) -> FloatArray:
+def _coordinates(centroid: FloatArray, d: FloatArray) -> dict[str, FloatArray]:
+    x, y, z = (np.ascontiguousarray(column) for column in centroid.T)
+    return {"image_z": z, "inv_d2": 1.0 / d**2, "x_px": x, "y_px": y}
+
+
+def _suitable_coordinates(data_set: DataSet, centroid: FloatArray, cell: UnitCell) -> dict[str, FloatArray]:
     """Coordinates of the rows over which DIALS lays the nodes of the data set's model."""
     table = data_set.reflections
     flags = table.require("flags").astype(np.uint64)
+    indexed = (table.require("miller_index") != 0).any(axis=1)
     if _was_scaled(table):
         excluded = np.uint64(int(Flag.user_excluded_in_scaling | Flag.excluded_for_scaling))
-        suitable: FloatArray = image_z[((flags & excluded) == 0) & np.isfinite(image_z)]
+        rows = ((flags & excluded) == 0) & np.isfinite(centroid[:, 2]) & indexed
+        d = d_spacing(cell, np.ascontiguousarray(table["miller_index"][rows]))
+        coordinates = _coordinates(centroid[rows], d)
     else:
         prepared = prepare(data_set, cell, ScalingOptions())
-        suitable = prepared.image_z[prepared.suitable]
-    if suitable.size == 0:
+        coordinates = prepared.coordinates(prepared.suitable)
+    if coordinates["image_z"].size == 0:
         raise DataError(
             f"{table.source}: no reflection of data set {data_set.identifier} is suitable for scaling, so that the "
             "place of the model's nodes is unknown"
         )
-    return suitable
+    return coordinates
 
 
 def _evaluate(
@@ -301,15 +316,21 @@ def _evaluate(
     data_set: DataSet,
     model: DataSetModel,
     legacy: bool,
-    image_z: FloatArray,
+    centroid: FloatArray,
     d: FloatArray,
     n_threads: int,
 ) -> FloatArray:
+    at = _coordinates(centroid, d)
     directions = (np.zeros((0, 3)), np.zeros((0, 3)))
     if model.has_absorption:
-        directions = beam_directions(table, data_set.experiment, image_z, n_threads, legacy=legacy)
+        directions = beam_directions(table, data_set.experiment, at["image_z"], n_threads, legacy=legacy)
+    given = np.zeros(0)
+    if model.analytical:
+        given = np.ascontiguousarray(table.require("analytical_correction"), dtype=np.float64)
+    observations = _core.Observations(
+        np.zeros(len(table), np.int32), at["image_z"], 0.5 / d**2, *directions, at["x_px"], at["y_px"], given
+    )
     joint = JointModel([model])
-    observations = _core.Observations(np.zeros(len(table), np.int32), image_z, 0.5 / d**2, *directions)
     return _core.inverse_scale_factors(joint.core, observations, joint.parameters, n_threads)
 
 

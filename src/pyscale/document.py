@@ -63,7 +63,10 @@ def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
                     "name": c.name,
                     "n_parameters": c.n_parameters,
                     "interval_deg": c.interval_deg,
-                    "restraint": c.restraint,
+                    "restraint": c.weight("null"),
+                    "smoothness": c.weight("smooth"),
+                    "shared": c.shared,
+                    "held": c.held,
                     "parameters": c.parameters.tolist(),
                     "sigmas": None if c.sigmas is None else c.sigmas.tolist(),
                 }

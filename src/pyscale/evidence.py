@@ -1,10 +1,11 @@
 """Restraint weights from the data: the evidence procedure of MacKay (1992).
 
-A restraint sum lambda p^2 is a Gaussian prior of variance 1/lambda. Its most probable value given the data satisfies
+A restraint lambda p^T R p is a Gaussian prior. Its most probable weight given the data satisfies
 
-    lambda = gamma chi^2 / sum p^2,  gamma = n - lambda trace(N^-1 over the component),
+    lambda = gamma chi^2 / p^T R p,  gamma = lambda trace(A^-1 R) - lambda trace(N^-1 R),
 
-where gamma is how many of the component's n parameters the data determine. A surface that the data call for is then
+where A is the sum of the component's restraints (trace(A^-1 lambda R) = rank R for a single one), N the normal matrix:
+gamma is how many of the component's parameters the data determine. A surface that the data call for is then
 hardly pulled towards zero, and a B factor that they do not is held there. One step is made in each round of the fit.
 """
 
@@ -15,16 +16,27 @@ from dataclasses import replace
 import numpy as np
 
 from . import _core
-from .scaling_model import ComponentModel, DataSetModel, JointModel
+from .components import ComponentModel, ComponentRestraint
+from .joint_model import JointModel, PlacedComponent, restraint_rows
+from .scaling_model import DataSetModel
 from .typing import FloatArray
 
 __all__ = ["update_restraints"]
 
 _LARGEST_STEP = 100.0
+_LARGEST_EXTRAPOLATION = 4.0
+
+Steps = dict[tuple[int, str], float]
+"""Last change of the logarithm of each weight, by the first parameter of its component and its form."""
 
 
 def update_restraints(
-    joint: JointModel, parameters: FloatArray, matrix: FloatArray, chi_squared: float, n_threads: int = 1
+    joint: JointModel,
+    parameters: FloatArray,
+    matrix: FloatArray,
+    chi_squared: float,
+    n_threads: int = 1,
+    steps: Steps | None = None,
 ) -> tuple[list[DataSetModel], float]:
     """Make one step towards the most probable restraint weights of all components that leave it to the data.
 
@@ -38,39 +50,82 @@ def update_restraints(
     chi_squared : float
         Variance of an observation of unit weight.
     n_threads : int
+    steps : dict
+        Changes of the last call, which this one extrapolates where they shrink slowly, and replaces by its own.
 
     Returns
     -------
     models : list of DataSetModel
         With new restraints.
     change : float
-        Largest |ln(new / old)|.
+        Largest change of the number of parameters that the data determine: that of ln(weight) times the number.
     """
-    if not any(c.restraint_range[1] > c.restraint_range[0] for m in joint.models for c in m.components):
+    if not any(_is_free(r) for p in joint.own() for r in p.component.restraints):
         return joint.models, 0.0
-    variances = np.diag(_core.inverse(matrix, n_threads=n_threads))
+    covariance = _core.inverse(np.ascontiguousarray(matrix), n_threads)
+    steps = {} if steps is None else steps
     changes = [0.0]
-
-    def updated(c: ComponentModel, place: slice) -> ComponentModel:
-        low, high = c.restraint_range
-        if high <= low:
-            return c
-        wanted = _most_probable(c.restraint, parameters[place], variances[place], chi_squared)
-        step = np.clip(wanted, c.restraint / _LARGEST_STEP, c.restraint * _LARGEST_STEP)
-        new = float(np.clip(step, low, high))
-        changes.append(abs(np.log(new / c.restraint)))
-        return replace(c, restraint=new)
-
+    updated: dict[int, tuple[ComponentRestraint, ...]] = {}
+    for placed in joint.own():
+        restraints = []
+        for r in placed.component.restraints:
+            if placed.component.held or not _is_free(r):
+                restraints.append(r)
+                continue
+            wanted, determined = _most_probable(placed, r, parameters, covariance, chi_squared)
+            key = (placed.place.start, r.form)
+            step = _step(float(np.log(wanted / r.weight)), steps.get(key))
+            weight = float(np.clip(r.weight * np.exp(step), r.lowest, r.highest))
+            steps[key] = float(np.log(weight / r.weight))
+            changes.append(abs(steps[key]) * max(determined, 0.0))
+            restraints.append(replace(r, weight=weight))
+        updated[placed.place.start] = tuple(restraints)
     models = [
-        replace(m, components=tuple(updated(c, place) for c, place in zip(m.components, places, strict=True)))
-        for m, places in zip(joint.models, joint.slices, strict=True)
+        model.with_components(
+            [
+                replace(c, restraints=updated.get(s.start, c.restraints))
+                for c, s in zip(model.components, places, strict=True)
+            ]
+        )
+        for model, places in zip(joint.models, joint.slices, strict=True)
     ]
     return models, max(changes)
 
 
-def _most_probable(restraint: float, parameters: FloatArray, variances: FloatArray, chi_squared: float) -> float:
-    determined = parameters.size - restraint * float(variances.sum())
-    square = float(np.sum(parameters**2))
-    if square <= 0.0:
-        return np.inf
-    return max(determined, 1e-3) * chi_squared / square
+def _step(step: float, last: float | None) -> float:
+    """Limit a change of a logarithm, and extrapolate it where it shrinks slowly from one call to the next."""
+    limit = float(np.log(_LARGEST_STEP))
+    if last and 0.0 < step / last < 1.0:
+        step *= min(1.0 / (1.0 - step / last), _LARGEST_EXTRAPOLATION)
+    return float(np.clip(step, -limit, limit))
+
+
+def _is_free(restraint: ComponentRestraint) -> bool:
+    return restraint.highest > restraint.lowest
+
+
+def _most_probable(
+    placed: PlacedComponent, r: ComponentRestraint, parameters: FloatArray, covariance: FloatArray, chi_squared: float
+) -> tuple[float, float]:
+    """Most probable weight, and how many parameters the data determine."""
+    rows = restraint_rows(placed, r.form, 1.0)
+    square = float(np.sum(rows.deviations(parameters) ** 2))
+    determined = _prior_share(placed.component, r.form) - r.weight * float(np.sum(rows.spreads(covariance)))
+    wanted = max(determined, 1e-3) * chi_squared / square if square > 0.0 else np.inf
+    return float(min(wanted, r.weight * _LARGEST_STEP)), determined
+
+
+def _prior_share(component: ComponentModel, form: str) -> float:
+    """trace(A^-1 lambda R): how many parameters a restraint would hold if there were no data.
+
+    The matrix of differences of neighbours on a grid has the eigenvalues sum_k 2 - 2 cos(pi j_k / n_k); that of
+    deviations from the null value is the identity.
+    """
+    null, smooth = component.weight("null"), component.weight("smooth")
+    eigenvalues = np.zeros(1)
+    for n in component.shape if smooth > 0 else (component.n_parameters,):
+        along = 2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n) if smooth > 0 else np.zeros(n)
+        eigenvalues = np.add.outer(eigenvalues, along).ravel()
+    own = smooth * eigenvalues if form == "smooth" else np.full(eigenvalues.size, null)
+    total = null + smooth * eigenvalues
+    return float(np.sum(np.divide(own, total, out=np.zeros_like(total), where=total > 0)))

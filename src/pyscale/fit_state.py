@@ -12,16 +12,17 @@ from . import _core
 from .counting import count_variance_slope, expected_count_variance
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
-from .evidence import update_restraints
+from .evidence import Steps, update_restraints
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
+from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
-from .scaling_model import JointModel
-from .starting_scales import starting_scales
+from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
+from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["Fit", "FitState"]
 
@@ -45,6 +46,11 @@ class FitState:
     small: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
+def data_set_components(observations: JobObservations, n_data_sets: int) -> IntArray:
+    """Number of the connected component of each data set, (n_data_sets,) int32."""
+    return connected_components(observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets)
+
+
 class Fit:
     """A job while it is fitted: its observations, models and the minimiser's problem."""
 
@@ -57,13 +63,17 @@ class Fit:
         small_scale_cutoff: float,
         n_threads: int,
     ) -> None:
+        self.label = data_set_components(observations, len(joint.models))
+        self.information: FloatArray | None = None
+        self.steps: Steps = {}
         self.obs, self.joint, self.options, self.n_threads = observations, joint, options, n_threads
         self.small_scale_cutoff = small_scale_cutoff
         self.core = observations.core()
         self.problem = _core.FitProblem(
             joint.core, self.core, observations.intensity, observations.target_offsets, n_threads
         )
-        self.problem.set_restraints(joint.restraints)
+        self.problem.set_held(joint.held.astype(np.uint8))
+        self.rows = joint.restraint_rows()
         self.imid = initial_imid(options)
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
@@ -81,7 +91,7 @@ class Fit:
         scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets)
         parameters = self.joint.parameters
         of = self.joint.data_set_of_parameters()
-        parameters = np.where(self.joint.mask("scale"), parameters * scales[of], parameters)
+        parameters = np.where(self.joint.scale_like(), parameters * scales[of], parameters)
         nothing = np.zeros(len(self.obs), np.bool_)
         state = FitState(parameters, self.evaluate(parameters), ErrorModel())
         state.standard, state.wilson, state.small = nothing, nothing, nothing
@@ -237,16 +247,16 @@ class Fit:
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = float(result["final_cost"]) / freedom
         models, change = update_restraints(
-            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads
+            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads, self.steps
         )
         if change > 0:
             self.joint = JointModel(models)
-            self.problem.set_restraints(self.joint.restraints)
         return change
 
     def minimise(self, state: FitState, number: int, tolerance: float) -> dict[str, Any]:
         """Minimise the cost with the weights of the state, which moves to the minimum; DataError when it fails."""
         self.problem.set_weights(state.weight)
+        self._restrain(state)
         if self.problem.n_groups == 0:
             raise DataError(
                 "no reflection is measured more than once: without symmetry equivalents nothing can be scaled "
@@ -261,11 +271,32 @@ class Fit:
             on_iteration=lambda it: self._progress(number, it),
             n_threads=self.n_threads,
         )
+        self.information = np.diag(result["matrix"]) - self.rows.diagonal(self.joint.n_parameters)
         if result["termination"] == "failed":
             raise DataError(f"the fit failed: {result['message']}")
         state.parameters = result["parameters"]
         state.g = self.evaluate(state.parameters)
         return result
+
+    def smooth_rows(self) -> list[RestraintRows]:
+        """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""
+        smoothness = self.options.scaling_options.smoothness
+        if smoothness == 0 or self.information is None:
+            return []
+        return smooth_rows(self.joint, self.information, smoothness)
+
+    def _restrain(self, state: FitState) -> None:
+        """Restraints of the components, weak ones between neighbours, and one that keeps the overall scale."""
+        rows = self.joint.restraint_rows()
+        smoothness = self.options.scaling_options.smoothness
+        if smoothness > 0 or has_smooth_restraint(self.joint):
+            if self.information is None:
+                self.problem.set_restraints(*RestraintRows.join([]).arrays)
+                self.information = np.diag(self.problem.normal_equations(state.parameters)[2]).copy()
+            stabilising = stabilising_rows(self.joint, state.parameters, self.information, smoothness, self.label)
+            rows = RestraintRows.join([rows, *stabilising])
+        self.rows = rows
+        self.problem.set_restraints(*rows.arrays)
 
     @staticmethod
     def _progress(number: int, it: Any) -> bool:

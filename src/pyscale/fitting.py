@@ -13,10 +13,10 @@ from .error_model import ErrorModel, ErrorModelFit
 from .fit_state import Fit, FitState
 from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
 from .intensity_choice import ImidCandidate
+from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
 from .options import ScalingOptions
-from .scaling_model import DataSetModel, JointModel
-from .starting_scales import connected_components
+from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["FitResult", "FitRound", "fit_job"]
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = 1e-5
-_SETTLED_RESTRAINT = 0.2
+_SETTLED_RESTRAINT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,8 @@ def fit_job(
     """
     fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads)
     state = fit.start()
-    label = _components(observations, len(joint.models))
+    label = fit.label
+    _report_components(label)
     rounds: list[FitRound] = []
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, _EARLY_TOLERANCE)
@@ -159,8 +160,7 @@ def options_tolerance(options: ScalingOptions) -> float:
     return min(float(options.scaling_refinery.rmsd_tolerance) ** 2, 1e-6)
 
 
-def _components(observations: JobObservations, n_data_sets: int) -> IntArray:
-    label = connected_components(observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets)
+def _report_components(label: IntArray) -> None:
     n = int(label.max()) + 1
     if n > 1:
         groups = [np.flatnonzero(label == k).tolist() for k in range(n)]
@@ -170,7 +170,6 @@ def _components(observations: JobObservations, n_data_sets: int) -> IntArray:
             n,
             shown,
         )
-    return label
 
 
 def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> FitRound:
@@ -192,14 +191,20 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     problem, joint = fit.problem, fit.joint
     n_labels = int(label.max()) + 1
     sums = problem.gauge_sums(state.parameters, label, n_labels)
-    data_matrix = result["matrix"] - np.diag(joint.restraints)
+    # The restraint that kept the overall scale has done its work.
+    rows = RestraintRows.join([joint.restraint_rows(), *fit.smooth_rows()])
+    restraints = rows.matrix(joint.n_parameters)
+    problem.set_restraints(*rows.arrays)
+    data_matrix = problem.normal_equations(state.parameters)[2] - restraints
     gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
-    parameters = fix_gauge(gauge, sums, state.parameters, joint.restraints)
+    parameters = fix_gauge(
+        gauge, sums, state.parameters, np.diag(joint.restraint_rows().matrix(joint.n_parameters)) > 0
+    )
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
-    gauge = find_gauge(joint, sums, matrix - np.diag(joint.restraints), parameters, label)
+    gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)
     covariance = parameter_covariance(
-        joint, gauge, matrix, cost, problem.n_observations, problem.n_groups, fit.n_threads
+        joint, gauge, matrix, restraints, cost, problem.n_observations, problem.n_groups, fit.n_threads
     )
     state.parameters, state.g = parameters, fit.evaluate(parameters)
     state.small = state.g < fit.small_scale_cutoff

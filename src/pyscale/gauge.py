@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .scaling_model import JointModel
-from .typing import FloatArray, IntArray
+from .joint_model import JointModel
+from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = [
     "Gauge",
@@ -104,7 +104,7 @@ def find_gauge(
         Connected component of each data set.
     """
     component_of = label[joint.data_set_of_parameters()]
-    scale, decay = joint.mask("scale"), joint.mask("decay")
+    scale, decay = joint.scale_like(), joint.decay_like()
     directions = []
     for k in range(int(label.max(initial=-1)) + 1):
         weight = sums["weight"][k]
@@ -132,7 +132,7 @@ def _is_null(matrix: FloatArray, direction: FloatArray) -> bool:
     return size > 0 and float(direction @ matrix @ direction) < _NULL_TOLERANCE * size
 
 
-def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restraints: FloatArray) -> FloatArray:
+def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restrained: BoolArray) -> FloatArray:
     """Move parameters along unrestrained gauge directions until ln g has mean (and slope) zero."""
     moved: FloatArray = parameters.copy()
     for k in {d.component for d in gauge.directions}:
@@ -140,7 +140,7 @@ def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray,
         mean, mean_x = sums["ln_g"][k] / weight, sums["x"][k] / weight
         spread = sums["x_squared"][k] / weight - mean_x**2
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall B")):
-            if not restraints[d.direction != 0].any():
+            if not restrained[d.direction != 0].any():
                 slope = (sums["x_ln_g"][k] / weight - mean_x * mean) / spread
                 moved -= slope * d.direction
                 mean -= slope * mean_x
@@ -153,19 +153,33 @@ def parameter_covariance(
     joint: JointModel,
     gauge: Gauge,
     matrix: FloatArray,
+    restraints: FloatArray,
     cost: float,
     n_observations: int,
     n_groups: int,
     n_threads: int = 1,
 ) -> ParameterCovariance:
-    """Covariance from the undamped normal matrix (restraints included), projected on the gauge."""
+    """Covariance from the undamped normal matrix, projected on the gauge.
+
+    Parameters
+    ----------
+    joint : JointModel
+    gauge : Gauge
+    matrix, restraints : (p, p) float64
+        Normal matrix, restraints included, and their part of it.
+    cost : float
+    n_observations, n_groups : int
+    """
     direction, functional = gauge.arrays(joint.n_parameters)
     result = _core.gauge_covariance(np.ascontiguousarray(matrix), direction, functional, n_threads=n_threads)
-    unrestrained = joint.n_parameters - len(direction) - len(result["undetermined"])
-    effective = float(unrestrained - np.diag(result["covariance"]) @ joint.restraints)
+    unit, held = result["covariance"], joint.held
+    unit[held] = 0.0
+    unit[:, held] = 0.0
+    free = joint.n_parameters - int(held.sum()) - len(gauge.directions) - len(result["undetermined"])
+    effective = free - float(np.sum(unit * restraints))
     freedom = n_observations - n_groups - effective
     chi_squared = cost / freedom if freedom > 0 else 1.0
-    covariance = np.ascontiguousarray(chi_squared * result["covariance"])
+    covariance = np.ascontiguousarray(chi_squared * unit)
     sigmas = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     names = joint.names
     undetermined = []

@@ -32,6 +32,8 @@ class JobObservations:
     intensity, variance, d_spacing, image_z : (n,) float64
     s0_crystal, s1_crystal : (n, 3) float64
         Or shape (0, 3) when no model needs them.
+    x_px, y_px, given_factor : (n,) float64
+        Place on the detector, and the factor of g that no parameter changes.
     offsets, anomalous_offsets : (n_groups + 1,) int64
         First observation of each group: Friedel mates together, or apart.
     target_offsets : (n_groups + 1,) int64
@@ -52,6 +54,9 @@ class JobObservations:
     image_z: FloatArray
     s0_crystal: FloatArray
     s1_crystal: FloatArray
+    x_px: FloatArray
+    y_px: FloatArray
+    given_factor: FloatArray
     offsets: IndexArray
     anomalous_offsets: IndexArray
     target_offsets: IndexArray
@@ -72,7 +77,14 @@ class JobObservations:
     def core(self) -> _core.Observations:
         """Return what a scaling model looks at."""
         return _core.Observations(
-            self.data_set, self.image_z, 0.5 / self.d_spacing**2, self.s0_crystal, self.s1_crystal
+            self.data_set,
+            self.image_z,
+            0.5 / self.d_spacing**2,
+            self.s0_crystal,
+            self.s1_crystal,
+            self.x_px,
+            self.y_px,
+            self.given_factor,
         )
 
 
@@ -181,6 +193,9 @@ def collect(
         image_z=image_z[order],
         s0_crystal=s0[order] if s0.size else s0,
         s1_crystal=s1[order] if s1.size else s1,
+        x_px=joined("x_px"),
+        y_px=joined("y_px"),
+        given_factor=joined("given_factor"),
         offsets=offsets,
         anomalous_offsets=anomalous_offsets,
         target_offsets=anomalous_offsets if anomalous else offsets,

@@ -60,8 +60,10 @@ class PreparedDataSet:
         The chosen ones after Lorentz-polarisation, detector efficiency and partiality, before division by g.
     d_spacing : (n,) float64, Angstrom
         From the best unit cell of the job.
-    image_z : (n,) float64
-        Array coordinate of the centroid; image k covers [k - 1, k].
+    image_z, x_px, y_px : (n,) float64
+        Array coordinate of the centroid, where image k covers [k - 1, k], and its place on the detector, pixels.
+    given_factor : (n,) float64
+        Factor of g that is known beforehand: the column `analytical_correction`, 1 without it.
     suitable : (n,) bool
         Rows that may take part in the fit and get a scale.
     absent : (n,) bool
@@ -79,6 +81,9 @@ class PreparedDataSet:
     variance: FloatArray
     d_spacing: FloatArray
     image_z: FloatArray
+    x_px: FloatArray
+    y_px: FloatArray
+    given_factor: FloatArray
     suitable: BoolArray
     absent: BoolArray
     n_read: int
@@ -89,6 +94,29 @@ class PreparedDataSet:
     def identifier(self) -> str:
         """Identifier of the data set."""
         return self.data_set.identifier
+
+    def coordinates(self, rows: BoolArray) -> dict[str, FloatArray]:
+        """Coordinates along which corrections may vary, of some rows."""
+        return {
+            "image_z": self.image_z[rows],
+            "inv_d2": 1.0 / self.d_spacing[rows] ** 2,
+            "x_px": self.x_px[rows],
+            "y_px": self.y_px[rows],
+        }
+
+    def use_analytical_correction(self) -> None:
+        """Take the column `analytical_correction` as a factor of g; rows without a positive one leave.
+
+        Raises
+        ------
+        DataError
+            If there is no such column.
+        """
+        factor = np.asarray(self.table.require("analytical_correction"), dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            sound = np.isfinite(factor) & (factor > 0)
+        self.given_factor = np.where(sound, factor, 1.0)
+        self.discard("filtered", "no_analytical_correction", ~sound)
 
     def choose_intensities(self, imid: float) -> None:
         """Take the intensities of another crossover between profile fitting and summation."""
@@ -267,6 +295,9 @@ def _with_intensities(
         variance=variance,
         d_spacing=d,
         image_z=np.array(centroid[:, 2], dtype=np.float64),
+        x_px=np.array(centroid[:, 0], dtype=np.float64),
+        y_px=np.array(centroid[:, 1], dtype=np.float64),
+        given_factor=np.ones(len(table)),
         suitable=np.ones(len(table), dtype=np.bool_),
         absent=absent,
         n_read=n_read,

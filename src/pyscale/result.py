@@ -15,13 +15,14 @@ from ._core import __version__
 from .auto import ModelPlan
 from .dataset import Job, combine_tables
 from .document import result_document
-from .experiment import ExperimentList
+from .experiment import Experiment, ExperimentList
 from .fitting import FitResult
 from .image_ranges import valid_span
 from .io.atomic import OutputSet
 from .io.expt import write_expt
 from .io.refl import write_refl
 from .ledger import LedgerEntry
+from .model_json import model_to_dict
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import PreparedDataSet, UnitCell
@@ -97,7 +98,8 @@ class ScalingResult:
         indices = range(len(self.job.experiments))
         experiments = self.job.experiments.select(indices)
         for index, (data_set, model) in enumerate(zip(self.job.data_sets, self.models, strict=True)):
-            experiments.set_scaling_model(index, model.to_dict(self._configuration(data_set.experiment)))
+            document = model_to_dict(model, self._configuration(data_set.experiment), *_rotation(data_set.experiment))
+            experiments.set_scaling_model(index, document)
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         experiments.add_history(f"{stamp}|pyscale scale|{__version__}|scaled")
         return experiments
@@ -186,3 +188,11 @@ class ScalingResult:
                 f"R_pim {put_back.r_pim:.4f} over {put_back.n_obs} observations.",
             ]
         )
+
+
+def _rotation(experiment: Experiment) -> tuple[float, float]:
+    """Rotation of a whole sweep and of one image, degrees; 1 for a still."""
+    if experiment.is_still or experiment.oscillation is None or experiment.image_range is None:
+        return 1.0, 1.0
+    first, last = experiment.image_range
+    return abs(experiment.oscillation[1]) * (last - first + 1), experiment.oscillation[1]

@@ -21,13 +21,15 @@ from .exclude_reflections import exclude_reflections, parse_regions, parse_shell
 from .fitting import FitResult, fit_job
 from .image_ranges import valid_span
 from .input_checks import without_beam_direction
+from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
+from .model_building import SweepExtent, model_from_plan
 from .observations import JobObservations, collect, max_scattering_angle_deg
 from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
 from .result import ScalingResult
-from .scaling_model import DataSetModel, JointModel, model_from_plan
+from .scaling_model import DataSetModel
 from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
 from .threads import thread_count
@@ -88,12 +90,14 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
         plans = [plan_model(_facts(p), options) for p in prepared]
-        models = [_model(p, plan) for p, plan in zip(prepared, plans, strict=True)]
+        models = [_model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
         _log_plans(prepared, plans, models)
         _require_tractable(models)
         for p, model in zip(prepared, models, strict=True):
             if model.has_absorption:
                 p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
+            if model.analytical:
+                p.use_analytical_correction()
         _require_suitable(prepared)
         observations = collect(
             prepared,
@@ -215,14 +219,34 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     )
 
 
-def _model(p: PreparedDataSet, plan: ModelPlan) -> DataSetModel:
-    width = 0.0 if p.data_set.experiment.is_still else p.data_set.experiment.oscillation[1]  # type: ignore[index]
+def _extent(p: PreparedDataSet, number: int, options: ScalingOptions) -> SweepExtent:
+    experiment = p.data_set.experiment
+    if experiment.is_still:
+        return SweepExtent(range_deg=0.0, image_width_deg=0.0)
+    oscillation, images = experiment.oscillation, valid_span(experiment)
+    assert oscillation is not None and images is not None
+    dose = options.dose_decay
+    return SweepExtent(
+        range_deg=_facts(p).rotation_range_deg,
+        image_width_deg=oscillation[1],
+        first_image=images[0] - 1,
+        n_images=images[1] - images[0] + 1,
+        dose_per_image=1.0 if dose.dose_per_image is None else _of_data_set(dose.dose_per_image, number),
+        dose_at_start=None if dose.dose_per_image is None else _of_data_set(dose.dose_at_start or (0.0,), number),
+    )
+
+
+def _of_data_set(values: Sequence[float], number: int) -> float:
+    return values[number] if len(values) > 1 else values[0]
+
+
+def _model(p: PreparedDataSet, plan: ModelPlan, number: int, options: ScalingOptions) -> DataSetModel:
+    rows = p.suitable & ~p.absent
+    coordinates = p.coordinates(rows if rows.any() else p.suitable)
     try:
-        model = model_from_plan(plan, _facts(p).rotation_range_deg, width)
+        return model_from_plan(plan, _extent(p, number, options), coordinates)
     except ValueError as error:
         raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
-    rows = p.suitable & ~p.absent
-    return model.placed(p.image_z[rows if rows.any() else p.suitable])
 
 
 def _log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:

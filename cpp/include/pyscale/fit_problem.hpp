@@ -2,12 +2,13 @@
 #pragma once
 #include <memory>
 #include <pyscale/model.hpp>
+#include <pyscale/restraints.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
 namespace pyscale {
 
-/// Phi = sum w r^2 + sum lambda p^2, half its gradient, and J^T W J + lambda (symmetric, row-major).
+/// Phi = sum w r^2 + restraints, half its gradient, and J^T W J + restraints (symmetric, row-major).
 struct NormalEquations {
   double cost = 0.0;
   std::vector<double> half_gradient;  ///< (p)
@@ -49,8 +50,10 @@ class FitProblem final : public LeastSquaresProblem {
   void set_weights(Span<const double> weight);
   /// Other intensities of the same observations (n).
   void set_intensity(Span<const double> intensity);
-  /// Weights lambda >= 0 (p) of the restraint sum lambda p^2.
-  void set_restraints(Span<const double> lambda);
+  /// What is added to the cost. \throws std::invalid_argument for malformed or negative restraints
+  void set_restraints(Restraints restraints);
+  /// Parameters (p) that stay as they are: their gradient is zero, their part of the matrix the identity.
+  void set_held(Span<const std::uint8_t> held);
 
   Index n_parameters() const override;
   Index n_observations() const;  ///< with weight, in groups of two or more

@@ -21,20 +21,26 @@ struct JobModel {
   Index add_data_set();
   /// Appends a component with parameters of its own to a data set; returns its first parameter.
   Index add_component(Index data_set, Component component);
+  /// Appends a component that shares the parameters beginning at `first_parameter` with another data set's.
+  /// Those must come after all of the data set's own. \throws std::invalid_argument if there are not as many
+  void share_component(Index data_set, Component component, Index first_parameter);
 };
 
-/// Observations as a structure of arrays. `s0_crystal` and `s1_crystal` may be empty when no data set has
-/// absorption.
+/// Observations as a structure of arrays. Those from `s0_crystal` on may be empty when nothing needs them.
 struct ObservationView {
   Span<const std::int32_t> data_set;  ///< (n) number of the data set
   Span<const double> image_z;         ///< (n) array coordinate of the centroid
   Span<const double> half_inv_d2;     ///< (n) 1 / (2 d^2), 1/A^2
   Span<const Vec3> s0_crystal;        ///< (n) or empty
   Span<const Vec3> s1_crystal;        ///< (n) or empty
+  Span<const double> x_px;            ///< (n) or empty: place on the detector
+  Span<const double> y_px;            ///< (n) or empty
+  Span<const double> given_factor;    ///< (n) or empty: a factor of g that no parameter changes
 
   Index size() const { return data_set.size(); }
   Observation operator[](Index i) const;
-  /// \throws std::invalid_argument for unequal lengths, unknown data sets or missing directions
+  double given(Index i) const { return given_factor.empty() ? 1.0 : given_factor[i]; }
+  /// \throws std::invalid_argument for unequal lengths, unknown data sets or parts that a component lacks
   void validate(const JobModel& model) const;
 };
 

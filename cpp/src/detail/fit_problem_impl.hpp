@@ -19,7 +19,9 @@ struct FitProblem::Impl {
   detail::RowLayouts layouts;
   Index n_parameters;
   int n_threads;
-  std::vector<double> intensity, weight, restraint, half_inv_d2;
+  std::vector<double> intensity, weight, given, half_inv_d2;
+  Restraints restraints;
+  std::vector<std::uint8_t> held;  ///< (n_parameters)
   std::vector<std::int32_t> data_set, start;
   std::vector<float> value;
   std::vector<Index> offsets;
@@ -27,8 +29,9 @@ struct FitProblem::Impl {
   int batch = 1, stride = 0;
 
   detail::FitRows rows() const {
-    return {intensity.data(),       weight.data(),          data_set.data(), value.data(),  start.data(),
-            layouts.value_stride(), layouts.start_stride(), offsets.data(),  layouts.data()};
+    return {intensity.data(), weight.data(), given.data(),           data_set.data(),
+            value.data(),     start.data(),  layouts.value_stride(), layouts.start_stride(),
+            offsets.data(),   layouts.data()};
   }
 
   std::vector<Index> chunk_edges(bool matrix) const {
@@ -49,7 +52,7 @@ struct FitProblem::Impl {
   };
 
   Sums sum(Span<const double> p, bool gradient, bool matrix) const;
-  void restrain(Span<const double> p, double& cost, std::vector<double>* half_gradient) const;
+  void clear_held(std::vector<double>& half_gradient) const;
 };
 
 }  // namespace pyscale

@@ -9,6 +9,7 @@ namespace pyscale::detail {
 struct FitRows {
   const double* intensity;
   const double* weight;  ///< 0 leaves an observation out
+  const double* given;   ///< factor of g that no parameter changes
   const std::int32_t* data_set;
   const float* value;         ///< basis values, `value_stride` per observation
   const std::int32_t* start;  ///< first parameter of each window, `start_stride` per observation
@@ -21,6 +22,7 @@ struct FitRows {
 struct ParameterBlocks {
   int n_blocks;
   const std::int32_t* block_begin;  ///< (n_blocks + 1)
+  const std::int32_t* block_of;     ///< (n_parameters) block of each parameter
 };
 
 /// Room for one chunk; sizes in rows of the largest group and in parameters padded to `stride`.

@@ -104,7 +104,7 @@ inline GroupSums evaluate_group(const FitRows& rows, const double* p, Index grou
     if (!(rows.weight[i] > 0)) continue;
     double* dg = derivatives ? scratch.dg + sums.n * rows.value_stride : nullptr;
     const double g = evaluate_row(rows.layouts[rows.data_set[i]], rows.value + i * rows.value_stride,
-                                  rows.start + i * rows.start_stride, p, dg);
+                                  rows.start + i * rows.start_stride, p, rows.given[i], dg);
     scratch.g[sums.n] = g;
     scratch.row[sums.n] = i;
     ++sums.n;
@@ -115,16 +115,18 @@ inline GroupSums evaluate_group(const FitRows& rows, const double* p, Index grou
   return sums;
 }
 
-/// Marks the data set's blocks and clears the waiting vectors where a block becomes active.
-inline void activate_blocks(const RowLayout& layout, const ParameterBlocks& blocks,
-                            const ChunkScratch& scratch, int stride) {
-  for (int k = 0; k < layout.n_blocks; ++k) {
-    const int b = layout.blocks[k];
-    if (scratch.block_active[b]) continue;
-    scratch.block_active[b] = 1;
-    for (int v = 0; v < 2 * kGroupBatch; ++v)
-      for (int c = blocks.block_begin[b]; c < blocks.block_begin[b + 1]; ++c)
-        scratch.group_vectors[v * stride + c] = 0.0;
+/// Marks the blocks that a row touches and clears the waiting vectors where a block becomes active.
+inline void activate_blocks(const RowLayout& layout, const std::int32_t* start, const ParameterBlocks& blocks,
+                            const ChunkScratch& scratch, int n_vectors, int stride) {
+  for (int w = 0; w < layout.n_windows; ++w) {
+    const int last = blocks.block_of[start[w] + layout.windows[w].length - 1];
+    for (int b = blocks.block_of[start[w]]; b <= last; ++b) {
+      if (scratch.block_active[b]) continue;
+      scratch.block_active[b] = 1;
+      for (int v = 0; v < n_vectors; ++v)
+        for (int c = blocks.block_begin[b]; c < blocks.block_begin[b + 1]; ++c)
+          scratch.group_vectors[v * stride + c] = 0.0;
+    }
   }
 }
 
@@ -162,10 +164,12 @@ inline void add_last_windows(const FitRows& rows, const GroupSums& group, const 
 
 /// Cost, half gradient and normal matrix of one evaluated group.
 inline void add_group(const FitRows& rows, const ParameterBlocks& blocks, const GroupSums& group,
-                      const ChunkScratch& scratch, Batch& batch, ChunkSums& sums) {
+                      int batch_size, const ChunkScratch& scratch, Batch& batch, ChunkSums& sums) {
   const int stride = sums.stride;
+  const int n_vectors = batch_size == 1 ? 4 : 2 * kGroupBatch;
   for (Index k = 0; k < group.n; ++k)
-    activate_blocks(rows.layouts[rows.data_set[scratch.row[k]]], blocks, scratch, stride);
+    activate_blocks(rows.layouts[rows.data_set[scratch.row[k]]],
+                    rows.start + scratch.row[k] * rows.start_stride, blocks, scratch, n_vectors, stride);
   double* a = scratch.group_vectors + batch.n_vectors * stride;
   double* c = a + stride;
   const double root = 1.0 / std::sqrt(group.weight);
@@ -237,7 +241,7 @@ void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double
       if (sums.gradient != nullptr) add_gradient_only(rows, g, scratch, sums);
       continue;
     }
-    add_group(rows, blocks, g, scratch, batch, sums);
+    add_group(rows, blocks, g, batch_size, scratch, batch, sums);
     if (batch.n_vectors >= 2 * batch_size) flush(batch, blocks, scratch, sums);
   }
   if (batch.n_vectors > 0) flush(batch, blocks, scratch, sums);

@@ -17,21 +17,25 @@ class RowLayouts {
   const RowLayout* data() const { return views_.data(); }
   int value_stride() const { return value_stride_; }  ///< longest row
   int start_stride() const { return start_stride_; }  ///< most windows
+  /// Parameters in blocks: components, or pieces of those whose rows touch but few of their parameters.
   const std::vector<std::int32_t>& block_begin() const { return block_begin_; }
+  /// Block of each parameter.
+  const std::vector<std::int32_t>& block_of() const { return block_of_; }
 
   /// Writes the basis values and the first parameter of each window of one observation.
   void fill(const JobModel& model, Index data_set, const Observation& o, double* value,
             std::int32_t* start) const;
 
  private:
+  void make_blocks(const JobModel& model);
+
   struct Storage {
     std::vector<FactorLayout> factors;
     std::vector<WindowLayout> windows;
-    std::vector<std::int32_t> blocks;
   };
   std::vector<Storage> storage_;
   std::vector<RowLayout> views_;
-  std::vector<std::int32_t> block_begin_;
+  std::vector<std::int32_t> block_begin_, block_of_;
   int value_stride_ = 1, start_stride_ = 1;
 };
 

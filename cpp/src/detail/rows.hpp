@@ -28,17 +28,15 @@ struct RowLayout {
   int n_factors, n_windows, row_length;
   const FactorLayout* factors;
   const WindowLayout* windows;
-  int n_blocks;
-  const std::int32_t* blocks;  ///< parameter blocks (components) that the data set touches, ascending
 };
 
 /// g of one row; with `dg` non-null also dg/dp in the order of the row's values.
-/// `start[w]` is the first parameter of window w.
+/// `start[w]` is the first parameter of window w, `given` the factor that no parameter changes.
 template <class Value>
 static inline double evaluate_row(const RowLayout& layout, const Value* value, const std::int32_t* start,
-                                  const double* p, double* dg) {
+                                  const double* p, double given, double* dg) {
   double factor[kMaxFactors];
-  double g = 1.0;
+  double g = given;
   for (int f = 0; f < layout.n_factors; ++f) {
     const FactorLayout& component = layout.factors[f];
     double u = component.offset;
@@ -61,7 +59,7 @@ static inline double evaluate_row(const RowLayout& layout, const Value* value, c
   if (dg == nullptr) return g;
   for (int f = 0; f < layout.n_factors; ++f) {
     const FactorLayout& component = layout.factors[f];
-    double d = 1.0;
+    double d = given;
     for (int c = 0; c < layout.n_factors; ++c)
       if (c != f || component.link == Link::exponential) d *= factor[c];
     for (int w = component.first_window; w < component.end_window; ++w) {

@@ -15,12 +15,7 @@ __all__ = ["AbsorptionLevel", "ArrayOptions", "DoseDecayOptions", "KBOptions", "
 
 AbsorptionLevel = Literal["low", "medium", "high"]
 
-_ARRAY = "use model=physical (or model=KB)"
-_DOSE_DECAY = "use model=physical with physical.decay_correction=True"
 _FIX = "leave the component out, for example absorption_correction=False; pyscale apply keeps a whole model"
-_ANALYTICAL = "multiply the intensities by the correction before scaling"
-_SHARE = "give every data set its own surface"
-_IMAGE_SCALE = "use a small physical.scale_interval"
 _FIX_INITIAL = "leave it at True; no parameter is held, pyscale removes undetermined directions explicitly"
 
 
@@ -37,7 +32,7 @@ class CorrectionOptions(OptionScope, scope="correction"):
 class SharedAbsorptionOptions(OptionScope, scope="physical.share"):
     """Components shared by all data sets."""
 
-    absorption: bool = option(False, "one absorption surface for all data sets (same crystal)", unavailable=_SHARE)
+    absorption: bool = option(False, "one absorption surface for all data sets (same crystal)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,6 @@ class PhysicalOptions(OptionScope, scope="physical"):
         False,
         "one scale per image, smooth from image to image, on top of the smooth scale: for electron diffraction and "
         "unstable beams",
-        unavailable=_IMAGE_SCALE,
         own=True,
     )
     image_scale_weight: float | Auto = option(
@@ -96,37 +90,26 @@ class PhysicalOptions(OptionScope, scope="physical"):
         "weight of the restraint of the scales of neighbouring images to each other; auto: the most probable one "
         "given the data",
         range=(0.0, None),
-        unavailable=_IMAGE_SCALE,
         own=True,
     )
     fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
-    analytical_correction: bool = option(
-        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
-    )
+    analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayOptions(OptionScope, scope="array"):
     """Array model: corrections on grids."""
 
-    decay_correction: bool = option(True, "correction over rotation and resolution", unavailable=_ARRAY)
-    decay_interval: float = option(
-        20.0, "degrees between parameters of the decay", range=(1.0, None), unavailable=_ARRAY
-    )
-    n_resolution_bins: int = option(10, "resolution bins of the decay correction", range=(1, 1000), unavailable=_ARRAY)
-    absorption_correction: bool = option(True, "correction over rotation and detector position", unavailable=_ARRAY)
-    n_absorption_bins: int = option(
-        3, "bins along each detector axis of the absorption correction", range=(1, 1000), unavailable=_ARRAY
-    )
-    modulation_correction: bool = option(False, "correction over detector position", unavailable=_ARRAY)
-    n_modulation_bins: int = option(
-        20, "bins along each detector axis of the modulation correction", range=(1, 1000), unavailable=_ARRAY
-    )
+    decay_correction: bool = option(True, "correction over rotation and resolution")
+    decay_interval: float = option(20.0, "degrees between parameters of the decay", range=(1.0, None))
+    n_resolution_bins: int = option(10, "resolution bins of the decay correction", range=(1, 1000))
+    absorption_correction: bool = option(True, "correction over rotation and detector position")
+    n_absorption_bins: int = option(3, "bins along each detector axis of the absorption correction", range=(1, 1000))
+    modulation_correction: bool = option(False, "correction over detector position")
+    n_modulation_bins: int = option(20, "bins along each detector axis of the modulation correction", range=(1, 1000))
     correction: CorrectionOptions = CorrectionOptions()
-    analytical_correction: bool = option(
-        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
-    )
+    analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,53 +118,41 @@ class KBOptions(OptionScope, scope="KB"):
 
     decay_correction: bool = option(True, "one relative B factor per data set", common=True)
     correction: CorrectionOptions = CorrectionOptions()
-    analytical_correction: bool = option(
-        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
-    )
+    analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDecayOptions(OptionScope, scope="dose_decay.share"):
     """Components shared by all data sets."""
 
-    decay: bool = option(True, "one decay rate for all data sets", unavailable=_DOSE_DECAY)
+    decay: bool = option(True, "one decay rate for all data sets")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoseDecayOptions(OptionScope, scope="dose_decay"):
     """Dose decay model: decay by a physical law of the dose."""
 
-    scale_interval: float = option(
-        2.0, "degrees between parameters of the scale", range=(1.0, None), unavailable=_DOSE_DECAY
-    )
-    relative_B_correction: bool = option(True, "one B factor per data set", unavailable=_DOSE_DECAY)
-    decay_correction: bool = option(True, "decay with dose", unavailable=_DOSE_DECAY)
+    scale_interval: float = option(2.0, "degrees between parameters of the scale", range=(1.0, None))
+    relative_B_correction: bool = option(True, "one B factor per data set")
+    decay_correction: bool = option(True, "decay with dose")
     share: SharedDecayOptions = SharedDecayOptions()
-    resolution_dependence: Literal["quadratic", "linear"] = option(
-        "quadratic", "dependence of the decay on 1/d", unavailable=_DOSE_DECAY
-    )
+    resolution_dependence: Literal["quadratic", "linear"] = option("quadratic", "dependence of the decay on 1/d")
     dose_per_image: tuple[float, ...] | None = option(
         None,
         "dose that the crystal takes up in one image (any unit), one number for all data sets or one for each; None: "
         "the image number is the dose",
         range=(0.0, None),
-        unavailable=_DOSE_DECAY,
         own=True,
     )
     dose_at_start: tuple[float, ...] | None = option(
         None,
         "dose before the first image, one number for all data sets or one for each",
         range=(0.0, None),
-        unavailable=_DOSE_DECAY,
         own=True,
     )
-    absorption_correction: bool = option(False, "surface of spherical harmonics", unavailable=_DOSE_DECAY)
-    lmax: int = option(4, "highest order of the harmonics", range=(2, 12), unavailable=_DOSE_DECAY)
-    surface_weight: float = option(
-        1e6, "weight of the restraint of the surface to zero", range=(0.0, None), unavailable=_DOSE_DECAY
-    )
-    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_DOSE_DECAY)
+    absorption_correction: bool = option(False, "surface of spherical harmonics")
+    lmax: int = option(4, "highest order of the harmonics", range=(2, 12))
+    surface_weight: float = option(1e6, "weight of the restraint of the surface to zero", range=(0.0, None))
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties")
     correction: CorrectionOptions = CorrectionOptions()
-    analytical_correction: bool = option(
-        False, "multiply the model by the column analytical_correction", unavailable=_ANALYTICAL
-    )
+    analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")

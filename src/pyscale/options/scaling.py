@@ -146,7 +146,6 @@ class JobOptions(OptionScope, scope="scaling_options"):
         "weight of the differences between neighbouring parameters of one component, relative to what a typical "
         "parameter is determined by: parameters without data follow their neighbours; 0: none",
         range=(0.0, 1.0),
-        unavailable="parameters without data are reported as undetermined",
         own=True,
     )
     seed: int = option(42, "seed of the random halves of CC1/2", range=(0, 2**32 - 1), own=True)
@@ -258,8 +257,6 @@ class ScalingOptions(OptionScope):
         "cross_validated: the physical model that predicts held-out reflections best",
         common=True,
         unavailable={
-            "array": "use model=physical",
-            "dose_decay": "use model=physical",
             "cross_validated": "use model=auto",
         },
     )

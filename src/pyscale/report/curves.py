@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyscale import _core
+from pyscale.components import ComponentModel
 from pyscale.observations import JobObservations
-from pyscale.scaling_model import ComponentModel
 from pyscale.typing import BoolArray, FloatArray
 
 __all__ = ["Curve", "Surface", "absorption_surface", "smooth_curve", "unmeasured_directions"]
@@ -57,12 +57,9 @@ def smooth_curve(component: ComponentModel, image_range: tuple[int, int]) -> Cur
 
     A relative B is smoothed as a scale is: only what becomes of the sum differs.
     """
-    assert component.axis is not None
-    axis = _core.SmootherAxis(
-        component.axis.factor, component.axis.origin, component.axis.spacing, component.n_parameters
-    )
+    axis = component.axes[0].core()
     model = _core.JobModel()
-    model.add_smooth_scale(model.add_data_set(), axis)
+    model.add(model.add_data_set(), _core.Component.smooth_scale(axis))
     z = np.linspace(image_range[0] - 1.0, image_range[1], _N_POINTS)
     value = _evaluate(model, z, np.zeros((0, 3)), component.parameters)
     return Curve(_core.node_coordinates(axis), z, value)
@@ -82,7 +79,7 @@ def absorption_surface(component: ComponentModel) -> Surface:
         axis=-1,
     ).reshape(-1, 3)
     model = _core.JobModel()
-    model.add_absorption(model.add_data_set(), component.lmax)
+    model.add(model.add_data_set(), component.core())
     value = _evaluate(model, np.zeros(len(directions)), directions, component.parameters)
     return Surface(np.degrees(azimuth), np.degrees(polar), value.reshape(_N_POLAR, _N_AZIMUTH))
 

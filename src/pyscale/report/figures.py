@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from pyscale.components import ComponentModel
 from pyscale.observations import JobObservations
-from pyscale.scaling_model import ComponentModel, DataSetModel
+from pyscale.scaling_model import DataSetModel
 from pyscale.typing import FloatArray
 
 from .curves import absorption_surface, smooth_curve, unmeasured_directions
@@ -125,7 +126,7 @@ def model_figure(model: DataSetModel, document: dict[str, Any]) -> Figure | None
     """
     images = document["images"]
     pairs = zip(model.components, document["model"]["components"], strict=True)
-    smooth = [(c, entry) for c, entry in pairs if c.axis is not None]
+    smooth = [(c, entry) for c, entry in pairs if c.kind in _Y_LABELS]
     if not smooth or images is None:
         return None
     data: list[dict[str, Any]] = []

@@ -1,0 +1,281 @@
+"""The models of all data sets over one parameter vector: what the core evaluates and the fit restrains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import _core
+from .components import ComponentModel
+from .scaling_model import DataSetModel
+from .typing import BoolArray, FloatArray, IndexArray, IntArray
+
+__all__ = ["JointModel", "PlacedComponent", "RestraintRows"]
+
+
+@dataclass(frozen=True)
+class RestraintRows:
+    """Restraints sum_k weight_k (sum_j value_kj p_j - target_k)^2, compressed by rows.
+
+    Attributes
+    ----------
+    row_offsets : (k + 1,) int64
+    column : (m,) int32
+    value : (m,) float64
+    target, weight : (k,) float64
+    """
+
+    row_offsets: IndexArray
+    column: IntArray
+    value: FloatArray
+    target: FloatArray
+    weight: FloatArray
+
+    @classmethod
+    def join(cls, parts: Sequence[RestraintRows]) -> RestraintRows:
+        """All restraints of several sets."""
+        lengths = [np.diff(p.row_offsets) for p in parts]
+        return cls(
+            row_offsets=np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))]).astype(
+                np.int64
+            ),
+            column=np.concatenate([*(p.column for p in parts), np.zeros(0, np.int32)]).astype(np.int32),
+            value=np.concatenate([*(p.value for p in parts), np.zeros(0)]),
+            target=np.concatenate([*(p.target for p in parts), np.zeros(0)]),
+            weight=np.concatenate([*(p.weight for p in parts), np.zeros(0)]),
+        )
+
+    @classmethod
+    def single(cls, parameters: IntArray, target: float, weight: float) -> RestraintRows:
+        """Restraints of single parameters to one target."""
+        n = parameters.size
+        return cls(
+            np.arange(n + 1, dtype=np.int64),
+            parameters.astype(np.int32),
+            np.ones(n),
+            np.full(n, target),
+            np.full(n, weight),
+        )
+
+    @classmethod
+    def differences(cls, pairs: IntArray, weight: float) -> RestraintRows:
+        """Restraints of differences of parameters, pairs (n, 2), to zero."""
+        n = pairs.shape[0]
+        return cls(
+            np.arange(n + 1, dtype=np.int64) * 2,
+            np.ascontiguousarray(pairs, dtype=np.int32).ravel(),
+            np.tile([1.0, -1.0], n),
+            np.zeros(n),
+            np.full(n, weight),
+        )
+
+    @classmethod
+    def mean(cls, parameters: IntArray, target: float, weight: float) -> RestraintRows:
+        """Restraint of the mean of some parameters."""
+        n = parameters.size
+        return cls(
+            np.array([0, n], dtype=np.int64),
+            parameters.astype(np.int32),
+            np.full(n, 1.0 / max(n, 1)),
+            np.array([target]),
+            np.array([weight]),
+        )
+
+    def __len__(self) -> int:
+        return int(self.weight.size)
+
+    @property
+    def arrays(self) -> tuple[IndexArray, IntArray, FloatArray, FloatArray, FloatArray]:
+        """Arguments of `FitProblem.set_restraints`."""
+        return self.row_offsets, self.column, self.value, self.target, self.weight
+
+    def diagonal(self, n_parameters: int) -> FloatArray:
+        """Diagonal of their part of the normal matrix, (p,) float64."""
+        weight = np.repeat(self.weight, np.diff(self.row_offsets))
+        return np.bincount(self.column, weight * self.value**2, minlength=n_parameters).astype(np.float64)
+
+    def matrix(self, n_parameters: int) -> FloatArray:
+        """Their part of the normal matrix, (p, p) float64."""
+        dense = np.zeros((n_parameters, n_parameters))
+        lengths = np.diff(self.row_offsets)
+        for length in np.unique(lengths[lengths > 0]).tolist():
+            rows = np.flatnonzero(lengths == length)
+            places = self.row_offsets[rows][:, None] + np.arange(length)
+            columns, values = self.column[places], self.value[places]
+            terms = self.weight[rows][:, None, None] * values[:, :, None] * values[:, None, :]
+            np.add.at(dense, (columns[:, :, None], columns[:, None, :]), terms)
+        return dense
+
+    def deviations(self, parameters: FloatArray) -> FloatArray:
+        """Deviation of each restraint from its target, (k,) float64."""
+        terms = np.concatenate([self.value * parameters[self.column], [0.0]])
+        sums: FloatArray = np.add.reduceat(terms, self.row_offsets[:-1]) if len(self) else np.zeros(0)
+        return sums - self.target
+
+    def spreads(self, covariance: FloatArray) -> FloatArray:
+        """Variance a^T C a of each restraint's combination of at most two parameters, (k,) float64."""
+        variances = np.zeros(len(self))
+        lengths = np.diff(self.row_offsets)
+        for length in np.unique(lengths[lengths > 0]).tolist():
+            rows = np.flatnonzero(lengths == length)
+            places = self.row_offsets[rows][:, None] + np.arange(length)
+            columns, values = self.column[places], self.value[places]
+            block = covariance[columns[:, :, None], columns[:, None, :]]
+            variances[rows] = np.einsum("ki,kij,kj->k", values, block, values)
+        return variances
+
+
+@dataclass(frozen=True)
+class PlacedComponent:
+    """A component of a data set and the place of its parameters in the job's vector."""
+
+    data_set: int
+    component: ComponentModel
+    place: slice
+    is_first: bool
+    """Whether these parameters belong to no earlier data set."""
+
+    @property
+    def numbers(self) -> IntArray:
+        """Its parameters' numbers, (p,) int32."""
+        return np.arange(self.place.start, self.place.stop, dtype=np.int32)
+
+
+class JointModel:
+    """The models of all data sets over one parameter vector; components that data sets share come last.
+
+    Attributes
+    ----------
+    core : _core.JobModel
+        What the core evaluates.
+    slices : list of list of slice
+        Place of each component's parameters, by data set.
+    """
+
+    def __init__(self, models: Sequence[DataSetModel]) -> None:
+        self.models = list(models)
+        self.core = _core.JobModel()
+        self.slices: list[list[slice]] = []
+        self._first_of: dict[int, int] = {}
+        for model in self.models:
+            number = self.core.add_data_set()
+            places = [self._add(number, c) if not c.shared else slice(0, 0) for c in model.components]
+            self.slices.append(places)
+        self._add_shared()
+
+    def _add(self, number: int, component: ComponentModel) -> slice:
+        first = self.core.add(number, component.core())
+        self._first_of[first] = number
+        return slice(first, first + component.n_parameters)
+
+    def _add_shared(self) -> None:
+        place_of: dict[tuple[str, str, int], slice] = {}
+        names = list(dict.fromkeys(c.name for m in self.models for c in m.components if c.shared))
+        for name in names:
+            for number, (model, places) in enumerate(zip(self.models, self.slices, strict=True)):
+                for k, c in enumerate(model.components):
+                    if c.name != name or not c.shared:
+                        continue
+                    key = (name, c.kind, c.n_parameters)
+                    if key in place_of:
+                        self.core.share(number, c.core(), place_of[key].start)
+                    else:
+                        place_of[key] = self._add(number, c)
+                    places[k] = place_of[key]
+
+    @property
+    def n_parameters(self) -> int:
+        """Length of the parameter vector."""
+        return int(self.core.n_parameters)
+
+    def placed(self) -> Iterator[PlacedComponent]:
+        """All components of all data sets with the place of their parameters."""
+        for number, (model, places) in enumerate(zip(self.models, self.slices, strict=True)):
+            for component, place in zip(model.components, places, strict=True):
+                yield PlacedComponent(number, component, place, self._first_of[place.start] == number)
+
+    def own(self) -> Iterator[PlacedComponent]:
+        """Components without those whose parameters an earlier data set has."""
+        return (p for p in self.placed() if p.is_first)
+
+    @property
+    def parameters(self) -> FloatArray:
+        """The parameters of all data sets, (n_parameters,) float64."""
+        values = np.zeros(self.n_parameters)
+        for p in self.own():
+            values[p.place] = p.component.parameters
+        return values
+
+    @property
+    def held(self) -> BoolArray:
+        """Parameters that the fit leaves as they are, (n_parameters,) bool."""
+        held = np.zeros(self.n_parameters, np.bool_)
+        for p in self.own():
+            held[p.place] = p.component.held
+        return held
+
+    def restraint_rows(self) -> RestraintRows:
+        """The restraints that the components ask for."""
+        parts = [restraint_rows(p, r.form, r.weight) for p in self.own() for r in p.component.restraints if r.weight]
+        return RestraintRows.join(parts)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each parameter: data set, component, number."""
+        names = [""] * self.n_parameters
+        for p in self.own():
+            of = "all data sets" if p.component.shared else f"data set {p.data_set}"
+            names[p.place] = [f"{of} {p.component.name}[{i}]" for i in range(p.component.n_parameters)]
+        return names
+
+    def scale_like(self) -> BoolArray:
+        """Parameters whose common factor is that of g, one component per data set, (n_parameters,) bool.
+
+        Held components are not among them: nothing can change them.
+        """
+        mask = np.zeros(self.n_parameters, np.bool_)
+        for model, places in zip(self.models, self.slices, strict=True):
+            for c, place in zip(model.components, places, strict=True):
+                if c.null_value == 1.0:
+                    mask[place] = not c.held
+                    break
+        return mask
+
+    def decay_like(self) -> BoolArray:
+        """Parameters that add to B, one component per data set, (n_parameters,) bool."""
+        mask = np.zeros(self.n_parameters, np.bool_)
+        for model, places in zip(self.models, self.slices, strict=True):
+            for c, place in zip(model.components, places, strict=True):
+                if c.kind in ("smooth_decay", "constant_decay") and not c.held:
+                    mask[place] = True
+                    break
+        return mask
+
+    def data_set_of_parameters(self) -> np.ndarray:
+        """Data set of each parameter, the first one for shared parameters, (n_parameters,) int64."""
+        numbers = np.zeros(self.n_parameters, np.int64)
+        for p in self.own():
+            numbers[p.place] = p.data_set
+        return numbers
+
+    def with_parameters(self, parameters: FloatArray, sigmas: FloatArray | None = None) -> list[DataSetModel]:
+        """Return the models with new parameters, and their uncertainties where known."""
+        return [
+            replace(
+                model,
+                components=tuple(
+                    replace(c, parameters=parameters[s].copy(), sigmas=None if sigmas is None else sigmas[s].copy())
+                    for c, s in zip(model.components, places, strict=True)
+                ),
+            )
+            for model, places in zip(self.models, self.slices, strict=True)
+        ]
+
+
+def restraint_rows(placed: PlacedComponent, form: str, weight: float) -> RestraintRows:
+    """Restraints of one component in one form."""
+    if form == "smooth":
+        return RestraintRows.differences(placed.component.neighbours() + np.int32(placed.place.start), weight)
+    return RestraintRows.single(placed.numbers, placed.component.null_value, weight)

@@ -1,0 +1,87 @@
+"""Weak restraints that keep parameters without data near their neighbours (docs/mathematics.md, "Smoothness")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .components import ComponentModel
+from .joint_model import JointModel, PlacedComponent, RestraintRows, restraint_rows
+from .typing import FloatArray, IntArray
+
+__all__ = ["has_smooth_restraint", "smooth_rows", "stabilising_rows", "weakly_determined"]
+
+_WEAK = 10.0
+_SMOOTH_KINDS = ("smooth_scale", "smooth_decay", "grid")
+
+
+def _typical(information: FloatArray) -> float:
+    """Median information of the parameters that have some."""
+    some = information[information > 0]
+    return float(np.median(some)) if some.size else 0.0
+
+
+def _smooth_components(joint: JointModel) -> Iterator[PlacedComponent]:
+    for placed in joint.own():
+        if placed.component.kind in _SMOOTH_KINDS and not placed.component.held:
+            yield placed
+
+
+def has_smooth_restraint(joint: JointModel) -> bool:
+    """Whether a component's own restraints couple neighbouring scales."""
+    return any(r.form == "smooth" for p in joint.own() for r in p.component.restraints)
+
+
+def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -> list[RestraintRows]:
+    """Restraints of the differences of neighbouring parameters.
+
+    Their weight is `smoothness` times the median information of the component's parameters, so that they are felt
+    only where the data say next to nothing.
+
+    Parameters
+    ----------
+    joint : JointModel
+    information : (p,) float64
+        Diagonal of the normal matrix of the data.
+    smoothness : float
+    """
+    return [
+        restraint_rows(placed, "smooth", smoothness * typical)
+        for placed in _smooth_components(joint)
+        if (typical := _typical(information[placed.place])) > 0
+    ]
+
+
+def stabilising_rows(
+    joint: JointModel, parameters: FloatArray, information: FloatArray, smoothness: float, label: IntArray
+) -> list[RestraintRows]:
+    """Smoothness, and the mean of the overall scales of each connected component kept as it is.
+
+    The data do not care for a common factor of all scales, but differences of scales do: they would pull it to zero.
+    """
+    rows = smooth_rows(joint, information, smoothness)
+    mask = joint.scale_like()
+    component_of = label[joint.data_set_of_parameters()]
+    for k in range(int(label.max(initial=-1)) + 1):
+        scales = np.flatnonzero(mask & (component_of == k)).astype(np.int32)
+        if scales.size and not joint.held[component_of == k].any():
+            weight = scales.size * _typical(information[scales])
+            rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
+    return rows
+
+
+def weakly_determined(joint: JointModel, information: FloatArray, smoothness: float) -> dict[str, list[int]]:
+    """Parameters that follow their neighbours rather than the data: component to their numbers."""
+    found: dict[str, list[int]] = {}
+    for placed in _smooth_components(joint):
+        own = information[placed.place]
+        weak = np.flatnonzero(own < _WEAK * smoothness * _typical(own))
+        if weak.size:
+            found[_label(placed)] = weak.tolist()
+    return found
+
+
+def _label(placed: PlacedComponent) -> str:
+    component: ComponentModel = placed.component
+    return f"{component.name} of {'all data sets' if component.shared else f'data set {placed.data_set}'}"
