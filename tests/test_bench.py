@@ -24,3 +24,25 @@ def test_dense_solver_agrees_with_lapack(repository: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "GFlop/s" in done.stdout
+
+
+def run(repository: Path, script: str, *arguments: str) -> str:
+    """Standard output of a bench."""
+    command = [sys.executable, str(repository / "bench" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_recovery_tells_the_right_model(repository: Path) -> None:
+    text = run(repository, "model_recovery.py", "--seeds", "1", "--kinds", "B decay", "--models", "KB", "smooth")
+    constant, smooth = (float(cell.strip(" *")) for cell in text.splitlines()[2].split("|")[2:4])
+    assert constant > 10.0
+    assert 0.0 < smooth < 1.0
+
+
+def test_random_jobs_are_judged_beside_the_rules(repository: Path) -> None:
+    text = run(repository, "cross_validated.py", "--first", "5", "--sets", "1", "--models", "smooth")
+    assert "| 5 | " in text
+    assert "| none |" in text
+    assert "error ≤ 1.02 × that of the rules" in text

@@ -77,6 +77,10 @@ def changes(*arguments: str) -> dict[str, Any]:
         ("engine=SimpleLBFGS GaussNewton *LevMar", {}),
         ("zmax=9", {"scaling_options.outlier_zmax": 9.0}),
         ("exclude_images=None", {}),
+        ("exclude_images=0:1:5,*:7:9 x:1:2", {"exclude_images": ("0:1:5", "*:7:9", "x:1:2")}),
+        ("exclude_datasets=0 2", {"dataset_selection.exclude_datasets": ("0", "2")}),
+        ('use_datasets="0,2"', {"dataset_selection.use_datasets": ("0,2",)}),
+        ("include_datasets=#1", {"dataset_selection.use_datasets": ("#1",)}),
     ],
 )
 def test_arguments(text: str, expected: dict[str, Any]) -> None:
@@ -101,6 +105,7 @@ def test_arguments(text: str, expected: dict[str, Any]) -> None:
         ("quasi_random.min_per_area=50", {}, "has no effect any more: the fit uses every"),
         ("quasi_random.n_resolution_bins=50", {}, "has no effect any more"),
         ("plot_merging_stats=True", {}, "has no effect any more"),
+        ("exclude_image_range=0:1:5", {"exclude_images": ("0:1:5",)}, "renamed to exclude_images"),
     ],
 )
 def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> None:
@@ -133,11 +138,8 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("modulation_term=True", "option array.modulation_correction is not yet available"),
         ("best_unit_cell=1 2 3", "expected 6 numbers or None"),
         ("best_unit_cell=1 2 3 4 5 x", "expected 6 numbers or None"),
-        ("exclude_images=0:1:5", "option exclude_images is not yet available in pyscale: cut the sweep"),
-        ("exclude_datasets=0 2", "option dataset_selection.exclude_datasets is not yet available"),
         ("full_matrix=False", "not yet available"),
         ("concurrent=False", "scaling_refinery.refinement_order is not yet available"),
-        ("space_group=P1", "option space_group does not exist any more: set the space group before"),
         ("missing.phil", "cannot read options from missing.phil: No such file"),
         ("missing.toml", "cannot read options from missing.toml: No such file"),
         ("", "an argument is empty"),

@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_merging(m);
   pyscale_python::bind_model(m);
   pyscale_python::bind_fit(m);
+  pyscale_python::bind_flex_pickle(m);
   pyscale_python::bind_outliers(m);
 }

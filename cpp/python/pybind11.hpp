@@ -56,6 +56,7 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
 void bind_byte_rows(py::module_& m);
 void bind_error_model(py::module_& m);
 void bind_fit(py::module_& m);
+void bind_flex_pickle(py::module_& m);
 void bind_groups(py::module_& m);
 void bind_merging(py::module_& m);
 void bind_model(py::module_& m);

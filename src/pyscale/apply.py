@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -20,6 +20,7 @@ from .intensity_choice import PROFILE, combined_intensities
 from .io.atomic import OutputSet
 from .io.expt import read_expt, write_expt
 from .io.refl import write_refl
+from .model_frame import SurfaceFrame, checked_frame, surface_frame
 from .observations import beam_directions
 from .options import AUTO, ScalingOptions
 from .preparation import UnitCell, integrated_intensities, median_unit_cell, prepare
@@ -38,11 +39,12 @@ _SAME_SCALE = 1e-9
 
 @dataclass(frozen=True)
 class _AppliedDataSet:
-    """A table with its new columns, and which rows the model could be evaluated for."""
+    """A table with its new columns, which rows the model could be evaluated for, and the frame of its surface."""
 
     table: ReflectionTable
     model: DataSetModel
     evaluated: BoolArray
+    frame: SurfaceFrame
 
 
 class AppliedModels:
@@ -107,8 +109,10 @@ class AppliedModels:
         for data_set, a in zip(self.job.data_sets, self._applied, strict=True):
             g = a.table["inverse_scale_factor"][a.evaluated]
             spread = f", inverse scale factors {g.min():.4g} to {g.max():.4g}" if g.size else ""
+            frame = f", absorption in {a.frame.name}" if a.model.has_absorption and a.frame.legacy else ""
             lines.append(
-                f"data set {data_set.identifier}: model {a.model.model}, {g.size} of {len(a.table)} reflections{spread}"
+                f"data set {data_set.identifier}: model {a.model.model}{frame}, {g.size} of {len(a.table)} "
+                f"reflections{spread}"
             )
         return "\n".join(lines)
 
@@ -129,6 +133,9 @@ def apply_files(
     suitable rows of the data set: neither user_excluded_in_scaling nor excluded_for_scaling, or, if no row was ever
     scaled, what `pyscale scale` finds suitable by default. Resolutions come from the median cell of all experiments
     of `model`, as in the job that made it.
+
+    Absorption surfaces of DIALS before 2021 are evaluated in their own crystal frame (`model_frame`), which the file's
+    age tells; where the table has the scales that were stored with the model, the frame that gives these is used.
 
     Parameters
     ----------
@@ -151,13 +158,17 @@ def apply_files(
     if not tables:
         raise DataError(f"{', '.join(map(str, files)) or 'no files'}: no reflections (.refl) among the input files")
     geometry = ExperimentList.concatenate(lists) if lists else _experiments_of(tables, stored)
-    experiments = _with_models(geometry, stored, str(model))
+    with_models = _matching(geometry, stored, str(model))
+    experiments = geometry.select(range(len(geometry)))
+    for i, experiment in enumerate(with_models):
+        experiments.set_scaling_model(i, experiment.scaling_model)
     _require_models(experiments, str(model))
     models = [_read_model(e, str(model)) for e in experiments]
+    frames = [surface_frame(e) for e in with_models]
     job = make_job(experiments, tables, [model, *files])
     cell = median_unit_cell(stored)
     n_threads = thread_count(getattr(options, "nproc", AUTO))
-    applied = [_apply(d, m, cell, n_threads) for d, m in zip(job.data_sets, models, strict=True)]
+    applied = [_apply(d, m, f, cell, n_threads) for d, m, f in zip(job.data_sets, models, frames, strict=True)]
     return AppliedModels(job, applied)
 
 
@@ -171,8 +182,8 @@ def _experiments_of(tables: Sequence[ReflectionTable], stored: ExperimentList) -
     return stored
 
 
-def _with_models(geometry: ExperimentList, stored: ExperimentList, source: str) -> ExperimentList:
-    """Return the experiments with the stored models: by identifier, or by order if the numbers agree."""
+def _matching(geometry: ExperimentList, stored: ExperimentList, source: str) -> list[Experiment]:
+    """Return the stored experiment of each: by identifier, or by order if the numbers agree."""
     wanted, known = geometry.identifiers, stored.identifiers
     by_identifier = all(wanted) and len(set(known)) == len(known) and set(wanted) <= set(known)
     if not by_identifier and len(wanted) != len(known):
@@ -182,11 +193,7 @@ def _with_models(geometry: ExperimentList, stored: ExperimentList, source: str) 
         )
     if not by_identifier and all(wanted) and all(known):
         _logger.warning("Identifiers of experiments and models differ: they are matched in their order")
-    experiments = geometry.select(range(len(geometry)))
-    for i, identifier in enumerate(wanted):
-        found = stored[known.index(identifier) if by_identifier else i]
-        experiments.set_scaling_model(i, found.scaling_model)
-    return experiments
+    return [stored[known.index(identifier) if by_identifier else i] for i, identifier in enumerate(wanted)]
 
 
 def _require_models(experiments: ExperimentList, source: str) -> None:
@@ -198,19 +205,15 @@ def _require_models(experiments: ExperimentList, source: str) -> None:
 
 def _read_model(experiment: Experiment, source: str) -> DataSetModel:
     where = f"{source}: experiment {experiment.identifier or experiment.index}"
-    document = experiment.scaling_model or {}
-    model = model_from_dict(document, where)
-    if model.has_absorption and "is_scaled" in document:
-        raise DataError(
-            f"{where}: its absorption surface is in the crystal frame of DIALS before 2021, which cannot be evaluated "
-            "yet; scale the data again"
-        )
+    model = model_from_dict(experiment.scaling_model or {}, where)
     if model.has_absorption and experiment.is_still:
         raise DataError(f"{where}: has an absorption surface, but no rotation of the crystal (goniometer and scan)")
     return model
 
 
-def _apply(data_set: DataSet, model: DataSetModel, cell: UnitCell, n_threads: int) -> _AppliedDataSet:
+def _apply(
+    data_set: DataSet, model: DataSetModel, frame: SurfaceFrame, cell: UnitCell, n_threads: int
+) -> _AppliedDataSet:
     table = data_set.reflections.copy()
     image_z = _image_z(table)
     evaluated = _can_be_evaluated(table, image_z, model)
@@ -219,11 +222,44 @@ def _apply(data_set: DataSet, model: DataSetModel, cell: UnitCell, n_threads: in
     placed = model
     if len(table) and any(c.factor and c.axis is None for c in model.components):
         placed = model.placed(_suitable_image_z(data_set, image_z, cell))
+
+    def scales(rows: BoolArray, legacy: bool) -> FloatArray:
+        return _evaluate(table.select(rows), data_set, placed, legacy, image_z[rows], d[rows], n_threads)
+
+    if model.has_absorption:
+        frame = _checked(frame, data_set, evaluated, scales)
     g = np.ones(len(table))
     if evaluated.any():
-        g[evaluated] = _evaluate(table.select(evaluated), data_set, placed, image_z[evaluated], d[evaluated], n_threads)
+        g[evaluated] = scales(evaluated, frame.legacy)
     _require_finite(table, g)
-    return _AppliedDataSet(_with_columns(table, g, model), model, evaluated)
+    return _AppliedDataSet(_with_columns(table, g, model), model, evaluated, frame)
+
+
+def _checked(
+    frame: SurfaceFrame, data_set: DataSet, evaluated: BoolArray, scales: Callable[[BoolArray, bool], FloatArray]
+) -> SurfaceFrame:
+    """Frame of the model's surface, by the stored scales where there are any."""
+    table = data_set.reflections
+    stored = table.get("inverse_scale_factor")
+    if stored is not None and _was_scaled(table):
+        bad = np.uint64(int(Flag.bad_for_scaling))
+        with np.errstate(invalid="ignore"):
+            rows = evaluated & (stored > 0) & np.isfinite(stored) & ((table.require("flags") & bad) == 0)
+        if rows.any():
+            frame = checked_frame(frame, lambda legacy: scales(rows, legacy), stored[rows])
+    what = f"data set {data_set.identifier}: its absorption surface is"
+    if frame.certain:
+        _logger.info("%s in %s: %s", what, frame.name, frame.reason)
+    else:
+        advice = "give the scaled reflections of this model, whose scales show it"
+        _logger.warning("%s presumed to be in %s: %s; %s", what, frame.name, frame.reason, advice)
+    return frame
+
+
+def _was_scaled(table: ReflectionTable) -> bool:
+    """Whether scaling left its marks; DIALS of 2019 knew no flag `scaled`."""
+    marks = np.uint64(int(Flag.scaled | Flag.excluded_for_scaling))
+    return bool((table.require("flags").astype(np.uint64) & marks).any())
 
 
 def _image_z(table: ReflectionTable) -> FloatArray:
@@ -246,7 +282,7 @@ def _suitable_image_z(data_set: DataSet, image_z: FloatArray, cell: UnitCell) ->
     """Coordinates of the rows over which DIALS lays the nodes of the data set's model."""
     table = data_set.reflections
     flags = table.require("flags").astype(np.uint64)
-    if (flags & np.uint64(int(Flag.scaled))).any():
+    if _was_scaled(table):
         excluded = np.uint64(int(Flag.user_excluded_in_scaling | Flag.excluded_for_scaling))
         suitable: FloatArray = image_z[((flags & excluded) == 0) & np.isfinite(image_z)]
     else:
@@ -264,13 +300,14 @@ def _evaluate(
     table: ReflectionTable,
     data_set: DataSet,
     model: DataSetModel,
+    legacy: bool,
     image_z: FloatArray,
     d: FloatArray,
     n_threads: int,
 ) -> FloatArray:
     directions = (np.zeros((0, 3)), np.zeros((0, 3)))
     if model.has_absorption:
-        directions = beam_directions(table, data_set.experiment, image_z, n_threads)
+        directions = beam_directions(table, data_set.experiment, image_z, n_threads, legacy=legacy)
     joint = JointModel([model])
     observations = _core.Observations(np.zeros(len(table), np.int32), image_z, 0.5 / d**2, *directions)
     return _core.inverse_scale_factors(joint.core, observations, joint.parameters, n_threads)

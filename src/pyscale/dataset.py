@@ -14,6 +14,7 @@ from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
 from .io.expt import read_expt
+from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
 
@@ -150,7 +151,7 @@ def _is_json(path: PathLike) -> bool:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if start[:1] in (b"{", b"["):
         return True
-    if start[:1] in (b"\x93", b"\x80", b"\x89") or start[:2] == GZIP_MAGIC or not start:
+    if start[:1] in (b"\x93", b"\x89") or start[:2] == GZIP_MAGIC or is_pickle(start) or not start:
         return False
     raise DataError(f"{path}: is neither a DIALS experiment list nor a reflection table")
 

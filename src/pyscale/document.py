@@ -9,9 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ._core import __version__, simd_name
+from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
 
 if TYPE_CHECKING:
+    from .experiment import Experiment
     from .result import ScalingResult
 
 __all__ = ["DOCUMENT_VERSION", "result_document"]
@@ -50,6 +52,7 @@ def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
         "identifier": prepared.identifier,
         "n_reflections": prepared.n_read,
         "images": None if experiment.image_range is None else list(experiment.image_range),
+        "excluded_images": _excluded_images(experiment),
         "oscillation": None if experiment.oscillation is None else list(experiment.oscillation),
         "wavelength": experiment.wavelength,
         "component": int(result.fit.component[number]),
@@ -68,6 +71,11 @@ def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _excluded_images(experiment: Experiment) -> list[list[int]] | None:
+    images = experiment.image_range
+    return None if images is None else [list(r) for r in without_ranges([images], valid_ranges(experiment))]
 
 
 def _fit(result: ScalingResult) -> dict[str, Any]:

@@ -81,6 +81,16 @@ class Experiment:
         return self._document.model(self.index, "scaling_model")
 
     @property
+    def imageset(self) -> dict[str, Any] | None:
+        """The image set as it stands in the file; the images themselves are never looked at."""
+        return self._document.model(self.index, "imageset")
+
+    @property
+    def history(self) -> list[str]:
+        """Lines `ISO time|program|version|flags` of the file, of all its experiments together."""
+        return [line for line in self._document.values.get("history") or [] if isinstance(line, str)]
+
+    @property
     def imageset_index(self) -> int | None:
         """Position of the experiment's images in the file's list of image sets."""
         return self._document.model_index(self.index, "imageset")
@@ -316,6 +326,10 @@ class ExperimentList:
     def set_scaling_model(self, index: int, model: dict[str, Any] | None) -> None:
         """Store a scaling model for one experiment, or remove it."""
         self._document.set_model(index, "scaling_model", model)
+
+    def set_space_group(self, hall_symbol: str) -> None:
+        """Give all crystals another space group."""
+        self._document.update_models("crystal", {"space_group_hall_symbol": hall_symbol})
 
     def set_identifier(self, index: int, identifier: str) -> None:
         """Rename an experiment; the valid image ranges of its scan follow."""

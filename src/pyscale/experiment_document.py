@@ -119,6 +119,10 @@ class ExperimentDocument:
             experiment[key] = reference
         self.values[key] = [] if uses[None] == len(self) else models
 
+    def update_models(self, key: str, changes: dict[str, Any]) -> None:
+        """Change values of all models of a kind; those that are shared stay so."""
+        self.values[key] = [{**model, **changes} for model in self.values.get(key) or []]
+
     def set_identifier(self, index: int, identifier: str) -> None:
         """Rename an experiment, and its valid image ranges with it."""
         old = self.identifier(index)

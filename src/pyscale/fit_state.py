@@ -92,7 +92,7 @@ class Fit:
     def excluded(self, state: FitState) -> BoolArray:
         """Observations that take no part in fit and error model, (n,) bool."""
         result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
-        return result
+        return result if self.obs.not_fitted is None else result | self.obs.not_fitted
 
     def update_errors(self, state: FitState, method: str) -> None:
         """Error model, outliers and weights with the scales of the state."""

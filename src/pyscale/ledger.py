@@ -58,8 +58,9 @@ def make_ledger(
     n = len(prepared)
     out = np.logical_or.reduce([*gone.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
     merged = ~out
-    in_group = np.add.reduceat(merged.astype(np.int64), observations.target_offsets[:-1])
-    used = merged & np.repeat(in_group > 1, np.diff(observations.target_offsets))
+    fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
+    in_group = np.add.reduceat(fitted.astype(np.int64), observations.target_offsets[:-1])
+    used = fitted & np.repeat(in_group > 1, np.diff(observations.target_offsets))
 
     def per_data_set(mask: BoolArray) -> list[int]:
         counts: list[int] = np.bincount(observations.data_set[mask], minlength=n).tolist()

@@ -40,6 +40,8 @@ class JobObservations:
         Number of the Friedel-merged group.
     absent : (n,) bool
         Systematic absences, which are left out of fit and merging.
+    not_fitted : (n,) bool or None
+        Observations that are scaled and merged, but take no part in the fit; None if there are none.
     """
 
     data_set: IntArray
@@ -57,6 +59,7 @@ class JobObservations:
     absent: BoolArray
     miller_index: IntArray
     integrated: IntegratedIntensities
+    not_fitted: BoolArray | None = None
 
     def __len__(self) -> int:
         return int(self.data_set.size)
@@ -74,9 +77,13 @@ class JobObservations:
 
 
 def beam_directions(
-    table: ReflectionTable, experiment: Experiment, image_z: FloatArray, n_threads: int = 1
+    table: ReflectionTable, experiment: Experiment, image_z: FloatArray, n_threads: int = 1, *, legacy: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Directions towards the source and of the diffracted beam in the crystal frame, two (n, 3) float64.
+
+    The `legacy` frame is the one in which DIALS expressed absorption surfaces before 2021: the first direction is that
+    of the incident beam, and the only rotation is that about the axis in the laboratory, by the angle from array
+    coordinate 0, without start angle and fixed and setting rotations.
 
     Raises
     ------
@@ -87,6 +94,11 @@ def beam_directions(
     image_range = experiment.image_range
     assert oscillation is not None and axis is not None and image_range is not None
     s1 = np.require(table.require("s1"), dtype=np.float64, requirements=["C", "A"])
+    if legacy:
+        incident, axis = -experiment.beam_direction, experiment.setting_rotation @ axis
+        return _core.crystal_frame_beams(
+            incident.tolist(), axis.tolist(), np.eye(3), np.eye(3), 0.0, oscillation[1], 0.0, s1, image_z, n_threads
+        )
     return _core.crystal_frame_beams(
         [float(x) for x in experiment.beam_direction],
         [float(x) for x in axis],
@@ -129,6 +141,7 @@ def collect(
     space_group: gemmi.SpaceGroup,
     *,
     anomalous: bool,
+    min_partiality: float = 0.0,
     n_threads: int,
 ) -> JobObservations:
     """Gather and sort the suitable rows of all data sets.
@@ -158,6 +171,7 @@ def collect(
         arrays = [getattr(p, name)[r] for p, r in zip(prepared, rows, strict=True)]
         return np.ascontiguousarray(np.concatenate(arrays)[order])
 
+    partial = np.concatenate([_below(p, min_partiality)[r] for p, r in zip(prepared, rows, strict=True)])[order]
     return JobObservations(
         data_set=data_set[order],
         row=np.concatenate(rows)[order],
@@ -176,7 +190,15 @@ def collect(
         integrated=IntegratedIntensities.concatenate(
             [p.integrated.select(r) for p, r in zip(prepared, rows, strict=True)]
         ).select(order),
+        not_fitted=partial if partial.any() else None,
     )
+
+
+def _below(p: PreparedDataSet, min_partiality: float) -> BoolArray:
+    """Rows recorded to a smaller part, (n,) bool."""
+    partiality = p.table.get("partiality")
+    below: BoolArray = np.zeros(len(p.table), np.bool_) if partiality is None else partiality < min_partiality
+    return below
 
 
 def _directions(

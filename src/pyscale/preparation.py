@@ -10,6 +10,7 @@ import numpy as np
 from .dataset import DataSet
 from .errors import DataError, UsageError
 from .experiment import Experiment
+from .image_ranges import on_excluded_images
 from .input_checks import (
     LARGEST_INTENSITY,
     check_columns,
@@ -146,6 +147,7 @@ def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> Prepa
     _check_values(table, flags, data_set, options)
     table, n_merged = merge_partials(table)
     prepared = _with_intensities(data_set, table, cell, options, n_read, n_merged)
+    prepared.discard("user_excluded", "exclude_images", on_excluded_images(data_set.experiment, prepared.image_z))
     _apply_filters(prepared, options)
     return prepared
 

@@ -17,6 +17,7 @@ from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import ExperimentList
 from .fitting import FitResult
+from .image_ranges import valid_span
 from .io.atomic import OutputSet
 from .io.expt import write_expt
 from .io.refl import write_refl
@@ -109,9 +110,12 @@ class ScalingResult:
             "Imid": self.fit.imid,
             "pyscale": {"error_model": {"type": "basic", "a": model.a, "b": model.b, "intensity": "expected"}},
         }
-        if experiment.image_range is not None and not experiment.is_still:
-            extra["valid_image_range"] = list(experiment.image_range)
-            extra["valid_osc_range"] = list(experiment.oscillation_range)
+        images, oscillation = valid_span(experiment), experiment.oscillation
+        if images is not None and not experiment.is_still:
+            start, width = oscillation
+            before = images[0] - experiment.image_range[0]
+            extra["valid_image_range"] = list(images)
+            extra["valid_osc_range"] = [start + width * n for n in (before, before + images[1] - images[0] + 1)]
         return extra
 
     def to_dict(self) -> dict[str, Any]:

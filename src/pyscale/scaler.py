@@ -14,8 +14,12 @@ import numpy as np
 
 from .auto import ModelPlan, SweepFacts, plan_model
 from .dataset import Job, load_job
+from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
+from .exclude_images import exclude_images, parse_image_commands
+from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
 from .fitting import FitResult, fit_job
+from .image_ranges import valid_span
 from .input_checks import without_beam_direction
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .observations import JobObservations, collect, max_scattering_angle_deg
@@ -24,6 +28,7 @@ from .output_table import ScaledObservations
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
 from .result import ScalingResult
 from .scaling_model import DataSetModel, JointModel, model_from_plan
+from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
 from .threads import thread_count
 from .typing import BoolArray
@@ -72,11 +77,15 @@ def scale_job(job: Job, options: ScalingOptions) -> ScalingResult:
 
 def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
     n_threads = thread_count(options.scaling_options.nproc)
+    job, names = _selected(job, options)
+    shells = parse_shells(options.cut_data.exclude_resolution)
+    regions = parse_regions(options.cut_data.exclude_regions, names)
     space_group = _common_space_group(job)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
         cell = best_unit_cell(job.data_sets, options)
         prepared = [prepare(d, cell, options) for d in job.data_sets]
+        exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
         plans = [plan_model(_facts(p), options) for p in prepared]
         models = [_model(p, plan) for p, plan in zip(prepared, plans, strict=True)]
@@ -91,6 +100,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
             [m.has_absorption for m in models],
             space_group,
             anomalous=options.anomalous,
+            min_partiality=options.reflection_selection.min_partiality,
             n_threads=n_threads,
         )
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
@@ -134,6 +144,18 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         n_threads=n_threads,
         seconds=clock.seconds,
     )
+
+
+def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
+    """Return what is to be scaled of a job, and the names of data sets in options, which are those of the whole."""
+    if options.identifiers is not None:
+        job = assign_identifiers(job, options.identifiers)
+    names = DataSetNames(tuple(job.identifiers))
+    commands = parse_image_commands(options.exclude_images, names, "exclude_images")
+    job = select_data_sets(job, options.dataset_selection.use_datasets, options.dataset_selection.exclude_datasets)
+    if options.space_group is not None:
+        job = relabelled(job, options.space_group)
+    return exclude_images(job, names, commands, options.exclude_images_multiple), names
 
 
 def _common_space_group(job: Job) -> Any:
@@ -184,7 +206,7 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     experiment = p.data_set.experiment
     if experiment.is_still:
         return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
-    oscillation, images = experiment.oscillation, experiment.image_range
+    oscillation, images = experiment.oscillation, valid_span(experiment)
     assert oscillation is not None and images is not None
     return SweepFacts(
         is_still=False,

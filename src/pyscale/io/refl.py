@@ -1,4 +1,4 @@
-"""Reflection tables of DIALS (`.refl`): msgpack, versions 1 and 2, plain or gzipped."""
+"""Reflection tables of DIALS (`.refl`): msgpack, versions 1 and 2, plain or gzipped; pickles are read too."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from ..reflections import COLUMN_TYPES, OpaqueColumn, ReflectionTable
 from ..variable_length import SHOEBOX_HEADER_SIZE, VariableLengthColumn
 from .atomic import PathLike, write_atomically
 from .msgpack_reader import MsgpackError, MsgpackReader
+from .pickle_reader import PickleError
+from .pickle_table import is_pickle, parse_pickle
 
 __all__ = ["GZIP_MAGIC", "read_refl", "write_refl"]
 
@@ -29,26 +31,29 @@ _SHOEBOX = "Shoebox<>"
 _STRING = "std::string"
 GZIP_MAGIC = b"\x1f\x8b"
 _MAX_BIN = 2**32 - 1
+_START_SIZE = 64
 
 
 def read_refl(path: PathLike) -> ReflectionTable:
-    """Read a reflection table.
+    """Read a reflection table, in msgpack form or a pickle of DIALS before 2020, as its content tells.
 
-    Columns are read-only views of the file's bytes (mapped into memory, or unpacked if gzipped); shoeboxes
-    and strings are carried along undecoded.
+    Columns in msgpack form are read-only views of the file's bytes (mapped into memory, or unpacked if gzipped);
+    shoeboxes and strings are carried along undecoded. A pickle is decoded, without them; nothing in it is run.
 
     Raises
     ------
     UsageError
         If the file does not exist or cannot be opened.
     DataError
-        If it is no reflection table in msgpack form, or truncated or corrupt.
+        If it is no reflection table, or truncated or corrupt.
     """
     buffer = _open(path)
     _refuse_other_formats(buffer, path)
     try:
+        if is_pickle(buffer[:_START_SIZE]):
+            return parse_pickle(buffer, str(path))
         return _parse(MsgpackReader(buffer), str(path))
-    except MsgpackError as error:
+    except (MsgpackError, PickleError) as error:
         raise DataError(f"{path}: truncated or corrupt reflection table: {error}") from None
 
 
@@ -72,7 +77,7 @@ def _unpack(file: BinaryIO, path: PathLike) -> bytes:
     try:
         # Looking at the start first keeps what is no table from being unpacked into memory.
         with contextlib.closing(gzip.GzipFile(fileobj=file)) as stream:
-            _refuse_other_formats(stream.read(4), path)
+            _refuse_other_formats(stream.read(_START_SIZE), path)
         file.seek(0)
         return gzip.GzipFile(fileobj=file).read()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -82,13 +87,11 @@ def _unpack(file: BinaryIO, path: PathLike) -> bytes:
 
 
 def _refuse_other_formats(buffer: _Buffer, path: PathLike) -> None:
-    start = buffer[:4]
-    if start[:1] == b"\x93":
+    start = buffer[:_START_SIZE]
+    if start[:1] == b"\x93" or is_pickle(start):
         return
-    if start == b"\x89HDF":
+    if start[:4] == b"\x89HDF":
         raise DataError(f"{path}: is an HDF5 file, which is not read yet; write it as msgpack with DIALS")
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise DataError(f"{path}: is a pickle of an old DIALS, which is not read yet; write it as msgpack with DIALS")
     raise DataError(f"{path}: is not a DIALS reflection table")
 
 

@@ -178,6 +178,8 @@ class Option:
         return AUTO if self._means_auto(value) else self._checked_element(value, value)
 
     def _checked_element(self, value: Any, shown: Any) -> Any:
+        if self.type.is_list and self.type.kind is str and type(value) is int:
+            value = str(value)
         try:
             converted = _CONVERTERS[self.type.kind](value)
         except (TypeError, ValueError, OverflowError):

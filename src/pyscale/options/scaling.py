@@ -22,7 +22,6 @@ _FREE_SET = "judge by R_pim and CC1/2 of the job"
 _ENGINE = "the full matrix over all reflections does without it"
 _JOURNAL = "every step is in the log file and in pyscale.scale.json"
 _CROSS_VALIDATION = "run one job for each setting and compare R_pim and CC1/2"
-_IMAGES = "cut the sweep before scaling, for example with dials.slice_sequence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,15 +279,14 @@ class ScalingOptions(OptionScope):
     model_choice: ModelChoiceOptions = ModelChoiceOptions()
     space_group: str | None = option(
         None,
-        "space group to scale in, of the same Laue class as the data's or a subgroup of it, for example P212121",
+        "space group to scale in, a name (P212121), number or Hall symbol: one of the Laue class of the data, or of a "
+        "subgroup of it, in the same setting",
         common=True,
-        unavailable="set the space group before scaling, for example with dials.reindex",
         own=True,
     )
     identifiers: tuple[str, ...] | None = option(
         None,
-        "new identifiers of the data sets, in their order",
-        unavailable="assign identifiers before scaling",
+        "new identifiers of the data sets, in their order; other options know them by these",
         own=True,
     )
     anomalous: bool = option(False, "keep I(+) and I(-) apart in the fit", common=True)
@@ -306,10 +304,13 @@ class ScalingOptions(OptionScope):
     cross_validation: CrossValidationOptions = CrossValidationOptions()
     filtering: FilteringOptions = FilteringOptions()
     exclude_images: tuple[str, ...] = option(
-        (), "image ranges left out, data set:first:last", repeatable=True, unavailable=_IMAGES
+        (),
+        "images left out, data set:first:last, both inclusive, for example 0:101:200; *:first:last in all data sets, "
+        "first:last if there is one only (repeatable). They stay out in later jobs with the scaled files",
+        repeatable=True,
     )
     exclude_images_multiple: int | None = option(
-        None, "leave every n-th image out", range=(2, None), unavailable=_IMAGES
+        None, "leave out, in every sweep, the images whose number is a multiple of this", range=(2, None)
     )
     dataset_selection: DatasetSelectionOptions = DatasetSelectionOptions()
 

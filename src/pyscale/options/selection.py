@@ -19,8 +19,6 @@ UnitCell = tuple[float, float, float, float, float, float]
 
 _SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
 _JOINT = "scale the data sets in separate jobs"
-_SHELLS = "mask them before integration"
-_DATASETS = "name only the files of the data sets to be scaled"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
 
@@ -70,9 +68,9 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
     d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
     min_partiality: float = option(
         0.25,
-        "least partiality of a reflection used in the fit",
+        "least partiality of a reflection used in the fit; others are scaled and merged all the same, unless "
+        "cut_data.partiality_cutoff leaves them out",
         range=(0.0, 1.0),
-        unavailable="cut_data.partiality_cutoff leaves reflections out altogether",
     )
     intensity_choice: Literal["profile", "sum", "combine"] = option(
         "combine",
@@ -98,7 +96,6 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         (),
         "resolution shells left out, for example ice rings: 3.93:3.87 (Å; repeatable)",
         repeatable=True,
-        unavailable=_SHELLS,
         own=True,
     )
     exclude_regions: tuple[str, ...] = option(
@@ -106,7 +103,6 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         "rectangles of the detector left out, panel:x_min:x_max:y_min:y_max in pixels, with data set: in front for one "
         "data set only (repeatable)",
         repeatable=True,
-        unavailable=_SHELLS,
         own=True,
     )
     invalid_rows: Literal["error", "exclude"] = option(
@@ -129,9 +125,14 @@ class DatasetSelectionOptions(OptionScope, scope="dataset_selection"):
     """Choice of data sets."""
 
     use_datasets: tuple[str, ...] | None = option(
-        None, "keep only these data sets", aliases=("include_datasets",), unavailable=_DATASETS
+        None,
+        "keep only these data sets: identifiers, or positions from 0 as pyscale show gives them; #1 is always the "
+        "position",
+        aliases=("include_datasets",),
     )
-    exclude_datasets: tuple[str, ...] | None = option(None, "leave these data sets out", unavailable=_DATASETS)
+    exclude_datasets: tuple[str, ...] | None = option(
+        None, "leave these data sets out: identifiers or positions, as in use_datasets"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ def make_columns(
     partiality: FloatArray,
     measurement: Measurement,
     number: int,
+    analytical_correction: FloatArray | None,
 ) -> Columns:
     """Columns for the given rows.
 
@@ -46,6 +47,8 @@ def make_columns(
         Of each row.
     number : int
         Position of the experiment.
+    analytical_correction : (n,) float64 or None
+        Known factor of g of each row.
 
     Returns
     -------
@@ -65,6 +68,8 @@ def make_columns(
         "s1": spots.s1[rows],
         "zeta": spots.zeta[rows],
     }
+    if analytical_correction is not None:
+        columns["analytical_correction"] = analytical_correction
     return dict(sorted(columns.items()))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..typing import FloatArray
-from .absorption import crystal_transmission
+from .absorption import SampleView, make_sample
 from .basis import Smoother, make_smoother, real_spherical_harmonics
 from .geometry import Geometry
 from .options import SimulationOptions
@@ -24,6 +24,7 @@ __all__ = [
     "model_scale",
     "smooth_scale",
     "still_scale",
+    "wave",
 ]
 
 ABSORPTION_WIDTH = 60.0
@@ -40,10 +41,16 @@ class TrueScale:
         Inverse scale factor: recorded × lp = g × true intensity.
     parameters : dict
         Name (scale, decay, absorption, scale_layout, ...) to array, as stored in the truth file.
+    ln_factors : dict of (n,) float64
+        By name of the effect: its share of ln g.
+    analytical_correction : (n,) float64 or None
+        The part of g that a column of the reflections tells.
     """
 
     g: FloatArray
     parameters: dict[str, FloatArray] = field(default_factory=dict)
+    ln_factors: dict[str, FloatArray] = field(default_factory=dict)
+    analytical_correction: FloatArray | None = None
 
 
 def automatic_intervals(width: float) -> tuple[float, float]:
@@ -66,20 +73,25 @@ def absorption_basis(lmax: int, geometry: Geometry, spots: Spots) -> FloatArray:
 
 def model_scale(
     options: SimulationOptions,
-    geometry: Geometry,
-    spots: Spots,
+    view: SampleView,
+    sample: SampleView,
     d: FloatArray,
     overall: float,
     rng: np.random.Generator,
+    sample_rng: np.random.Generator,
 ) -> TrueScale:
-    """A scale that the physical model can reproduce exactly, with its parameters."""
+    """A scale that the physical model can reproduce exactly, with its parameters.
+
+    The surface's strength is that over the spots of `sample`, which may be another experiment of the same crystal.
+    """
+    spots = view.spots
     width = options.n_images * options.oscillation_width
     automatic = automatic_intervals(width)
     scale, decay = (
         make_smoother(width, asked or auto, options.oscillation_width, spots.z)
         for asked, auto in zip((options.scale_interval, options.decay_interval), automatic, strict=True)
     )
-    incident = overall * (1.0 + _wave(options.scale_variation, _node_angles(scale), rng))
+    incident = overall * (1.0 + wave(options.scale_variation, _node_angles(scale), rng))
     fall = _node_angles(decay) / 360.0
     b = -options.decay * (fall + 0.05 * rng.normal(size=decay.n_parameters))
     parameters = {
@@ -90,8 +102,9 @@ def model_scale(
     }
     g = scale.evaluate(incident, spots.z) * np.exp(decay.evaluate(b, spots.z) / (2.0 * d**2))
     if options.absorption > 0.0 and width > ABSORPTION_WIDTH:
-        basis = absorption_basis(options.lmax, geometry, spots)
-        coefficients = _surface(options, basis, rng)
+        basis = absorption_basis(options.lmax, view.geometry, spots)
+        defining = basis if sample is view else absorption_basis(options.lmax, sample.geometry, sample.spots)
+        coefficients = _surface(options, defining, sample_rng)
         parameters["absorption"] = coefficients
         g = g * (1.0 + basis @ coefficients)
     return TrueScale(g, parameters)
@@ -99,15 +112,17 @@ def model_scale(
 
 def smooth_scale(
     options: SimulationOptions,
-    geometry: Geometry,
-    spots: Spots,
+    view: SampleView,
+    sample: SampleView,
     d: FloatArray,
     overall: float,
     rng: np.random.Generator,
+    sample_rng: np.random.Generator,
 ) -> TrueScale:
     """A scale that the model merely approximates: Fourier beam, decay with dose, ray-traced absorption."""
+    spots = view.spots
     turned = spots.z * options.oscillation_width
-    incident = overall * np.exp(_wave(options.scale_variation, turned, rng))
+    incident = overall * np.exp(wave(options.scale_variation, turned, rng))
     refill = rng.uniform(0.3, 0.7) * options.n_images
     incident = np.where(spots.z > refill, 1.0 + options.refill_jump, 1.0) * incident
     exponent = rng.uniform(0.7, 1.3)
@@ -115,7 +130,7 @@ def smooth_scale(
     b = -options.decay * (1.0 - np.exp(-dose)) / (1.0 - np.exp(-(2.0**exponent)))
     g = incident * np.exp(b / (2.0 * d**2))
     if options.absorption > 0.0:
-        g = g * crystal_transmission(options.absorption, geometry, spots, rng)
+        g = g * make_sample(options.absorption, sample, sample_rng).transmission(view.geometry, spots)
     return TrueScale(g, {"refill_image": np.array([refill]), "dose_exponent": np.array([exponent])})
 
 
@@ -141,7 +156,7 @@ def _node_angles(smoother: Smoother) -> FloatArray:
     return np.asarray((np.arange(smoother.n_parameters) - shift) * smoother.interval)
 
 
-def _wave(amplitude: float, degrees: FloatArray, rng: np.random.Generator) -> FloatArray:
+def wave(amplitude: float, degrees: FloatArray, rng: np.random.Generator) -> FloatArray:
     """A random Fourier series over rotation, with 1, 2 and 4 waves a turn; its peak is at most amplitude."""
     phases = rng.uniform(0.0, 2.0 * np.pi, 3)
     shares = np.array([0.6, 0.25, 0.15])

@@ -45,11 +45,12 @@ def experiment_document(
             "identifier": models.identifier,
             "beam": 0,
             "detector": 0,
-            "crystal": number,
+            "crystal": 0 if options.same_crystal else number,
             "profile": 0,
             "imageset": number,
         }
-        document["crystal"].append(_crystal(crystal, models.orientation))
+        if number == 0 or not options.same_crystal:
+            document["crystal"].append(_crystal(crystal, models.orientation))
         document["imageset"].append(_imageset(options.kind, number))
         if options.kind == "rotation":
             entry.update(goniometer=number, scan=number)
@@ -121,7 +122,7 @@ def _scan(options: SimulationOptions, sweep: int) -> dict[str, Any]:
     return {
         "image_range": [1, n],
         "batch_offset": 0,
-        "oscillation": [options.start_angle(sweep), options.oscillation_width],
+        "oscillation": [options.of_sweep("start_angles", sweep), options.oscillation_width],
         "exposure_time": [0.1] * n,
         "epochs": [0.0] * n,
         "valid_image_ranges": {},

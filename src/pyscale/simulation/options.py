@@ -17,7 +17,9 @@ OUTLIER_KINDS = ("zinger", "shadowed", "swapped", "sigma")
 MAX_OBSERVATIONS = 50_000_000
 MAX_IMAGES = 5_000_000
 
-VARIABLE_LENGTH = ("start_angles", "outlier_kinds")
+VARIABLE_LENGTH = ("start_angles", "outlier_kinds", "dose_per_image", "dose_at_start")
+PER_SWEEP = ("start_angles", "dose_per_image", "dose_at_start")
+ROTATION_ONLY = ("dose_decay", "resolution_variation", "position_variation", "jitter", "beam_loss")
 
 
 def _option(default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -46,7 +48,10 @@ class SimulationOptions:
     space_group: str = _option("P 21 21 21", "space group symbol")
     d_min: float = _option(2.0, "high-resolution limit (Å)", (0.1, 100.0))
     wavelength: float = _option(0.9795, "wavelength (Å)", (0.001, 10.0))
-    n_sweeps: int = _option(1, "number of rotation sweeps, each of its own crystal", (1, 100_000))
+    n_sweeps: int = _option(1, "number of rotation sweeps", (1, 100_000))
+    same_crystal: bool = _option(
+        False, "all sweeps or stills are of one crystal with one absorbing sample; else each has its own"
+    )
     sweep_width: float = _option(180.0, "rotation range of each sweep (degrees)", (0.01, 3600.0))
     oscillation_width: float = _option(0.5, "rotation of one image (degrees)", (1e-4, 360.0))
     start_angles: tuple[float, ...] = _option(
@@ -86,6 +91,37 @@ class SimulationOptions:
     lmax: int = _option(4, "degree of the absorption surface (truth=model)", (1, 12))
     scale_interval: float = _option(0.0, "spacing of scale nodes in degrees (truth=model); 0: auto", (0.0, 360.0))
     decay_interval: float = _option(0.0, "spacing of B nodes in degrees (truth=model); 0: auto", (0.0, 360.0))
+    dose_decay: float = _option(
+        0.0, "fall of ln(scale) per unit of dose at d = 1 Å, radiation damage (rotation)", (0.0, 1e6)
+    )
+    dose_law: str = _option(
+        "quadratic", "radiation damage goes with 1/d² (quadratic) or 1/d (linear)", choices=("quadratic", "linear")
+    )
+    dose_per_image: tuple[float, ...] = _option((1.0,), "dose of one image: one value or one per sweep", (0.0, 1e9))
+    dose_at_start: tuple[float, ...] = _option(
+        (0.0,), "dose before the first image: one value or one per sweep", (0.0, 1e12)
+    )
+    modulation: float = _option(0.0, "rms of ln(detector sensitivity) over the detector", (0.0, 1.0))
+    modulation_pattern: str = _option(
+        "smooth", "the detector's sensitivity varies smoothly or in blocks", choices=("smooth", "blocky")
+    )
+    modulation_bins: int = _option(6, "features of the sensitivity along each edge of the detector", (1, 1000))
+    resolution_variation: float = _option(
+        0.0, "rms of ln(scale) that varies with rotation and resolution unlike a B factor (rotation)", (0.0, 1.0)
+    )
+    position_variation: float = _option(
+        0.0, "rms of ln(scale) that varies with rotation and detector position (rotation)", (0.0, 1.0)
+    )
+    jitter: float = _option(0.0, "standard deviation of ln(scale) from image to image (rotation)", (0.0, 2.0))
+    jitter_correlation: float = _option(0.0, "images over which the jitter stays alike; 0: independent", (0.0, 1e6))
+    beam_loss: float = _option(0.0, "relative loss of intensity in runs of images (rotation)", (0.0, 0.99))
+    n_beam_losses: int = _option(3, "runs of images with less beam in a sweep", (1, 1000))
+    analytical: float = _option(
+        0.0, "like absorption, but told by the column analytical_correction, a factor of g", (0.0, 0.5)
+    )
+    gap: tuple[int, int] = _option(
+        (0, 0), "first and last image (from 1) of a hole without reflections in every sweep; 0 0: none"
+    )
     partials: float = _option(0.0, "fraction of reflections recorded as two partial rows", (0.0, 1.0))
     keep: float = _option(1.0, "fraction of the predicted reflections kept", (1e-6, 1.0))
     seed: int = _option(0, "random seed: same seed, same bytes", (0, 2**63 - 1))
@@ -108,11 +144,13 @@ class SimulationOptions:
                 f"oscillation_width={self.oscillation_width:g} gives {self.n_images * self.n_sweeps} images, "
                 f"more than {MAX_IMAGES}: give wider images or fewer sweeps"
             )
-        if len(self.start_angles) > 1 and len(self.start_angles) != self.n_sweeps:
-            raise UsageError(
-                f"start_angles has {len(self.start_angles)} values for n_sweeps={self.n_sweeps}: "
-                "give none, one, or one per sweep"
-            )
+        for name in PER_SWEEP:
+            given = getattr(self, name)
+            if len(given) > 1 and len(given) != self.n_sweeps:
+                raise UsageError(
+                    f"{name} has {len(given)} values for n_sweeps={self.n_sweeps}: give none, one, or one per sweep"
+                )
+        self._check_effects()
         if min(self.image_size) < 1:
             raise UsageError(f"image_size={self.image_size} must be positive")
         for name in ("rotation_axis", "beam_direction"):
@@ -129,11 +167,24 @@ class SimulationOptions:
         """Number of images of one sweep (at least one; the sweep is cut to whole images)."""
         return max(round(self.sweep_width / self.oscillation_width), 1)
 
-    def start_angle(self, sweep: int) -> float:
-        """First rotation angle of a sweep in degrees."""
-        if not self.start_angles:
+    def of_sweep(self, name: str, sweep: int) -> float:
+        """Value of `start_angles`, `dose_per_image` or `dose_at_start` for a sweep; 0 if none was given."""
+        values: tuple[float, ...] = getattr(self, name)
+        if not values:
             return 0.0
-        return self.start_angles[sweep] if len(self.start_angles) > 1 else self.start_angles[0]
+        return values[sweep] if len(values) > 1 else values[0]
+
+    def _check_effects(self) -> None:
+        if self.kind == "stills":
+            for name in ROTATION_ONLY:
+                if getattr(self, name) > 0.0:
+                    raise UsageError(f"{name}={getattr(self, name):g} needs a rotation: give kind=rotation")
+        first, last = self.gap
+        if self.gap != (0, 0) and not 1 <= first <= last <= (self.n_images if self.kind == "rotation" else 0):
+            raise UsageError(
+                f"gap={first} {last} is no range of images: give first and last within 1 to n_images={self.n_images} "
+                "of a rotation"
+            )
 
 
 def _check_length(name: str, value: Any, length: int) -> None:

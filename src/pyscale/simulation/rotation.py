@@ -98,7 +98,7 @@ def _within_scan(
     options: SimulationOptions, index: IndexArray, phi: FloatArray, sweep: int
 ) -> tuple[IndexArray, FloatArray, FloatArray]:
     """Crossings within the scan: row, angle (radians) and degrees turned since the start."""
-    start = options.start_angle(sweep)
+    start = options.of_sweep("start_angles", sweep)
     width = options.n_images * options.oscillation_width
     turned = (np.degrees(phi) - start) % 360.0
     turns = [np.flatnonzero(turned + 360.0 * k < width) for k in range(int(np.ceil(width / 360.0)))]

@@ -19,18 +19,23 @@ from ..io.atomic import OutputSet, PathLike
 from ..io.expt import write_expt
 from ..io.refl import write_refl
 from ..reflections import ReflectionTable
-from ..typing import FloatArray, IndexArray
+from ..typing import BoolArray, FloatArray, IndexArray
+from .absorption import SampleView
 from .columns import QUANTUM_EFFICIENCY, Columns, make_columns
 from .crystal import TrueCrystal, make_crystal, random_rotation
 from .distortions import TrueScale, model_scale, smooth_scale, still_scale
 from .documents import ExperimentModels, experiment_document
-from .geometry import Detector, Geometry, make_detector, make_geometry
+from .effects import apply_effects
+from .geometry import Detector, make_detector, make_geometry
 from .noise import Measurement, background_level, measure, plant_outliers
 from .options import SimulationOptions
 from .rotation import Spots, rotation_spots
 from .stills import still_spots
 
 __all__ = ["SimulatedData", "simulate"]
+
+_SAMPLE_STREAM = 6
+"""Random stream of the surface that the sweeps of one crystal share."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,14 @@ class SimulatedData:
         - `sigma`: true standard deviation of the corrected profile intensity (stills: summed), multiplicative
           error included, outliers not;
         - `outlier`, `outlier_kind`: 0, or 1 + position in `OUTLIER_KINDS`;
-        - `group`, `miller`, `z`, `id`.
+        - `group`, `miller`, `z`, `id`;
+        - `ln_factor/NAME`: what the effect NAME (the option that switches it on) contributes to ln g.
 
         Parameters of the true scale: `sweep_k/NAME` for sweep k (truth=model: `scale`, `decay` and
         `absorption`, and `scale_layout` and `decay_layout` with interval, norm_fac, origin and extent);
-        `stills/scale` and `stills/decay`, shape (n_stills,). `options`: all options as JSON.
+        `stills/scale` and `stills/decay`, shape (n_stills,). Of the effects: `sweep_k/dose` (at the start, per image),
+        `sweep_k/jitter` and `sweep_k/beam_loss` (ln of every image's scale), `detector/modulation_blocks` (ln of each
+        block's sensitivity) or `detector/modulation_waves` (rows kx, ky, phase). `options`: all options as JSON.
     """
 
     options: SimulationOptions
@@ -124,9 +132,14 @@ class SimulatedData:
 @dataclass(frozen=True)
 class _Experiment:
     models: ExperimentModels
+    spots: Spots
     columns: Columns
     rows: Columns
-    scale: TrueScale
+    parameters: dict[str, FloatArray]
+
+    @property
+    def view(self) -> SampleView:
+        return SampleView(self.models.geometry, self.spots)
 
 
 def simulate(options: SimulationOptions | None = None) -> SimulatedData:
@@ -150,11 +163,18 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     options = options or SimulationOptions()
     crystal = make_crystal(options, np.random.default_rng([options.seed, 0]))
     detector = make_detector(options)
-    experiments = [_simulate_one(options, crystal, detector, k) for k in range(options.n_experiments)]
+    experiments: list[_Experiment] = []
+    for number in range(options.n_experiments):
+        first = experiments[0] if experiments and options.same_crystal else None
+        if first is not None and len(first.spots) == 0:
+            raise UsageError(
+                "no reflection is recorded in the first sweep or still of the one crystal: check start_angles"
+            )
+        experiments.append(_simulate_one(options, crystal, detector, number, first))
     truth = {name: np.concatenate([e.rows[name] for e in experiments]) for name in experiments[0].rows}
     if len(truth["g"]) == 0:
-        raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width and keep")
-    truth.update(_scale_parameters(options, [e.scale for e in experiments]))
+        raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width, keep and gap")
+    truth.update(_scale_parameters(options, [e.parameters for e in experiments]))
     truth["options"] = np.array(json.dumps(dataclasses.asdict(options)))
     models = [e.models for e in experiments]
     return SimulatedData(
@@ -166,20 +186,29 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     )
 
 
-def _simulate_one(options: SimulationOptions, crystal: TrueCrystal, detector: Detector, number: int) -> _Experiment:
-    """One sweep or still; every purpose has its own random numbers, so that one option changes one thing."""
+def _simulate_one(
+    options: SimulationOptions, crystal: TrueCrystal, detector: Detector, number: int, first: _Experiment | None
+) -> _Experiment:
+    """One sweep or still; every purpose has its own random numbers, so that one option changes one thing.
+
+    `first` is the experiment whose crystal this one shares, if any.
+    """
     geometry_rng, spots_rng, scale_rng, outlier_rng, noise_rng = (
         np.random.default_rng([options.seed, 1 + purpose, number]) for purpose in range(5)
     )
     geometry = make_geometry(options, geometry_rng)
     orientation = random_rotation(geometry_rng)
     identifier = str(uuid.UUID(bytes=geometry_rng.bytes(16), version=4))
+    if first is not None:
+        orientation = first.models.orientation
     if options.kind == "rotation":
         spots = rotation_spots(options, crystal, orientation, geometry, detector, number, spots_rng)
     else:
         spots = still_spots(options, crystal, orientation, geometry, detector, spots_rng)
     d = crystal.d[spots.reflection]
-    scale = _true_scale(options, geometry, spots, d, number, scale_rng)
+    view = SampleView(geometry, spots)
+    sample = first.view if first is not None else view
+    scale = _true_scale(options, view, sample, d, number, scale_rng)
 
     correction = spots.lp / QUANTUM_EFFICIENCY
     counts = crystal.intensity[spots.reflection] * scale.g / correction
@@ -188,7 +217,8 @@ def _simulate_one(options: SimulationOptions, crystal: TrueCrystal, detector: De
     blur = 1.0 + options.multiplicative_error * noise_rng.normal(size=len(spots))
     rows, partiality = _split_partials(options, spots, noise_rng)
     measurement = measure(spoiled[rows], blur[rows], background[rows], partiality, sigma_factor[rows], noise_rng)
-    columns = make_columns(options, crystal, detector, spots, rows, partiality, measurement, number)
+    known = None if scale.analytical_correction is None else scale.analytical_correction[rows]
+    columns = make_columns(options, crystal, detector, spots, rows, partiality, measurement, number, known)
     reflection = spots.reflection[rows]
     sigma = _true_sigma(options, measurement, counts[rows])
     truth: Columns = {
@@ -202,8 +232,19 @@ def _simulate_one(options: SimulationOptions, crystal: TrueCrystal, detector: De
         "miller": crystal.miller_index[reflection],
         "z": spots.z[rows],
         "id": np.full(len(rows), number, np.int32),
+        **{f"ln_factor/{name}": values[rows] for name, values in scale.ln_factors.items()},
     }
-    return _Experiment(ExperimentModels(identifier, geometry, orientation), columns, truth, scale)
+    models = ExperimentModels(identifier, geometry, orientation)
+    if options.gap != (0, 0):
+        keep = _outside_gap(options, spots.z[rows])
+        columns, truth = ({name: values[keep] for name, values in part.items()} for part in (columns, truth))
+    return _Experiment(models, spots, columns, truth, scale.parameters)
+
+
+def _outside_gap(options: SimulationOptions, z: FloatArray) -> BoolArray:
+    """Rows that stay; the others go last, so that these are as they are without a hole."""
+    first, last = options.gap
+    return np.asarray((z < first - 1) | (z >= last))
 
 
 def _true_sigma(options: SimulationOptions, measurement: Measurement, counts: FloatArray) -> FloatArray:
@@ -212,27 +253,38 @@ def _true_sigma(options: SimulationOptions, measurement: Measurement, counts: Fl
     return np.sqrt(counting + (options.multiplicative_error * counts) ** 2)
 
 
-def _scale_parameters(options: SimulationOptions, scales: list[TrueScale]) -> Columns:
+def _scale_parameters(options: SimulationOptions, parameters: list[dict[str, FloatArray]]) -> Columns:
+    truth: Columns = {}
+    for k, own in enumerate(parameters):
+        for name, values in own.items():
+            if name.startswith("modulation"):
+                truth[f"detector/{name}"] = values
+            elif options.kind == "rotation":
+                truth[f"sweep_{k}/{name}"] = values
     if options.kind == "stills":
-        return {f"stills/{name}": np.array([s.parameters[name] for s in scales]) for name in ("scale", "decay")}
-    return {f"sweep_{k}/{name}": values for k, s in enumerate(scales) for name, values in s.parameters.items()}
+        truth.update({f"stills/{name}": np.array([p[name] for p in parameters]) for name in ("scale", "decay")})
+    return truth
 
 
 def _true_scale(
     options: SimulationOptions,
-    geometry: Geometry,
-    spots: Spots,
+    view: SampleView,
+    sample: SampleView,
     d: FloatArray,
     number: int,
     rng: np.random.Generator,
 ) -> TrueScale:
+    """The base scale times all effects."""
     overall = math.exp(options.scale_spread * rng.normal()) if number else 1.0
     if options.kind == "stills":
-        return still_scale(options, d, overall, rng)
-    if len(spots) == 0:
-        return TrueScale(np.zeros(0))
-    make = model_scale if options.truth == "model" else smooth_scale
-    return make(options, geometry, spots, d, overall, rng)
+        base = still_scale(options, d, overall, rng)
+    elif len(view.spots) == 0:
+        base = TrueScale(np.zeros(0))
+    else:
+        make = model_scale if options.truth == "model" else smooth_scale
+        sample_rng = np.random.default_rng([options.seed, _SAMPLE_STREAM, 0]) if options.same_crystal else rng
+        base = make(options, view, sample, d, overall, rng, sample_rng)
+    return apply_effects(options, number, view, sample, d, base)
 
 
 def _split_partials(
