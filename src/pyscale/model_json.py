@@ -189,7 +189,7 @@ def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
         If its type is not one that pyscale evaluates, or it lacks what evaluation needs.
     """
     kind = document.get("__id__")
-    if kind not in _COMPONENTS:
+    if not isinstance(kind, str) or kind not in _COMPONENTS:
         listed = ", ".join(_COMPONENTS)
         raise DataError(f"{where}: a scaling model of type {kind!r} cannot be evaluated; {listed} can")
     configuration = document.get("configuration_parameters") or {}
