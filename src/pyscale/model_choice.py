@@ -25,6 +25,9 @@ _GAIN_ERRORS, _LEAST_GAIN = 2.0, 2.0
 _LOSS_ERRORS, _LEAST_LOSS = 0.5, 1.0
 """What a simpler one may lose."""
 
+_MOST_PARAMETERS = 1500
+"""The dense matrices of more, factorised some thirty times, take minutes."""
+
 Build = Callable[[Sequence[ModelPlan]], list[DataSetModel]]
 
 
@@ -142,7 +145,7 @@ class _Search:
         if variant not in self.scores:
             try:
                 models = self.build(planned(variant, self.rules, self.options, ""))
-                if self._is_known(models):
+                if self._is_known(models) or _is_too_large(models, variant):
                     return False
                 self.scores[variant] = self.held_out.score(models, self.scores[self.current].models)
             except DataError as error:
@@ -167,6 +170,13 @@ class _Search:
     def _take(self, variant: Variant) -> None:
         self.current = variant
         self.best = max(self.best, variant, key=lambda v: self.scores[v].total)
+
+
+def _is_too_large(models: Sequence[DataSetModel], variant: Variant) -> bool:
+    n_parameters = sum(m.n_parameters for m in models)
+    if n_parameters > _MOST_PARAMETERS:
+        _logger.info("%s is not tried: %d parameters, more than %d", variant, n_parameters, _MOST_PARAMETERS)
+    return n_parameters > _MOST_PARAMETERS
 
 
 def _layout(models: Sequence[DataSetModel]) -> list[list[tuple[str, int]]]:
