@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .components import Axis, ComponentModel, ComponentRestraint, CoordinateName
+from .components import SMOOTH_FORMS, Axis, ComponentModel, ComponentRestraint, CoordinateName
 from .errors import DataError
 from .scaling_model import DataSetModel
 from .typing import FloatArray
@@ -255,7 +255,7 @@ def _restraints(own: dict[str, Any], name: str) -> tuple[ComponentRestraint, ...
     return tuple(
         ComponentRestraint(form, float(weight), float(low), float(high))
         for form, weight, low, high in own.get("restraints", {}).get(name, ())
-        if form in ("null", "smooth")
+        if form in ("null", *SMOOTH_FORMS)
     )
 
 
