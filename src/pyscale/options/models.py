@@ -153,6 +153,6 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
     absorption_correction: bool = option(False, "surface of spherical harmonics")
     lmax: int = option(4, "highest order of the harmonics", range=(2, 12))
     surface_weight: float = option(1e6, "weight of the restraint of the surface to zero", range=(0.0, None))
-    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties")
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
