@@ -86,7 +86,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["merge", "a"], "pyscale merge is not yet available: use pyscale scale"),
         (["export"], "pyscale export is not yet available"),
         (["report"], "pyscale report is not yet available"),
-        (["slice"], "pyscale slice is not yet available"),
+        (["slice"], "no input files: pyscale slice FILE..."),
     ],
 )
 def test_wrong_usage(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
