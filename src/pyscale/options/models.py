@@ -79,10 +79,10 @@ class PhysicalOptions(OptionScope, scope="physical"):
         range=(0.0, None),
     )
     share: SharedAbsorptionOptions = SharedAbsorptionOptions()
-    image_scale: bool = option(
-        False,
+    image_scale: bool | Auto = option(
+        AUTO,
         "one scale per image, smooth from image to image, on top of the smooth scale: for electron diffraction and "
-        "unstable beams",
+        "unstable beams; auto: only if model=cross_validated finds that it helps",
         own=True,
     )
     image_scale_weight: float | Auto = option(
