@@ -300,7 +300,8 @@ class Fit:
 
     @staticmethod
     def _progress(number: int, it: Any) -> bool:
-        _logger.info(
+        _logger.log(
+            logging.INFO if number else logging.DEBUG,
             "round %d, step %d: cost %.6e, decrease %.2e, damping %.1e%s",
             number,
             it.index + 1,
