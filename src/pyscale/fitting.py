@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from .error_model import ErrorModel, ErrorModelFit
+from .fit_start import FitStart
 from .fit_state import Fit, FitState
 from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
 from .intensity_choice import ImidCandidate
@@ -71,7 +72,9 @@ class FitResult:
     observations : JobObservations
         With the intensities that were scaled.
     imid, tried_imids : float, list of ImidCandidate
-        Crossover from profile-fitted to summed intensities, and the candidates.
+        Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
+    error_model_given_up : bool
+        Whether it was fixed since the data cannot tell it.
     """
 
     models: list[DataSetModel]
@@ -96,6 +99,7 @@ class FitResult:
     observations: JobObservations
     imid: float
     tried_imids: list[ImidCandidate]
+    error_model_given_up: bool
 
     @property
     def outlier(self) -> BoolArray:
@@ -112,29 +116,33 @@ def fit_job(
     *,
     small_scale_cutoff: float,
     n_threads: int,
+    fit_start: FitStart | None = None,
 ) -> FitResult:
-    """Fit the models of all data sets to all suitable observations.
+    """Fit the models of all data sets to all suitable observations, from scratch or from an earlier fit.
 
     Raises
     ------
     DataError
         If no reflection is measured twice, or the minimiser finds no usable answer.
     """
-    fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads)
+    start = fit_start or FitStart()
+    fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
     label = fit.label
     _report_components(label)
     rounds: list[FitRound] = []
+    first_settled = 1 if start.is_solution and start.imid is not None else 2
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, _EARLY_TOLERANCE)
         if number == 1:
-            fit.update_error_model(state, "robust")
+            fit.update_error_model(state, "likelihood" if start.is_solution else "robust")
             if fit.settle_error_model(state):
                 state = fit.start()
                 result = fit.minimise(state, number, _EARLY_TOLERANCE)
-            fit.choose_intensities(state)
+            if start.imid is None:
+                fit.choose_intensities(state)
         before = fit.excluded(state)
-        change = fit.update_restraints(result)
+        change = fit.update_restraints(result, _SETTLED_RESTRAINT if number == 1 and start.is_solution else 0.0)
         fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.excluded(state) != before))
@@ -146,7 +154,11 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < _SETTLED_RESTRAINT:
+        if (
+            number >= first_settled
+            and changed <= max(1, _SETTLED_ROWS * len(observations))
+            and change < _SETTLED_RESTRAINT
+        ):
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
@@ -236,4 +248,5 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         observations=fit.obs,
         imid=fit.imid,
         tried_imids=fit.tried_imids,
+        error_model_given_up=fit.fixed_error_model is not None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from .dataset_selection import DataSetNames, assign_identifiers, select_data_set
 from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
+from .fit_start import fit_start
 from .fitting import FitResult, fit_job
 from .image_ranges import valid_span
 from .input_checks import without_beam_direction
@@ -25,6 +26,7 @@ from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .model_building import SweepExtent, model_from_plan
 from .observations import JobObservations, collect, max_scattering_angle_deg
+from .option_text import changed_options
 from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
@@ -32,6 +34,7 @@ from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
+from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
 
@@ -58,26 +61,37 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def scale_files(files: Sequence[str | os.PathLike[str]], options: ScalingOptions) -> ScalingResult:
+def scale_files(
+    files: Sequence[str | os.PathLike[str]], options: ScalingOptions, given: Collection[str] | None = None
+) -> ScalingResult:
     """Read files and scale them; see `scale_job`."""
     clock = _Clock()
     with clock.stage("read"):
         job = load_job(files)
-    return _scale(job, options, clock)
+    return _scale(job, options, given, clock)
 
 
-def scale_job(job: Job, options: ScalingOptions) -> ScalingResult:
+def scale_job(job: Job, options: ScalingOptions, given: Collection[str] | None = None) -> ScalingResult:
     """Scale all data sets of a job together.
+
+    Parameters
+    ----------
+    job : Job
+    options : ScalingOptions
+    given : collection of str, optional
+        Dotted names of the options that the user has set, which change stored models even if the values are the
+        defaults; without it, those that differ from the defaults.
 
     Raises
     ------
     DataError
         If the data cannot be scaled; the message says what and where.
     """
-    return _scale(job, options, _Clock())
+    return _scale(job, options, given, _Clock())
 
 
-def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
+def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
+    given = changed_options(options).keys() if given is None else given
     n_threads = thread_count(options.scaling_options.nproc)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
@@ -89,8 +103,13 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         prepared = [prepare(d, cell, options) for d in job.data_sets]
         exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
-        plans = [plan_model(_facts(p), options) for p in prepared]
-        models = [_model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
+        stored = stored_models(prepared, options, given, n_threads)
+        plans = [s.plan if s else plan_model(_facts(p), options) for p, s in zip(prepared, stored, strict=True)]
+        models = [
+            s.model if s else _model(p, plan, k, options)
+            for k, (p, plan, s) in enumerate(zip(prepared, plans, stored, strict=True))
+        ]
+        start = fit_start([s.model if s else None for s in stored], all(s.exact for s in stored if s), options, given)
         _log_plans(prepared, plans, models)
         _require_tractable(models)
         for p, model in zip(prepared, models, strict=True):
@@ -117,6 +136,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
             options,
             small_scale_cutoff=small_scale_cutoff(options),
             n_threads=n_threads,
+            fit_start=start,
         )
     _log_fit(fit)
     observations = fit.observations
