@@ -103,8 +103,11 @@ class Fit:
             self.update_errors(state, "robust")
             return state
         state.error_model = self.fixed_error_model or state.error_model
+        if self.obs.was_outlier is not None:
+            state.standard = self.obs.was_outlier
         for _ in range(_ROUNDS_OF_EXPECTATION):
-            self.update_errors(state, None)
+            state.expected = self.expected(state, self.excluded(state))
+        self.update_errors(state, None)
         return state
 
     def _starting_parameters(self) -> FloatArray:
