@@ -145,13 +145,6 @@ def _array_model(document: dict[str, Any]) -> None:
     document["scaling_model"][0]["__id__"] = "array"
 
 
-def _legacy(document: dict[str, Any]) -> None:
-    for model in document["scaling_model"]:
-        model["is_scaled"] = True
-        model["absorption"] = {"parameters": [0.0] * 8}
-        model["configuration_parameters"]["corrections"] = ["scale", "decay", "absorption"]
-
-
 def _zero_factor(document: dict[str, Any]) -> None:
     document["scaling_model"][0]["configuration_parameters"]["s_norm_fac"] = 0.0
 
@@ -174,7 +167,6 @@ def _huge_b(document: dict[str, Any]) -> None:
     [
         (_without_models, "no scaling model for experiment"),
         (_array_model, "'array' cannot be evaluated yet"),
-        (_legacy, "crystal frame of DIALS before 2021"),
         (_zero_factor, "s_norm_fac must be finite and positive"),
         (_text_parameter, "component 'scale'"),
         (_no_configuration, "configuration_parameters"),

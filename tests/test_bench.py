@@ -39,3 +39,7 @@ def test_random_jobs_are_judged_beside_the_rules(repository: Path) -> None:
     assert "| 5 | " in text
     assert "| none |" in text
     assert "error ≤ 1.02 × that of the rules" in text
+
+
+def test_dense_solver_agrees_with_lapack(repository: Path) -> None:
+    assert "GFlop/s" in run(repository, "dense_solver.py", "--sizes", "90", "--repeats", "1")

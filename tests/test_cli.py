@@ -74,7 +74,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["scale", "a.expt", "dmin=1"], "unknown option dmin: did you mean cut_data.d_min"),
         (["scale", "a.expt", "d_min=x"], "option cut_data.d_min=x: expected number or None"),
         (["scale", "a.expt", "d_min=2", "d_max=1"], "must be less than cut_data.d_max=1"),
-        (["scale", "a.expt", "model=array"], "not yet available"),
+        (["scale", "a.expt", "use_free_set=True"], "not yet available"),
         (["scale", "a.expt", "--verbos"], "unknown flag --verbos: did you mean --verbose?"),
         (["scale", "none.phil"], "cannot read options from none.phil"),
         (["simulate", "a.expt"], "pyscale simulate takes no files"),
@@ -86,7 +86,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["merge", "a"], "pyscale merge is not yet available: use pyscale scale"),
         (["export"], "pyscale export is not yet available"),
         (["report"], "pyscale report is not yet available"),
-        (["slice"], "pyscale slice is not yet available"),
+        (["slice"], "no input files: pyscale slice FILE..."),
     ],
 )
 def test_wrong_usage(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_unexpected_errors_ask_for_a_report(
 
 
 def test_scale(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["scale", "a.expt", "a.refl", "d_min=2", "lmax=6", "output.log=my.log"]) == 0
+    assert main(["scale", "a.expt", "a.refl", "d_min=2", "physical.lmax=6", "output.log=my.log"]) == 0
     ((files, options),) = scaler.calls
     assert files == (Path("a.expt"), Path("a.refl"))
     assert options.cut_data.d_min == 2.0 and options.physical.lmax == 6
@@ -153,6 +153,8 @@ def test_scale(scaler: FakeScaler, capsys: pytest.CaptureFixture[str], tmp_path:
     log = (tmp_path / "my.log").read_text()
     for text in (
         "Input files: a.expt a.refl",
+        "The following parameters have been modified:",
+        "Defaults that differ from those of dials.scale: output.html=pyscale.scale.html (dials.scale.html); ",
         "cut_data.d_min=2.0",
         "fitting [3 parameters]",
         "R_meas 0.035",
@@ -235,7 +237,7 @@ def test_help_lists_common_options_first_and_none_that_are_missing(
     main(["scale", "--help"])
     text = capsys.readouterr().out
     assert text.index("cut_data.d_min=") < text.index("physical.lmax=") < text.index("scaling_refinery.")
-    assert "array.n_resolution_bins" not in text and "filtering.method" not in text
+    assert "use_free_set" not in text and "filtering.method" not in text
 
 
 def test_no_arguments_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -336,6 +336,7 @@ class TestOnRealData:
         files = [f"{stem}.expt", f"{stem}.refl"]
         assert main(["scale", *files, "exclude_images=0:0:1"]) == 0
         assert document()["datasets"][0]["excluded_images"] == [[0, 1]]
+        assert "0–89 (2 excluded)" in Path("pyscale.scale.html").read_text(encoding="utf-8")
         table = read_refl("scaled.refl")
         flagged = (table["flags"] & USER_EXCLUDED) != 0
         assert flagged[table["xyzobs.px.value"][:, 2] < 1].all()

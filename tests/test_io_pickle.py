@@ -78,7 +78,7 @@ def test_numbers_that_were_not_finite_are_nan() -> None:
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 3, 200])
-@pytest.mark.parametrize("identifiers", [None, {}, {0: "0", 1: "caf\xe9"}])
+@pytest.mark.parametrize("identifiers", [None, {}, {0: "0", 1: "\xe9\xe8"}])
 def test_every_column_type_is_decoded(tmp_path: Path, n_rows: int, identifiers: dict[int, str] | None) -> None:
     columns = pickles.small_columns(n_rows)
     table = read(tmp_path / "x.pickle", pickles.table_pickle(columns, n_rows, identifiers))
@@ -276,6 +276,7 @@ HOSTILE = {
     "text as column": _of_columns(b"U\x01aU\x01b"),
     "grid as column": _of_columns(b"U\x01a" + GRID + b")R"),
     "number as name": _of_columns(b"K\x05" + pickles.flex_array("scitbx_array_family_flex_ext int", 0, b"\0"), 0),
+    "long name": _of_columns(b"X\x00\x02\x00\x00" + b"a" * 512 + b"N"),
     "column twice": _of_columns(b"U\x01aNU\x01aN"),
     "state twice": pickles.START + b"NbNb.",
     "flex as table": pickles.global_name("scitbx_array_family_flex_ext int").join([b"\x80\x02", b")R."]),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import pyscale
 
@@ -70,6 +71,12 @@ def document(data_root: Path) -> dict[str, Any]:
 
 def test_document_fits_its_schema(document: dict[str, Any], schema: dict[str, Any]) -> None:
     assert problems(document, schema, schema) == []
+
+
+def test_options_of_the_document_fit_their_schema(document: dict[str, Any], repository: Path) -> None:
+    path = repository / "src" / "pyscale" / "schema" / "options.schema.json"
+    validator = Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    assert [error.message for error in validator.iter_errors(document["options"])] == []
 
 
 def test_a_wrong_document_does_not(document: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -31,12 +31,12 @@ Matrix scaled_with_functionals(const ConstMap& n, const ConstMap& functional, co
   return scaled;
 }
 
-/// Q c Q^T with Q = 1 - direction^T (functional direction^T)^-1 functional.
+/// c becomes Q c Q^T with Q = 1 - direction^T (functional direction^T)^-1 functional.
 void project(const ConstMap& direction, const ConstMap& functional, Matrix& c) {
   const Matrix fixed = functional * direction.transpose();
-  const Matrix functionals_of_unit_moves = fixed.partialPivLu().solve(Matrix(functional));
-  c -= direction.transpose() * (functionals_of_unit_moves * c).eval();
-  c -= (c * functionals_of_unit_moves.transpose()).eval() * direction;
+  const Matrix coordinates = fixed.partialPivLu().solve(Matrix(functional));
+  c -= direction.transpose() * (coordinates * c).eval();
+  c -= (c * coordinates.transpose()).eval() * direction;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <pyscale/covariance.hpp>
 #include <pyscale/outliers.hpp>
 #include <type_traits>
 
@@ -90,6 +91,17 @@ void dense_solver(int n_threads) {
   sum.add(x);
   sum.add(factor.inverse(n_threads));
   sum.print("cholesky");
+  DenseCase deficient(c);
+  for (Index k = 0; k < c.n; ++k) deficient.matrix[k * c.n + 6] = deficient.matrix[k * c.n + 5];
+  for (Index k = 0; k < c.n; ++k) deficient.matrix[6 * c.n + k] = deficient.matrix[5 * c.n + k];
+  Checksum covariance;
+  for (const DenseCase* each : {&c, static_cast<const DenseCase*>(&deficient)}) {
+    const pyscale::CovarianceResult result = pyscale::gauge_covariance(each->matrix, c.n, {}, n_threads);
+    covariance.add(result.covariance);
+    covariance.add(result.undetermined);
+  }
+  covariance.add(pyscale::inverse(c.matrix, c.n, n_threads));
+  covariance.print("gauge_covariance");
 }
 
 void fit(int n_threads) {

@@ -61,8 +61,11 @@ class Job:
     def select(self, indices: Iterable[int]) -> Job:
         """Return the job of some data sets only, renumbered in the given order."""
         chosen = list(indices)
-        experiments = self.experiments.select(chosen)
         tables = [self.data_sets[i].reflections for i in chosen]
+        return self.replaced(self.experiments.select(chosen), tables)
+
+    def replaced(self, experiments: ExperimentList, tables: Sequence[ReflectionTable]) -> Job:
+        """Return a job of other experiments and their tables, from the same files."""
         data_sets = _data_sets(experiments, tables)
         return Job(experiments, data_sets, self.identifier_changes, self.sources, self.n_unindexed)
 

@@ -12,6 +12,7 @@ from .dataset import load_job, read_files
 from .errors import DataError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
+from .model_frame import is_legacy_model
 from .reflections import Flag, ReflectionTable
 
 if TYPE_CHECKING:
@@ -181,11 +182,14 @@ def _describe_model(index: int, experiment: Experiment) -> list[str]:
         "shared",
         "valid_image_range",
     )
+    described = [f"{k} {_short(settings[k])}" for k in shown if k in settings]
+    if is_legacy_model(experiment):
+        described.append("absorption in the crystal frame of DIALS before 2021")
     return [
         str(index),
         str(model.get("__id__", "-")),
         ", ".join(f"{k} {v['n_parameters']}" for k, v in parts.items()) or "-",
-        ", ".join(f"{k} {_short(settings[k])}" for k in shown if k in settings) or "-",
+        ", ".join(described) or "-",
         " ".join(_short(settings[k]) for k in ("error_model_type", "error_model_parameters") if k in settings),
     ]
 

@@ -328,6 +328,20 @@ class ExperimentList:
         """Return some experiments, with the models they use; models shared by several stay shared."""
         return self._over(self._document.select([int(i) for i in indices]))
 
+    def model(self, index: int, key: str) -> dict[str, Any] | None:
+        """Return an experiment's model of some kind as it stands in the file."""
+        return self._document.model(index, key)
+
+    def set_model(self, index: int, key: str, model: dict[str, Any]) -> None:
+        """Replace a model of one experiment; others that shared it keep the old one."""
+        self._document.set_model(index, key, model)
+
+    def unshare_model(self, index: int, key: str) -> None:
+        """Give an experiment a copy of its own of a model."""
+        model = self._document.model(index, key)
+        if model is not None:
+            self._document.set_model(index, key, dict(model))
+
     def set_scaling_model(self, index: int, model: dict[str, Any] | None) -> None:
         """Store a scaling model for one experiment, or remove it."""
         self._document.set_model(index, "scaling_model", model)

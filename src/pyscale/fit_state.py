@@ -307,7 +307,7 @@ class Fit:
     def smooth_rows(self) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""
         smoothness = self.options.scaling_options.smoothness
-        if smoothness == 0 or self.information is None:
+        if self.information is None:
             return []
         return smooth_rows(self.joint, self.information, smoothness)
 

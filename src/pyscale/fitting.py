@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
-_EARLY_TOLERANCE = 1e-5
+_EARLY_TOLERANCE = (1e-6, 1e-4)
 _SETTLED_RESTRAINT = 1.0
 
 
@@ -132,13 +132,15 @@ def fit_job(
     _report_components(label)
     rounds: list[FitRound] = []
     first_settled = 1 if start.is_solution and start.imid is not None else 2
+    # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
+    early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
-        result = fit.minimise(state, number, _EARLY_TOLERANCE)
+        result = fit.minimise(state, number, early)
         if number == 1:
             fit.update_error_model(state, "likelihood" if start.is_solution else "robust")
             if fit.settle_error_model(state):
                 state = fit.start()
-                result = fit.minimise(state, number, _EARLY_TOLERANCE)
+                result = fit.minimise(state, number, early)
             if start.imid is None:
                 fit.choose_intensities(state)
         before = fit.excluded(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -38,15 +39,17 @@ def normalised(ranges: Iterable[ImageRange]) -> list[ImageRange]:
 def without_ranges(ranges: Iterable[ImageRange], excluded: Iterable[ImageRange]) -> list[ImageRange]:
     """Return the images of some ranges that are in none of the excluded ones."""
     kept: list[ImageRange] = []
-    gaps = normalised(excluded)
+    gaps = deque(normalised(excluded))
     for first, last in normalised(ranges):
         start = first
-        for gap_first, gap_last in gaps:
-            if gap_last < start or gap_first > last:
-                continue
+        while gaps and gaps[0][0] <= last:
+            gap_first, gap_last = gaps[0]
             if gap_first > start:
                 kept.append((start, gap_first - 1))
-            start = gap_last + 1
+            start = max(start, gap_last + 1)
+            if gap_last > last:
+                break
+            gaps.popleft()
         if start <= last:
             kept.append((start, last))
     return kept

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pyscale.errors import UsageError
 
-from .options.names import OptionNames
+from .option_files import GivenOption, is_option_file, read_option_file
+from .options.names import Assignment, OptionNames
 from .options.option import AUTO, Option
 from .options.tree import options_of, with_changes
-from .phil import parse_phil
 
 __all__ = [
     "ParsedArguments",
@@ -30,12 +28,14 @@ __all__ = [
 T = TypeVar("T")
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)\s*=(.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
+_NO_VALUE = re.compile(r"[A-Za-z_][\w.]*\s*=\s*")
 _ELEMENT = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|[^,\s]+')
 _BOOLS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
-_LARGEST_FILE = 1_000_000
+_INPUT_FILES = {"input.experiments", "input.reflections"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,14 @@ class ParsedArguments(Generic[T]):
     given: frozenset[str]
 
 
-def parse_arguments(arguments: Sequence[str], names: OptionNames[T]) -> ParsedArguments[T]:
+def parse_arguments(
+    arguments: Sequence[str], names: OptionNames[T], option_files: Sequence[str] = ()
+) -> ParsedArguments[T]:
     """Read the arguments of a command.
 
-    `name=value` sets an option, `*.toml` and `*.phil` are files of options, everything else is an input file.
-    Option files come first, and arguments win over them; the last of several values counts.
+    `name=value` sets an option, `*.toml`, `*.phil` and `*.eff` are files of options, everything else is an input file.
+    Option files come first, and arguments win over them; the last of several values counts. Spaces around `=` do no
+    harm. DIALS' `input.experiments=` and `input.reflections=` name input files.
 
     Parameters
     ----------
@@ -72,6 +75,8 @@ def parse_arguments(arguments: Sequence[str], names: OptionNames[T]) -> ParsedAr
         Arguments without the name of the command.
     names
         The command's options.
+    option_files
+        More files of options, whatever their names, read first; `-` is PHIL text from standard input.
 
     Raises
     ------
@@ -79,28 +84,60 @@ def parse_arguments(arguments: Sequence[str], names: OptionNames[T]) -> ParsedAr
         If an option is unknown, ambiguous, ill-typed or out of range, or a file of options cannot be read.
     """
     files: list[Path] = []
-    given: list[tuple[str, Any]] = []
-    from_files: list[tuple[str, Any]] = []
-    for argument in arguments:
+    given: list[GivenOption] = []
+    from_files = [item for name in option_files for item in read_option_file(name)]
+    joined, notes = _joined(arguments)
+    for argument in joined:
         match = _ASSIGNMENT.fullmatch(argument)
         if match and not _exists(argument):
-            given.append((match[1], match[2].strip()))
-        elif argument.lower().endswith((".toml", ".phil")):
-            from_files += _read_option_file(Path(argument))
+            given.append(GivenOption(match[1], match[2].strip()))
+        elif is_option_file(argument):
+            from_files += read_option_file(argument)
         elif not argument:
             raise UsageError("an argument is empty")
         else:
             files.append(Path(argument))
     values: dict[str, Any] = {}
-    notes: list[str] = []
     repeatable = {option.path for option in names.options if option.repeatable}
-    for name, text in from_files + given:
-        assignment = names.assign(name, text, parse_value)
+    for item in from_files + given:
+        if item.name in _INPUT_FILES:
+            files += _input_files(item.value)
+            continue
+        assignment = _assignment(item, names)
         for path, value in assignment.values.items():
             values[path] = values.get(path, ()) + value if path in repeatable else value
         notes += [assignment.note] if assignment.note else []
     options = with_changes(names.tree(), values)
     return ParsedArguments(options, tuple(files), tuple(dict.fromkeys(notes)), frozenset(values))
+
+
+def _joined(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Put together what a space beside `=` has cut: `d_min= 2`, `d_min =2`, `d_min = 2`; and a note on each."""
+    joined: list[str] = []
+    notes: list[str] = []
+    rest = list(arguments)
+    while rest:
+        parts = [rest.pop(0)]
+        if _NAME.fullmatch(parts[0]) and not _exists(parts[0]) and rest and rest[0].startswith("="):
+            parts.append(rest.pop(0))
+        if _NO_VALUE.fullmatch("".join(parts)) and rest and "=" not in rest[0] and not _exists(rest[0]):
+            parts.append(rest.pop(0))
+        joined.append("".join(parts))
+        notes += [f"{' '.join(parts)} was read as {joined[-1]}"] if len(parts) > 1 else []
+    return joined, notes
+
+
+def _assignment(item: GivenOption, names: OptionNames[T]) -> Assignment:
+    """What a given option means; errors say where it was given."""
+    try:
+        return names.assign(item.name, item.value, parse_value)
+    except UsageError as error:
+        raise UsageError(f"{item.place}: {error}" if item.place else str(error)) from None
+
+
+def _input_files(text: Any) -> list[Path]:
+    names = [_unquoted(item) for item in _split_list(text)] if isinstance(text, str) else []
+    return [Path(name) for name in names if name.lower() not in {"none", "auto"}]
 
 
 def _exists(name: str) -> bool:
@@ -136,7 +173,7 @@ def parse_value(option: Option, text: Any) -> Any:
     if word == "auto" and option.type.auto:
         return option.check(AUTO)
     if option.type.is_list:
-        return option.check(tuple(_parse_element(option, item) for item in _split_list(text)))
+        return option.check(tuple(_parse_element(option, item) for item in _split_list(text, option.type.kind)))
     return option.check(_parse_element(option, text))
 
 
@@ -152,7 +189,7 @@ def _unset(option: Option) -> Any:
 def _is_list_of_choices(option: Option, text: str) -> bool:
     """Whether it is PHIL's list of all choices with none of them chosen."""
     words = text.split()
-    return len(words) > 1 and set(words) <= set(option.type.choices)
+    return len(words) > 1 and set(words) <= {*option.type.choices, "None", "auto"} and bool(option.type.choices)
 
 
 def _parse_element(option: Option, text: str) -> Any:
@@ -192,14 +229,21 @@ def _parse_float(text: str) -> float:
     return float(text)
 
 
-def _split_list(text: str) -> list[str]:
-    """Texts of the elements, quotes kept; quotes around a whole list without brackets are no element's."""
-    if len(text) >= 2 and text[0] + text[-1] in {"[]", "()"}:
-        return _ELEMENT.findall(text[1:-1])
+def _split_list(text: str, kind: type = str) -> list[str]:
+    """Texts of the elements, quotes kept.
+
+    Quotes around a whole list are no element's. Where elements are texts, quotes keep a comma, but no space, unless
+    they stand in brackets.
+    """
     whole = _unquoted(text)
-    if whole != text and " " in whole and text.count(text[0]) == 2:
+    divided = re.search(r"\s" if kind is str else r"[\s,]", whole) or _in_brackets(whole)
+    if whole != text and text.count(text[0]) == 2 and divided:
         text = whole
-    return _ELEMENT.findall(text)
+    return _ELEMENT.findall(text[1:-1] if _in_brackets(text) else text)
+
+
+def _in_brackets(text: str) -> bool:
+    return len(text) >= 2 and text[0] + text[-1] in {"[]", "()"}
 
 
 def _unquoted(text: str) -> str:
@@ -242,37 +286,3 @@ def changed_options(options: Any) -> dict[str, Any]:
         if value != option.default:
             changed[option.path] = value
     return changed
-
-
-def _read_option_file(path: Path) -> list[tuple[str, Any]]:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UsageError(f"{path} is too large for a file of options")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read options from {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"cannot read options from {path}: it is not text") from None
-    if path.suffix.lower() == ".phil":
-        return [(item.name, item.value) for item in parse_phil(text, str(path))]
-    return list(_toml_values(_load_toml(text, path)))
-
-
-def _load_toml(text: str, path: Path) -> dict[str, Any]:
-    try:
-        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    except ImportError:
-        raise UsageError(f"cannot read options from {path}: TOML needs Python 3.11, or `pip install tomli`") from None
-    try:
-        table: dict[str, Any] = toml.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read options from {path}: {error}") from None
-    return table
-
-
-def _toml_values(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _toml_values(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -34,10 +34,10 @@ def has_smooth_restraint(joint: JointModel) -> bool:
 
 
 def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -> list[RestraintRows]:
-    """Restraints of the differences of neighbouring parameters.
+    """Restraints of the differences of neighbouring parameters, and of what two grids of one model could exchange.
 
-    Their weight is `smoothness` times the median information of the component's parameters, so that they are felt
-    only where the data say next to nothing.
+    The weight of a difference is `smoothness` times the median information of the component's parameters, so that they
+    are felt only where the data say next to nothing.
 
     Parameters
     ----------
@@ -46,11 +46,16 @@ def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -
         Diagonal of the normal matrix of the data.
     smoothness : float
     """
-    return [
-        restraint_rows(placed, "smooth", smoothness * typical)
-        for placed in _smooth_components(joint)
-        if (typical := _typical(information[placed.place])) > 0
-    ]
+    rows = []
+    scale_like = joint.scale_like()
+    for placed in _smooth_components(joint):
+        typical = _typical(information[placed.place])
+        if typical > 0 and smoothness > 0:
+            rows.append(restraint_rows(placed, "smooth", smoothness * typical))
+        if placed.component.kind == "grid" and not scale_like[placed.place].any():
+            # A second grid can take any factor from the first: its mean is one.
+            rows.append(RestraintRows.mean(placed.numbers, 1.0, placed.numbers.size * max(typical, 1.0)))
+    return rows
 
 
 def stabilising_rows(

@@ -11,9 +11,8 @@ struct Batch {
   double gradient_factor[2 * kGroupBatch];  ///< -I_h sqrt(S) for c vectors, 0 for a vectors
 };
 
-/// matrix += sum_k sign_k x_k x_k^T on the upper triangle, between all pairs of active segments.
-inline void flush(Batch& batch, const ParameterBlocks& blocks, const ChunkScratch& scratch, ChunkSums& sums) {
-  const int stride = sums.stride;
+/// Lists the runs of active blocks and makes them inactive; returns their number.
+inline int collect_segments(const ParameterBlocks& blocks, const ChunkScratch& scratch) {
   int n_segments = 0;
   for (int b = 0; b < blocks.n_blocks; ++b) {
     if (!scratch.block_active[b]) continue;
@@ -27,30 +26,48 @@ inline void flush(Batch& batch, const ParameterBlocks& blocks, const ChunkScratc
     }
     scratch.block_active[b] = 0;
   }
-  while (batch.n_vectors % 4 != 0) {  // vectors come in fours: empty places hold zeros
-    batch.sign[batch.n_vectors] = 0.0;
-    batch.gradient_factor[batch.n_vectors++] = 0.0;
-  }
+  return n_segments;
+}
+
+/// matrix += sum over `count` vectors of sign x x^T on the upper triangle, between all pairs of segments.
+template <int count>
+inline void add_vectors(const double* vectors, const double* sign, const std::int32_t* segments,
+                        int n_segments, double* normal, int stride) {
+  const double* x[count];
+  for (int j = 0; j < count; ++j) x[j] = vectors + j * stride;
+  for (int s = 0; s < n_segments; ++s)
+    for (int r = segments[2 * s]; r < segments[2 * s + 1]; ++r) {
+      double f[count];
+      for (int j = 0; j < count; ++j) f[j] = sign[j] * x[j][r];
+      double* __restrict row = normal + static_cast<Index>(r) * stride;
+      for (int t = s; t < n_segments; ++t) {
+        const int begin = t == s ? r & ~(kPadding - 1) : segments[2 * t];
+        const int end = segments[2 * t + 1];
+        for (int c = begin; c < end; ++c) {
+          if constexpr (count == 4) {
+            row[c] += (f[0] * x[0][c] + f[1] * x[1][c]) + (f[2] * x[2][c] + f[3] * x[3][c]);
+          } else {
+            row[c] += f[0] * x[0][c] + f[1] * x[1][c];
+          }
+        }
+      }
+    }
+}
+
+/// Adds the waiting vectors to gradient and matrix.
+inline void flush(Batch& batch, const ParameterBlocks& blocks, const ChunkScratch& scratch, ChunkSums& sums) {
+  const int stride = sums.stride, n_segments = collect_segments(blocks, scratch);
   for (int k = 1; k < batch.n_vectors; k += 2)
     for (int s = 0; s < n_segments; ++s)
       for (int c = scratch.segments[2 * s]; c < scratch.segments[2 * s + 1]; ++c)
         sums.gradient[c] += batch.gradient_factor[k] * scratch.group_vectors[k * stride + c];
-  for (int k = 0; k < batch.n_vectors; k += 4) {
-    const double* x[4];
-    for (int j = 0; j < 4; ++j) x[j] = scratch.group_vectors + (k + j) * stride;
-    for (int s = 0; s < n_segments; ++s)
-      for (int r = scratch.segments[2 * s]; r < scratch.segments[2 * s + 1]; ++r) {
-        const double f0 = batch.sign[k] * x[0][r], f1 = batch.sign[k + 1] * x[1][r];
-        const double f2 = batch.sign[k + 2] * x[2][r], f3 = batch.sign[k + 3] * x[3][r];
-        double* __restrict row = sums.normal + static_cast<Index>(r) * stride;
-        for (int t = s; t < n_segments; ++t) {
-          const int begin = t == s ? r & ~(kPadding - 1) : scratch.segments[2 * t];
-          const int end = scratch.segments[2 * t + 1];
-          for (int c = begin; c < end; ++c)
-            row[c] += (f0 * x[0][c] + f1 * x[1][c]) + (f2 * x[2][c] + f3 * x[3][c]);
-        }
-      }
-  }
+  int k = 0;
+  for (; k + 4 <= batch.n_vectors; k += 4)
+    add_vectors<4>(scratch.group_vectors + k * stride, batch.sign + k, scratch.segments, n_segments,
+                   sums.normal, stride);
+  if (k < batch.n_vectors)
+    add_vectors<2>(scratch.group_vectors + k * stride, batch.sign + k, scratch.segments, n_segments,
+                   sums.normal, stride);
   batch.n_vectors = 0;
 }
 
@@ -166,7 +183,7 @@ inline void add_last_windows(const FitRows& rows, const GroupSums& group, const 
 inline void add_group(const FitRows& rows, const ParameterBlocks& blocks, const GroupSums& group,
                       int batch_size, const ChunkScratch& scratch, Batch& batch, ChunkSums& sums) {
   const int stride = sums.stride;
-  const int n_vectors = batch_size == 1 ? 4 : 2 * kGroupBatch;
+  const int n_vectors = 2 * batch_size;
   for (Index k = 0; k < group.n; ++k)
     activate_blocks(rows.layouts[rows.data_set[scratch.row[k]]],
                     rows.start + scratch.row[k] * rows.start_stride, blocks, scratch, n_vectors, stride);

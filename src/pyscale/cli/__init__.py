@@ -26,6 +26,7 @@ _COMMANDS = {
     "scale": _Command("FILE... [name=value ...]", "scale integrated data; the main job"),
     "show": _Command("FILE...", "what is in these files: data sets, columns, symmetry, models"),
     "apply": _Command("MODEL.expt FILE...", "evaluate a stored scaling model on reflections, no fit"),
+    "slice": _Command("FILE... image_range=id:first:last", "a part of a sweep as a data set of its own"),
     "simulate": _Command("[name=value ...]", "a data set with a known answer, for trying and for testing"),
     "demo": _Command("", "simulate, scale and report in one go: a first try"),
     "merge": _Command(
@@ -37,9 +38,6 @@ _COMMANDS = {
         "use pyscale scale ... output.unmerged_mtz=scaled.mtz",
     ),
     "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),
-    "slice": _Command(
-        "FILE... image_range=id:a:b", "a part of a sweep as a data set", "cut it with dials.slice_sequence"
-    ),
 }
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
+import pyscale
 from pyscale.errors import UsageError
+from pyscale.option_documents import json_text, phil_text, toml_text
 from pyscale.option_text import ParsedArguments, format_value, parse_arguments
 from pyscale.options import Option, OptionNames
 
 from .console import write
+from .flags import FLAG_HELP, Flags, read_flags
 
 __all__ = [
     "CommandFrame",
@@ -26,12 +28,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_FLAGS = ("-h", "--help", "--show-options", "-v", "--verbose")
 _WIDTH = 110
-_FLAG_HELP = """Flags:
-  -h, --help        this text
-  --show-options    every option with type, default and meaning
-  -v, --verbose     say what is being done; -vv: everything"""
 
 
 @dataclass(frozen=True)
@@ -73,39 +70,43 @@ class CommandFrame(Generic[T]):
         UsageError
             If a flag, an option or a value is wrong, or there are no input files where some are needed.
         """
-        flags = [item for item in arguments if _is_flag(item)]
-        if {"-h", "--help"} & set(flags):
-            write(help_text(self))
+        flags, rest = read_flags(arguments)
+        shown = self._shown(flags)
+        if shown is None:
+            parsed = parse_arguments(rest, self.names, flags.option_files)
+            if "sort" in flags.asked:
+                parsed = replace(parsed, files=tuple(sorted(parsed.files)))
+            if "config" in flags.asked:
+                shown = phil_text(parsed.options, flags.expert, flags.attributes)
+        if shown is not None:
+            write(shown)
             return None
-        if "--show-options" in flags:
-            write(options_text(self.names.options))
-            return None
-        verbose = sum(_verbosity(flag) for flag in flags)
-        parsed = parse_arguments([item for item in arguments if not _is_flag(item)], self.names)
         if self.needs_files and not parsed.files:
             raise UsageError(f"no input files: pyscale {self.name} {self.arguments} (--help lists the options)")
         if parsed.files and not self.takes_files:
             raise UsageError(f"pyscale {self.name} takes no files, only name=value: {parsed.files[0]}")
-        return CommandLine(parsed, verbose)
+        return CommandLine(parsed, flags.verbose)
 
-
-def _is_flag(argument: str) -> bool:
-    return argument.startswith("-") and len(argument) > 1
-
-
-def _verbosity(flag: str) -> int:
-    if flag == "--verbose":
-        return 1
-    if flag.strip("v") == "-":
-        return len(flag) - 1
-    near = get_close_matches(flag, _FLAGS, n=1)
-    raise UsageError(f"unknown flag {flag[:60]}" + (f": did you mean {near[0]}?" if near else ""))
+    def _shown(self, flags: Flags) -> str | None:
+        """The text that flags ask for, whatever else is on the command line; None if they ask for none."""
+        if "help" in flags.asked:
+            return help_text(self)
+        if "version" in flags.asked:
+            return f"pyscale {pyscale.__version__}"
+        tree: Any = self.names.tree
+        if "schema" in flags.asked:
+            return json_text(tree, f"Options of pyscale {self.name}")
+        if flags.show == "text":
+            return options_text(self.names.options)
+        if flags.show is not None:
+            return toml_text(tree()) if flags.show == "toml" else phil_text(tree(), attributes=1)
+        return None
 
 
 def help_text(frame: CommandFrame[T]) -> str:
     """The help of a command: the common options first, then the others by topic."""
     available = [option for option in frame.names.options if option.available]
-    sections = [f"pyscale {frame.name} {frame.arguments}".rstrip(), frame.summary, "", _FLAG_HELP, ""]
+    sections = [f"pyscale {frame.name} {frame.arguments}".rstrip(), frame.summary, "", FLAG_HELP, ""]
     common = [option for option in available if option.common]
     topics = dict.fromkeys(option.topic for option in available)
     if common:

@@ -11,6 +11,7 @@ from typing import Any
 from pyscale.errors import UsageError
 from pyscale.option_text import ParsedArguments, changed_options, format_option
 from pyscale.options import SCALING_NAMES, ScalingOptions
+from pyscale.options.dials import DIALS_DEFAULTS
 
 from .console import setup_logging, write
 from .frame import CommandFrame
@@ -75,5 +76,16 @@ def _log_start(parsed: ParsedArguments[ScalingOptions]) -> None:
     changed = changed_options(parsed.options)
     if changed:
         lines = "\n".join(f"  {format_option(path, value)}" for path, value in changed.items())
-        _LOGGER.info("The following options have been modified:\n%s", lines)
+        _LOGGER.info("The following parameters have been modified:\n%s", lines)
+    _LOGGER.info("Defaults that differ from those of dials.scale: %s", _own_defaults(parsed), extra={"console": False})
     _LOGGER.info("Input files: %s", " ".join(str(path) for path in parsed.files))
+
+
+def _own_defaults(parsed: ParsedArguments[ScalingOptions]) -> str:
+    """Options left at a default that is not dials.scale's, with both."""
+    options = [option for option in SCALING_NAMES.options if option.path in DIALS_DEFAULTS]
+    return "; ".join(
+        f"{format_option(option.path, option.default)} ({DIALS_DEFAULTS[option.path]})"
+        for option in options
+        if option.path not in parsed.given
+    )

@@ -232,12 +232,12 @@ class PickleReader:
         if not isinstance(target, dict) or len(items) % 2:
             raise self.error("keys and values have no dictionary to go to")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            plain = self._text(key[:_MAX_LINE], "latin-1") if isinstance(key, memoryview) else key
-            # Nothing else: the hash of nested tuples can take for ever.
-            if not isinstance(plain, str | int):
-                raise self.error("the key of a dictionary is neither text nor a number")
+            if not isinstance(key, int) and (not isinstance(key, str | memoryview) or len(key) > _MAX_LINE):
+                # The hash of nested tuples can take for ever.
+                raise self.error("the key of a dictionary is neither a short text nor a number")
+            plain = self._text(key, "latin-1") if isinstance(key, memoryview) else key
             if plain in target:
-                raise self.error(f"the key {str(plain)[:_MAX_LINE]!r} occurs twice")
+                raise self.error(f"the key {plain!r} occurs twice")
             target[plain] = value
         self._push(target)
 

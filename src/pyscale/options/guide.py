@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from .names import OldName, OptionNames
 from .scaling import ScalingOptions
 
-__all__ = ["SCALING_NAMES", "options_from_keywords"]
+__all__ = ["OLD_NAMES", "SCALING_NAMES", "options_from_keywords"]
+
+_logger = logging.getLogger(__name__)
 
 _ALL_USED = OldName(advice="the fit uses every suitable reflection")
 _REPORT = OldName(advice="see the report, output.html")
@@ -18,7 +21,7 @@ def _is_false(value: Any) -> bool:
     return str(value).strip().lower() in {"false", "no", "off", "0"}
 
 
-_OLD_NAMES = {
+OLD_NAMES = {
     "parameterisation.scale_term": OldName(now="scale_correction"),
     "parameterisation.decay_term": OldName(now="decay_correction"),
     "parameterisation.absorption_term": OldName(now="absorption_correction"),
@@ -58,15 +61,17 @@ _OLD_NAMES = {
         translate=lambda value: "consecutive" if _is_false(value) else "concurrent",
     ),
     "scaling_options.space_group": OldName(now="space_group"),
+    "verbosity": OldName(advice="use the flag -v or -vv"),
     "output.debug.log": OldName(advice="everything is in the one log file, output.log"),
     "output.plot_scaling_models": _REPORT,
     "output.plot_merging_stats": _REPORT,
     "output.exclude_on_image_scale": _FILTERING,
     "output.exclude_on_batch_rmerge": _FILTERING,
 }
+"""Dotted names of that time."""
 
 SCALING_NAMES = OptionNames(
-    ScalingOptions, parallel_scopes=("physical", "array", "KB", "dose_decay"), old_names=_OLD_NAMES
+    ScalingOptions, parallel_scopes=("physical", "array", "KB", "dose_decay"), old_names=OLD_NAMES
 )
 """The names of the options of `pyscale scale`."""
 
@@ -85,4 +90,7 @@ def options_from_keywords(**keywords: Any) -> ScalingOptions:
     UsageError
         If a name is unknown or ambiguous, or a value has the wrong type or is out of range.
     """
-    return SCALING_NAMES.from_keywords(keywords)[0]
+    options, notes = SCALING_NAMES.from_keywords(keywords)
+    for note in notes:
+        _logger.info("%s", note)
+    return options

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pyscale.errors import UsageError
 
-from .option import Option
+from .option import AUTO, Option
 from .tree import options_of, with_changes
 
 __all__ = ["Assignment", "OldName", "OptionNames"]
@@ -76,14 +76,16 @@ class OptionNames(Generic[T]):
     def resolve(self, name: str) -> tuple[Option, ...]:
         """Return the options that a name stands for.
 
-        A full dotted name wins over a suffix that begins after a dot, and that over one after an underscore.
+        A full dotted name wins over a suffix that begins after a dot, that over one after an underscore, then any
+        suffix and at last any part of a name if only one has it. Options that dials.scale lacks never take the place
+        of one of its own.
 
         Raises
         ------
         UsageError
             If there is no such option, or several; the message names the nearest ones.
         """
-        matches = self._matches(name)
+        matches = self._matches(name) or self._loose_matches(name)
         if not matches:
             raise UsageError(f"unknown option {_shown(name)}{self._suggestions(name)}")
         if len(matches) == 1:
@@ -113,14 +115,15 @@ class OptionNames(Generic[T]):
         """
         old = None if self._matches(name) else self._old_name(name)
         if old is None:
-            return Assignment({option.path: convert(option, value) for option in self.resolve(name)})
+            chosen = _that_know_auto(self.resolve(name), value)
+            return Assignment({option.path: convert(option, value) for option in chosen})
         if old.forbidden:
             raise UsageError(f"option {name} does not exist any more: {old.advice}")
         if old.now is None:
             return Assignment({}, f"option {name} has no effect any more: {old.advice}")
         if old.translate is not None:
             value = old.translate(value)
-        options = self.resolve(old.now)
+        options = _that_know_auto(self.resolve(old.now), value)
         note = f"option {name} was renamed to {' and '.join(option.path for option in options)}"
         return Assignment({option.path: convert(option, value) for option in options}, note)
 
@@ -157,9 +160,20 @@ class OptionNames(Generic[T]):
                 for full, option in self._names
                 if (full.endswith(mark + name) if mark else full == name)
             }
-            if found:
-                matches = tuple(found.values())
-                return tuple(match for match in matches if not match.own) or matches
+            dials = tuple(match for match in found.values() if not match.own)
+            if dials or (found and mark != "_"):
+                return dials or tuple(found.values())
+        return ()
+
+    def _loose_matches(self, name: str) -> tuple[Option, ...]:
+        """The only option whose name ends with these letters, else the only one that has them; our own come last."""
+        if not name:
+            return ()
+        for options in ([option for option in self.options if not option.own], self.options):
+            for fits in (str.endswith, str.__contains__):
+                found = tuple(option for option in options if fits(option.path, name))
+                if found:
+                    return found if len(found) == 1 else ()
         return ()
 
     def _old_name(self, name: str) -> OldName | None:
@@ -178,6 +192,13 @@ class OptionNames(Generic[T]):
         near += [path for key, path in by_name.items() if len(wanted) > 2 and wanted in key]
         paths = list(dict.fromkeys(near))[:3]
         return f": did you mean {' or '.join(paths)}?" if paths else " (--show-options lists all)"
+
+
+def _that_know_auto(options: tuple[Option, ...], value: Any) -> tuple[Option, ...]:
+    """Those of several models' options that may be auto, if the value is auto and there are any."""
+    if value is not AUTO and str(value).strip().lower() != AUTO.value:
+        return options
+    return tuple(option for option in options if option.type.auto) or options
 
 
 def _shown(name: str) -> str:

@@ -332,7 +332,7 @@ def summary_table(document: Document) -> Table:
             [
                 str(k),
                 d["identifier"],
-                MISSING if d["images"] is None else f"{d['images'][0]}–{d['images'][1]}",
+                _images(d),
                 fixed(d["wavelength"], 5),
                 count(d["n_reflections"]),
                 count(ledger["merged"]),
@@ -345,6 +345,13 @@ def summary_table(document: Document) -> Table:
             ]
         )
     return Table(columns, rows)
+
+
+def _images(data_set: Document) -> str:
+    if data_set["images"] is None:
+        return MISSING
+    n_excluded = sum(last - first + 1 for first, last in data_set["excluded_images"])
+    return "{}–{}".format(*data_set["images"]) + (f" ({n_excluded} excluded)" if n_excluded else "")
 
 
 def ledger_table(ledger: Document) -> Table:
