@@ -137,10 +137,11 @@ def fit_job(
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, early)
         if number == 1:
-            fit.update_error_model(state, "likelihood" if start.is_solution else "robust")
-            if fit.settle_error_model(state):
-                state = fit.start()
-                result = fit.minimise(state, number, early)
+            if not start.is_solution:
+                fit.update_error_model(state, "robust")
+                if fit.settle_error_model(state):
+                    state = fit.start()
+                    result = fit.minimise(state, number, early)
             if start.imid is None:
                 fit.choose_intensities(state)
         before = fit.excluded(state)
@@ -200,20 +201,29 @@ def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> Fi
     )
 
 
+def _set_final_restraints(fit: Fit) -> FloatArray:
+    """Leave out the restraint that kept the overall scale; return the matrix of the others, (p, p) float64."""
+    rows = RestraintRows.join([fit.joint.restraint_rows(), *fit.smooth_rows()])
+    fit.problem.set_restraints(*rows.arrays)
+    return rows.matrix(fit.joint.n_parameters)
+
+
 def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, rounds: list[FitRound]) -> FitResult:
     """Gauge, covariance, and the quantities of every observation with the final scales."""
     problem, joint = fit.problem, fit.joint
     n_labels = int(label.max()) + 1
     sums = problem.gauge_sums(state.parameters, label, n_labels)
-    # The restraint that kept the overall scale has done its work.
-    rows = RestraintRows.join([joint.restraint_rows(), *fit.smooth_rows()])
-    restraints = rows.matrix(joint.n_parameters)
-    problem.set_restraints(*rows.arrays)
+    restraints = _set_final_restraints(fit)
     data_matrix = problem.normal_equations(state.parameters)[2] - restraints
     gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
     parameters = fix_gauge(
         gauge, sums, state.parameters, np.diag(joint.restraint_rows().matrix(joint.n_parameters)) > 0
     )
+    if fit.information is not None:
+        # What the data say of scales k times as large is 1 / k^2 of it.
+        same = (parameters == 0.0) | ~joint.scale_like()
+        fit.information = fit.information * np.where(same, 1.0, state.parameters / np.where(same, 1.0, parameters)) ** 2
+    restraints = _set_final_restraints(fit)
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
     gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)
