@@ -12,6 +12,7 @@ import numpy as np
 
 from .error_model import ErrorModel
 from .options import ScalingOptions
+from .options.scaling import ErrorModelOptions
 from .scaling_model import DataSetModel
 from .typing import BoolArray
 
@@ -34,8 +35,8 @@ class FitStart:
         Whether these parameters should still be a solution, so that the first round judges by the stored error model.
     error_model : ErrorModel or None
         The stored one.
-    error_model_given_up : bool
-        Whether it was fixed since the data could not tell it.
+    error_model_determined : bool or None
+        Whether the data determined it, False if it was fixed since they could not; None if unknown.
     imid : float or None
         Stored crossover from profile-fitted to summed intensities, which is then not looked for again.
     """
@@ -43,7 +44,7 @@ class FitStart:
     kept: tuple[bool, ...] = ()
     is_solution: bool = False
     error_model: ErrorModel | None = None
-    error_model_given_up: bool = False
+    error_model_determined: bool | None = None
     imid: float | None = None
 
     def kept_data_sets(self, n_data_sets: int) -> BoolArray:
@@ -81,16 +82,21 @@ def fit_start(
         which = "the mean of the stored error models" if len(set(error_models)) > 1 else "the stored error model"
         _logger.info("The error model starts from %s, a = %.5f, b = %.5f", which, error_model.a, error_model.b)
     is_solution = all(kept) and exact and error_model is not None
-    return FitStart(
-        kept=kept,
-        is_solution=is_solution,
-        error_model=error_model,
-        error_model_given_up=is_solution
-        and choice.basic.a is None
-        and choice.basic.b is None
-        and all(_given_up(c) for c in configurations),
-        imid=_imid(configurations, all(kept), given),
-    )
+    determined = _determined(configurations, choice) if is_solution else None
+    if determined is False:
+        _logger.warning(
+            "The stored error model was fixed since the data could not determine it, and is used again: take sigmas "
+            "for too small (reset_error_model=True tries anew)"
+        )
+    return FitStart(kept, is_solution, error_model, determined, _imid(configurations, all(kept), given))
+
+
+def _determined(configurations: Sequence[dict[str, Any]], choice: ErrorModelOptions) -> bool | None:
+    """Whether the data determined the stored error model; None if no file says so."""
+    if choice.basic.a is not None or choice.basic.b is not None:
+        return True
+    said = {_own(c).get("determined") for c in configurations}
+    return said.pop() if len(said) == 1 and said <= {True, False} else None
 
 
 def _error_models(configurations: Sequence[dict[str, Any]]) -> list[ErrorModel]:
@@ -112,10 +118,6 @@ def _own(configuration: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(own, dict) or [own.get("a"), own.get("b")] != configuration.get("error_model_parameters"):
         return {}
     return own
-
-
-def _given_up(configuration: dict[str, Any]) -> bool:
-    return _own(configuration).get("determined") is False
 
 
 def _is_number(value: Any) -> bool:

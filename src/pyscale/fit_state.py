@@ -83,7 +83,7 @@ class Fit:
         self.rows = joint.restraint_rows()
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
-        self.fixed_error_model = fit_start.error_model if fit_start.error_model_given_up else None
+        self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
         self.epsilon = epsilon.astype(np.float64)
 
@@ -102,7 +102,10 @@ class Fit:
         if not self.fit_start.is_solution:
             self.update_errors(state, "robust")
             return state
-        state.error_model = self.fixed_error_model or state.error_model
+        if self.fit_start.error_model_determined is None and self.fixed_error_model is None:
+            self.update_error_model(state, "robust")
+            self.settle_error_model(state)
+        state.error_model = self.fixed_error_model or stored or ErrorModel()
         if self.obs.was_outlier is not None:
             state.standard = self.obs.was_outlier
         for _ in range(_ROUNDS_OF_EXPECTATION):
