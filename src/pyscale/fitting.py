@@ -18,6 +18,7 @@ from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
 from .options import ScalingOptions
 from .scaling_model import DataSetModel
+from .smoothness import weakly_determined
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["FitResult", "FitRound", "fit_job"]
@@ -27,7 +28,7 @@ _logger = logging.getLogger(__name__)
 _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = (1e-6, 1e-4)
-_SETTLED_RESTRAINT = 1.0
+_SETTLED_RESTRAINT = (1.0, 0.005)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ class FitResult:
         Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
     error_model_given_up : bool
         Whether it was fixed since the data cannot tell it.
+    without_data : dict of str to list of int
+        Parameters of each component that follow their neighbours rather than the data.
     """
 
     models: list[DataSetModel]
@@ -100,6 +103,7 @@ class FitResult:
     imid: float
     tried_imids: list[ImidCandidate]
     error_model_given_up: bool
+    without_data: dict[str, list[int]]
 
     @property
     def outlier(self) -> BoolArray:
@@ -132,6 +136,7 @@ def fit_job(
     _report_components(label)
     rounds: list[FitRound] = []
     first_settled = 1 if start.is_solution and start.imid is not None else 2
+    settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
@@ -145,7 +150,7 @@ def fit_job(
             if start.imid is None:
                 fit.choose_intensities(state)
         before = fit.excluded(state)
-        change = fit.update_restraints(result, _SETTLED_RESTRAINT if number == 1 and start.is_solution else 0.0)
+        change = fit.update_restraints(result, settled if number == 1 and start.is_solution else 0.0)
         fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.excluded(state) != before))
@@ -157,11 +162,8 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        if (
-            number >= first_settled
-            and changed <= max(1, _SETTLED_ROWS * len(observations))
-            and change < _SETTLED_RESTRAINT
-        ):
+        few = changed <= max(1, _SETTLED_ROWS * len(observations))
+        if number >= first_settled and few and change < settled:
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
@@ -261,4 +263,5 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         imid=fit.imid,
         tried_imids=fit.tried_imids,
         error_model_given_up=fit.fixed_error_model is not None,
+        without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
     )

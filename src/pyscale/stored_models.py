@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .auto import Decision, ModelPlan, Restraint, SweepFacts, plan_model
-from .components import ComponentModel, ComponentRestraint
+from .components import ComponentModel
 from .errors import DataError, UsageError
 from .evaluation import ModelOnRows, read_model
 from .image_ranges import ImageRange, valid_span
+from .model_building import restrained
 from .model_frame import surface_frame
 from .model_trimming import trimmed
 from .options import ScalingOptions, with_changes
@@ -224,18 +225,18 @@ def _changed(
         if decision is not None and (by_user or not is_own):
             weight = _from_stored(decision, c.weight("null")) if not by_user else decision
             decisions["surface_weight"] = weight
-            c = _restrained(c, null=weight.value)
+            c = _restrained(c, null=weight)
     elif c.kind == "smooth_decay" and fresh.decay_restraint is not None:
         if "decay_restraint" in wanted or not is_own:
             decisions["decay_restraint"] = fresh.decay_restraint
-            c = _restrained(c, null=fresh.decay_restraint.value)
+            c = _restrained(c, null=fresh.decay_restraint)
     elif c.kind == "image_scale" and "image_scale_weight" in wanted and fresh.image_scale_weight is not None:
         decisions["image_scale_weight"] = fresh.image_scale_weight
-        c = _restrained(c, smooth=fresh.image_scale_weight.value)
+        c = _restrained(c, smooth=fresh.image_scale_weight)
     elif c.kind == "grid" and not is_own and fresh.grid_smoothness is not None and fresh.grid_size is not None:
         decisions = {"grid_smoothness": fresh.grid_smoothness, "grid_size": fresh.grid_size}
-        size = None if carries_scale else fresh.grid_size.value
-        c = _restrained(c, null=size, smooth=fresh.grid_smoothness.value)
+        size = None if carries_scale else fresh.grid_size
+        c = _restrained(c, null=size, smooth=fresh.grid_smoothness)
     return c, decisions
 
 
@@ -257,13 +258,11 @@ def _with_lmax(c: ComponentModel, lmax: int) -> ComponentModel:
     return replace(c, parameters=parameters, sigmas=None)
 
 
-def _restrained(c: ComponentModel, *, null: Restraint | None = None, smooth: Restraint | None = None) -> ComponentModel:
-    """The component with new restraints of some forms."""
-    new = [
-        ComponentRestraint(form, r.start, r.lowest, r.highest)  # type: ignore[arg-type]
-        for form, r in (("null", null), ("smooth", smooth))
-        if r is not None
-    ]
+def _restrained(
+    c: ComponentModel, *, null: Decision[Restraint] | None = None, smooth: Decision[Restraint] | None = None
+) -> ComponentModel:
+    """The component with new restraints of some forms, the others as they were."""
+    new = restrained(c, null=null, smooth=smooth).restraints
     forms = {r.form for r in new}
     return replace(c, restraints=(*(r for r in c.restraints if r.form not in forms), *new))
 
@@ -288,13 +287,13 @@ def _plan_of(model: DataSetModel) -> ModelPlan:
         surface_weight=_restraint_of(harmonics, "null"),
         share_absorption=_kept((surface is not None and surface.shared) or None),
         image_scale=_kept(images is not None or None),
-        image_scale_weight=_restraint_of(images, "smooth"),
+        image_scale_weight=_restraint_of(images, "smooth_0"),
         image_scale_size=_restraint_of(images, "null"),
         modulation=_kept("modulation" in by_name or None),
         n_resolution_bins=_kept(bins.get("inv_d2")),
         n_absorption_bins=_kept(_bins(surface.shape[0]) if surface in grids else None),
         n_modulation_bins=_kept(_bins(by_name["modulation"].shape[0]) if "modulation" in by_name else None),
-        grid_smoothness=_restraint_of(grids[0], "smooth") if grids else None,
+        grid_smoothness=_restraint_of(grids[0], "smooth_0") if grids else None,
         grid_size=_restraint_of(grids[-1], "null") if grids else None,
         relative_B=_kept("relative_B" in by_name or None),
         resolution_dependence=_kept(_dependence(decay)),
