@@ -225,6 +225,7 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()
         fit.information = fit.information * np.where(same, 1.0, state.parameters / np.where(same, 1.0, parameters)) ** 2
+    fit.joint = joint = joint.with_scales(state.parameters, parameters)
     restraints = _set_final_restraints(fit)
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)

@@ -248,6 +248,23 @@ class JointModel:
         carriers = [next((c for c in m.components if c.null_value == 1.0), None) for m in self.models]
         return np.array([c is not None and c.held for c in carriers], np.bool_)
 
+    def with_scales(self, before: FloatArray, after: FloatArray) -> JointModel:
+        """Return the models with restraints for scale-like parameters that a change of gauge has multiplied.
+
+        A weight of differences of scales k times as large means the same when it is 1 / k^2 of what it was.
+        """
+        carriers = self.scale_like()
+        models = [
+            model.with_components(
+                [
+                    _with_weights(c, before[s], after[s]) if c.restraints and carriers[s].all() else c
+                    for c, s in zip(model.components, places, strict=True)
+                ]
+            )
+            for model, places in zip(self.models, self.slices, strict=True)
+        ]
+        return JointModel(models)
+
     def decay_like(self) -> BoolArray:
         """Parameters that add to B, one component per data set, (n_parameters,) bool."""
         mask = np.zeros(self.n_parameters, np.bool_)
@@ -279,6 +296,11 @@ class JointModel:
             model.with_components([changed(c, s) for c, s in zip(model.components, places, strict=True)])
             for model, places in zip(self.models, self.slices, strict=True)
         ]
+
+
+def _with_weights(c: ComponentModel, before: FloatArray, after: FloatArray) -> ComponentModel:
+    factor = float(np.abs(before).sum() / max(np.abs(after).sum(), np.finfo(np.float64).tiny)) ** 2
+    return replace(c, restraints=tuple(replace(r, weight=r.weight * factor) for r in c.restraints))
 
 
 def restraint_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
