@@ -175,18 +175,16 @@ def test_excluding_images_equals_removing_rows_and_trimming_the_model(scaled: Sc
     for ours, theirs in zip(excluded.models, by_hand.models, strict=True):
         assert [c.n_parameters for c in ours.components] == [c.n_parameters for c in theirs.components]
     assert excluded.models[0].n_parameters < scaled.models[0].n_parameters
-    # What is left is nearly the solution already.
-    assert np.median(np.abs(moved(scaled, excluded))) < 0.5
 
 
 def test_exclusions_stay_and_accumulate_while_resolution_limits_are_undone(scaled: ScalingResult) -> None:
-    first = again(scaled, exclude_images="#0:61:90")
-    second = again(first, exclude_images="#0:1:10", d_min=2.5)
+    first = again(scaled, exclude_images="#0:121:180")
+    second = again(first, exclude_images="#0:1:20", d_min=2.5)
     third = again(second)
     experiment = third.experiments[0]
-    assert experiment.valid_image_ranges == [(11, 60)]
+    assert experiment.valid_image_ranges == [(21, 120)]
     configuration = (experiment.scaling_model or {})["configuration_parameters"]
-    assert configuration["valid_image_range"] == [11, 60]
+    assert configuration["valid_image_range"] == [21, 120]
     assert second.statistics.overall.n_obs < 0.6 * third.statistics.overall.n_obs
     assert third.ledger[0].user_excluded.keys() == {"exclude_images"}
     counts = [sum(r.ledger[1].rejected.values()) + r.ledger[1].merged for r in (first, third)]
