@@ -277,6 +277,7 @@ def test_the_stored_error_model_is_used_from_the_first_round(scaled: ScalingResu
     assert (fixed.fit.rounds[0].a, fixed.fit.rounds[0].b) == (1.5, 0.05)
 
 
+@pytest.mark.data
 def test_the_stored_crossover_is_used_unless_it_is_asked_for(
     cysteine: Callable[..., Job], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,14 +288,13 @@ def test_the_stored_crossover_is_used_unless_it_is_asked_for(
     third = again(first, intensity_choice="combine")
     assert [c.imid for c in third.fit.tried_imids] == [c.imid for c in first.fit.tried_imids]
     assert again(first, Imid=[0.0]).fit.imid == 0.0
-    other = again(first, Imid=[0.0])
-    both = ExperimentList.concatenate([first.experiments, pyscale.scale(cysteine(25), Imid=[1.0]).experiments])
-    tables = [other.table, combine_tables(cysteine(25), [cysteine(25).data_sets[0].reflections])]
-    if first.fit.imid == 1.0:
-        both = ExperimentList.concatenate([other.experiments, both.select([1])])
+    new = cysteine(25)
+    assert first.fit.imid == 1.0
+    experiments = [first.experiments, pyscale.scale(new, Imid=[0.0]).experiments]
+    tables = [first.table, combine_tables(new, [d.reflections for d in new.data_sets])]
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        assert pyscale.scale(make_job(both, tables)).fit.tried_imids
+        assert pyscale.scale(make_job(ExperimentList.concatenate(experiments), tables)).fit.tried_imids
     assert "looked for again: the stored models have different ones" in caplog.text
 
 
