@@ -23,7 +23,7 @@ from .held_out import HeldOut
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
-from .model_choice import choose_plans
+from .model_choice import choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options
@@ -145,7 +145,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     choice = None
     if options.model == "cross_validated" and any(kept):
         _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
-    elif options.model == "cross_validated":
+    elif options.model == "cross_validated" and has_choice(plans):
         with clock.stage("model_choice"):
             held_out = HeldOut(fit, space_group, options, small_scale_cutoff(options), n_threads)
             choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
