@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from .errors import UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
@@ -177,6 +178,11 @@ def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: Scal
 
 def _plan_array(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
     array = options.array
+    if not (array.decay_correction or array.absorption_correction):
+        raise UsageError(
+            "model=array without array.decay_correction and array.absorption_correction has no overall scale: "
+            "switch one of them on, or give model=KB"
+        )
     user = "option of the array model"
     return ModelPlan(
         model=model,
