@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,6 @@ class Rows:
     offsets: Any
     group: Any
     given: bool = False
-    used: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def random(cls, n_groups: int, n_sets: int, rng: np.random.Generator, *, given: bool) -> Rows:
@@ -90,21 +89,28 @@ def smooth(axes: tuple[Axis, ...], parameters: FloatArray, at: dict[str, FloatAr
     return total / norm
 
 
+def exponent(c: ComponentModel, p: FloatArray, at: dict[str, FloatArray]) -> FloatArray | None:
+    """Logarithm of the factor of components that are exponentials."""
+    if c.kind == "smooth_decay":
+        return smooth(c.axes, p, at) * at["inv_d2"] / 2
+    if c.kind == "constant_decay":
+        return p[0] * at["inv_d2"] / 2
+    if c.kind == "dose_decay":
+        return p[0] * (c.dose_per_image * at["image_z"] + c.dose_at_zero) * at["inv_d2"] ** (c.power / 2)
+    if c.kind == "image_scale":
+        return p[np.clip((at["image_z"] - c.first_image).astype(int), 0, p.size - 1)]
+    return None
+
+
 def factor(c: ComponentModel, p: FloatArray, at: dict[str, FloatArray]) -> FloatArray:
     """Factor of g by the definitions of docs/mathematics.md."""
+    logarithm = exponent(c, p, at)
+    if logarithm is not None:
+        return np.exp(logarithm)
     if c.kind in ("smooth_scale", "grid"):
         return smooth(c.axes, p, at)
-    if c.kind == "smooth_decay":
-        return np.exp(smooth(c.axes, p, at) * at["inv_d2"] / 2)
     if c.kind == "constant_scale":
         return np.full(at["image_z"].size, p[0])
-    if c.kind == "constant_decay":
-        return np.exp(p[0] * at["inv_d2"] / 2)
-    if c.kind == "image_scale":
-        return np.exp(p[np.clip((at["image_z"] - c.first_image).astype(int), 0, p.size - 1)])
-    if c.kind == "dose_decay":
-        dose = c.dose_per_image * at["image_z"] + c.dose_at_zero
-        return np.exp(p[0] * dose * at["inv_d2"] ** (c.power / 2))
     harmonics = [_core.real_harmonics(c.lmax, s) for s in np.concatenate([at["s0"], at["s1"]])]
     return 1 + np.mean(np.reshape(harmonics, (2, -1, p.size)), axis=0) @ p
 
