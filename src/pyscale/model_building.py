@@ -137,7 +137,7 @@ def _array(plan: ModelPlan, extent: SweepExtent, coordinates: Coordinates) -> li
         # One of the grids carries the overall scale, which nothing restrains.
         null = plan.grid_size if components else None
         components.append(restrained(grid, null=null, smooth=plan.grid_smoothness))
-    return components or [_constant("scale", "constant_scale")]
+    return components
 
 
 def _value(decision: Decision[Any] | None) -> Any:
