@@ -20,7 +20,7 @@ __all__ = ["CANDIDATES", "KINDS", "Recovery", "candidate_options", "ln_g_error",
 Keywords = dict[str, Any]
 
 FLAT: Keywords = {"scale_variation": 0.0, "decay": 0.0, "absorption": 0.0}
-BASE: Keywords = {**FLAT, "d_min": 2.2, "mean_intensity": 300.0, "n_sweeps": 2, "sweep_width": 100.0}
+BASE: Keywords = {**FLAT, "d_min": 3.0, "mean_intensity": 300.0, "n_sweeps": 2, "sweep_width": 100.0}
 ONE_CRYSTAL: Keywords = {"same_crystal": True, "random_goniometer": True}
 KINDS: dict[str, Keywords] = {
     "none (a scale per sweep)": {},
