@@ -98,6 +98,7 @@ class Recovery:
     predicted : float
         Rms of sigma(g)/g that the fit states.
     seconds : float
+        Wall time of scaling on one thread.
     n_parameters : int
     refusal : str
         The program's sentence, if it refused; all else is NaN then.
@@ -133,7 +134,7 @@ def recover(data: SimulatedData, keywords: Keywords) -> Recovery:
     job = make_job(data.experiments(), [data.reflections()])
     start = time.perf_counter()
     try:
-        result = pyscale.scale(job, **keywords)
+        result = pyscale.scale(job, nproc=1, **keywords)
     except (UsageError, DataError) as error:
         return Recovery(refusal=str(error))
     seconds = time.perf_counter() - start

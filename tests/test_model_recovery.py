@@ -33,7 +33,7 @@ RIGHT: list[tuple[str, str, float, str, float]] = [
     ("scale", "smooth", 1.5, "KB", 0.05),
     ("B decay", "smooth", 2.5, "KB", 0.05),
     ("absorption", "physical", 1.5, "smooth", 0.25),
-    ("the same, in the basis", "physical", 1.5, "smooth", 0.1),
+    ("the same, in the basis", "physical", 1.5, "smooth", 0.25),
     ("the same, hole of 20°", "physical", 1.5, "smooth", 0.25),
 ]
 
