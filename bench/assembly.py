@@ -82,9 +82,12 @@ def core_problem(data: Data, n_threads: int) -> _core.FitProblem:
     model = _core.JobModel()
     scale, decay = axes()
     model.add_data_set()
-    model.add_smooth_scale(0, scale)
-    model.add_smooth_decay(0, decay)
-    model.add_absorption(0, LMAX)
+    for component in (
+        _core.Component.smooth_scale(scale),
+        _core.Component.smooth_decay(decay),
+        _core.Component.absorption(LMAX),
+    ):
+        model.add(0, component)
     observations = _core.Observations(np.zeros(data.n, np.int32), data.image_z, data.half_inv_d2, data.s0, data.s1)
     problem = _core.FitProblem(model, observations, data.intensity, data.offsets, n_threads)
     problem.set_weights(data.weight)

@@ -21,6 +21,9 @@ STORED = [
     "reference/lcys_20_physical",
     "reference/lcys_4_physical",
     "reference/lcys_4_KB",
+    "reference/lcys_4_high",
+    "reference/lcys_20_array",
+    "reference/lcys_20_modulation",
     "reference/ed_p212121",
 ]
 BAD = np.uint64(int(Flag.bad_for_scaling))
@@ -91,7 +94,7 @@ def test_the_stored_origin_is_ignored_after_another_program_changed_the_paramete
 ) -> None:
     def shift(document: dict[str, Any]) -> None:
         for model in document["scaling_model"]:
-            for axis in model["configuration_parameters"]["pyscale"]["axes"].values():
+            for (axis,) in model["configuration_parameters"]["pyscale"]["axes"].values():
                 axis[1] += 0.3
 
     def refit(document: dict[str, Any]) -> None:
@@ -141,6 +144,10 @@ def _without_models(document: dict[str, Any]) -> None:
     del document["experiment"][1]["scaling_model"]
 
 
+def _unknown_model(document: dict[str, Any]) -> None:
+    document["scaling_model"][0]["__id__"] = "spline"
+
+
 def _array_model(document: dict[str, Any]) -> None:
     document["scaling_model"][0]["__id__"] = "array"
 
@@ -166,7 +173,8 @@ def _huge_b(document: dict[str, Any]) -> None:
     ("change", "words"),
     [
         (_without_models, "no scaling model for experiment"),
-        (_array_model, "'array' cannot be evaluated yet"),
+        (_unknown_model, "'spline' cannot be evaluated"),
+        (_array_model, "component 'scale' of the scaling model is not known"),
         (_zero_factor, "s_norm_fac must be finite and positive"),
         (_text_parameter, "component 'scale'"),
         (_no_configuration, "configuration_parameters"),

@@ -16,9 +16,11 @@ from scipy import special
 from pyscale import _core
 from pyscale.intensity_choice import PROFILE, combined_intensities
 from pyscale.io.refl import read_refl
+from pyscale.joint_model import JointModel
+from pyscale.model_json import model_from_dict
 from pyscale.preparation import integrated_intensities
 from pyscale.reflections import ReflectionTable
-from pyscale.scaling_model import Axis, DataSetModel, JointModel, model_from_dict
+from pyscale.scaling_model import DataSetModel
 
 
 def evaluate(
@@ -175,19 +177,18 @@ def test_harmonics_agree_with_scipy(lmax: int) -> None:
 
 def all_components() -> tuple[_core.JobModel, Any]:
     rng = np.random.default_rng(5)
-    job = _core.JobModel()
+    job, make = _core.JobModel(), _core.Component
     for _ in range(3):
         job.add_data_set()
     axis = _core.make_smoother_axis(0.06, 8, 0.0, 100.0)
     parameters = []
     for k in (0, 2):
-        job.add_smooth_scale(k, axis)
-        job.add_smooth_decay(k, axis)
-        job.add_absorption(k, 3)
+        for component in (make.smooth_scale(axis), make.smooth_decay(axis), make.absorption(3)):
+            job.add(k, component)
         parameters += [1 + 0.1 * rng.normal(size=8), rng.normal(size=8), 0.02 * rng.normal(size=15)]
         if k == 0:
-            job.add_constant_scale(1)
-            job.add_constant_decay(1)
+            job.add(1, make.constant_scale())
+            job.add(1, make.constant_decay())
             parameters += [np.array([1.3]), np.array([-0.7])]
     return job, np.concatenate(parameters)
 
@@ -251,7 +252,7 @@ def quartz(data_root: Path) -> tuple[ReflectionTable, DataSetModel]:
     model = model_from_dict(document["scaling_model"][0], "quartz_ed")
     table = read_refl(folder / "scaled.refl")
     last = float(table["xyzobs.px.value"][:, 2].max())
-    return table, model.placed(np.array([FIRST_IMAGE_Z, last]))
+    return table, model.placed({"image_z": np.array([FIRST_IMAGE_Z, last])})
 
 
 def quartz_beams(table: ReflectionTable, rows: list[int]) -> tuple[Any, Any]:
@@ -292,8 +293,7 @@ def test_complete_reflections(quartz: tuple[ReflectionTable, DataSetModel], row:
 
 def test_place_of_the_nodes(quartz: tuple[ReflectionTable, DataSetModel]) -> None:
     table, model = quartz
-    scale, decay = model.components[0].axis, model.components[1].axis
-    assert isinstance(scale, Axis) and isinstance(decay, Axis)
+    (scale,), (decay,) = model.components[0].axes, model.components[1].axes
     z = table["xyzobs.px.value"][:, 2]
     for axis, coordinates in ((scale, (0, 3.500127475245, 6.9062333618)), (decay, (0, 2.500091053746, 4.93302382983))):
         for row, x in zip(GOLDEN, coordinates, strict=True):

@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 
 from pyscale import _core
+from pyscale.components import Axis, ComponentModel, ComponentRestraint
 from pyscale.gauge import Gauge, GaugeDirection, find_gauge, fix_gauge, parameter_covariance
-from pyscale.scaling_model import Axis, ComponentModel, DataSetModel, JointModel
+from pyscale.joint_model import JointModel, RestraintRows
+from pyscale.scaling_model import DataSetModel
 from pyscale.typing import FloatArray
 
 N_NODES = 6
-AXIS = Axis(*(getattr(_core.make_smoother_axis(0.04, N_NODES, 0.0, 100.0), k) for k in ("factor", "origin", "spacing")))
+AXIS = Axis("image_z", N_NODES, 0.04).over(np.array([0.0, 100.0]))
 THREADS = [2, 3, 8]
 
 
 def component(name: str, rng: np.random.Generator) -> ComponentModel:
     """A component some way off its null value."""
     if name == "smooth_scale":
-        return ComponentModel("scale", "smooth_scale", 1 + 0.2 * rng.normal(size=N_NODES), axis=AXIS)
+        return ComponentModel("scale", "smooth_scale", 1 + 0.2 * rng.normal(size=N_NODES), axes=(AXIS,))
     if name == "smooth_decay":
-        return ComponentModel("decay", "smooth_decay", rng.normal(size=N_NODES), axis=AXIS)
+        return ComponentModel("decay", "smooth_decay", rng.normal(size=N_NODES), axes=(AXIS,))
     if name == "absorption":
         return ComponentModel("absorption", "absorption", 0.05 * rng.normal(size=15))
     if name == "constant_scale":
@@ -46,7 +48,8 @@ class Case:
     def problem(self, n_threads: int = 1, restraint: float = 0.0) -> _core.FitProblem:
         problem = _core.FitProblem(self.joint.core, self.rows, self.intensity, self.offsets, n_threads)
         problem.set_weights(self.weight)
-        problem.set_restraints(np.full(self.joint.n_parameters, restraint))
+        every = np.arange(self.joint.n_parameters, dtype=np.int32)
+        problem.set_restraints(*RestraintRows.single(every, 0.0, restraint).arrays)
         return problem
 
 
@@ -183,7 +186,7 @@ def common_gauge(case: Case, problem: _core.FitProblem, parameters: FloatArray) 
         sums = problem.gauge_sums(parameters, label, 1)
         matrix = problem.normal_equations(parameters)[2]
         gauge = find_gauge(case.joint, sums, matrix, parameters, label)
-        parameters = fix_gauge(gauge, sums, parameters, np.zeros(len(parameters)))
+        parameters = fix_gauge(gauge, sums, parameters, np.zeros(len(parameters), np.bool_))
     return parameters
 
 
@@ -196,7 +199,7 @@ def test_noiseless_data_give_the_true_parameters_up_to_the_gauge(name: str) -> N
     }[name]
     case = make_case(*sets, noise=0.0, n_groups=300)
     problem = case.problem()
-    start = np.where(case.joint.mask("scale"), 1.0, 0.0)
+    start = case.joint.scale_like().astype(np.float64)
     fit = _core.minimise(problem, start, cost_tolerance=1e-14)
     assert fit["termination"] in ("converged", "no_further_decrease")
     assert fit["final_cost"] < 1e-10 * fit["initial_cost"]
@@ -219,7 +222,7 @@ def test_the_minimum_does_not_depend_on_the_start() -> None:
 def test_reasons_for_stopping() -> None:
     case = make_case(("smooth_scale", "smooth_decay"), n_groups=200)
     problem = case.problem(restraint=0.5)
-    start = np.where(case.joint.mask("scale"), 1.0, 0.0)
+    start = case.joint.scale_like().astype(np.float64)
     seen: list[Any] = []
     converged = _core.minimise(problem, start, on_iteration=lambda it: seen.append(it) or True)
     assert converged["termination"] == "converged"
@@ -308,16 +311,18 @@ def test_restraints_count_as_information_but_not_as_parameters() -> None:
     matrix, direction, functional = gauge_arrays(case, case.problem(), case.truth)
     names = ("scale", "decay")
     gauge = Gauge(tuple(GaugeDirection(n, 0, d, f) for n, d, f in zip(names, direction, functional, strict=True)))
-    free = parameter_covariance(case.joint, gauge, matrix, 1.0, 1000, 100)
+    free = parameter_covariance(case.joint, gauge, matrix, np.zeros_like(matrix), 1.0, 1000, 100)
     assert free.effective_parameters == pytest.approx(len(case.truth) - 2)
+    strong = ComponentRestraint("null", 1e9, 1e9, 1e9)
     restrained = JointModel(
         [
-            replace(m, components=tuple(replace(c, restraint=1e9) if c.name == "decay" else c for c in m.components))
+            m.with_components([replace(c, restraints=(strong,)) if c.name == "decay" else c for c in m.components])
             for m in case.joint.models
         ]
     )
-    full = matrix + np.diag(restrained.restraints)
-    result = parameter_covariance(restrained, Gauge(gauge.directions[:1]), full, 1.0, 1000, 100)
+    restraints = restrained.restraint_rows().matrix(restrained.n_parameters)
+    first = Gauge(gauge.directions[:1])
+    result = parameter_covariance(restrained, first, matrix + restraints, restraints, 1.0, 1000, 100)
     assert result.effective_parameters == pytest.approx(N_NODES - 1, abs=1e-2)
 
 
@@ -336,6 +341,12 @@ def test_nodes_without_data_are_reported_as_undetermined() -> None:
     assert len(restrained["undetermined"]) == 0
 
 
+def restrain(case: Case, row_offsets: list[int], column: list[int], value: list[float]) -> None:
+    """Set one restraint of unit weight to zero, perhaps a malformed one."""
+    arrays = np.array(row_offsets, np.int64), np.array(column, np.int32), np.array(value)
+    case.problem().set_restraints(*arrays, np.zeros(1), np.ones(1))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -343,7 +354,13 @@ def test_nodes_without_data_are_reported_as_undetermined() -> None:
         (lambda c: c.problem().set_weights(np.full_like(c.weight, np.nan)), "weight"),
         (lambda c: c.problem().set_weights(c.weight[:-1]), "weight"),
         (lambda c: c.problem().cost(c.truth[:-1]), "parameters"),
-        (lambda c: c.problem().set_restraints(np.full(len(c.truth), -1.0)), "restraint|lambda"),
+        (lambda c: c.problem(restraint=-1.0), "restraint"),
+        (lambda c: c.problem(restraint=np.inf), "restraint"),
+        (lambda c: restrain(c, [0, 1], [len(c.truth)], [1.0]), "restraint"),
+        (lambda c: restrain(c, [0, 1], [-1], [1.0]), "restraint"),
+        (lambda c: restrain(c, [0, 2], [0], [1.0]), "restraint"),
+        (lambda c: restrain(c, [0, 1], [0], [1.0, 1.0]), "restraint"),
+        (lambda c: c.problem().set_held(np.zeros(len(c.truth) + 1, np.uint8)), "held"),
         (lambda c: _core.minimise(c.problem(), c.truth, max_iterations=0), "max_iterations"),
         (lambda c: _core.FitProblem(c.joint.core, c.rows, c.intensity[:-1], c.offsets), "intensity"),
     ],

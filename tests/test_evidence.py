@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyscale.components import ComponentModel, ComponentRestraint
 from pyscale.evidence import update_restraints
-from pyscale.scaling_model import ComponentModel, DataSetModel, JointModel
+from pyscale.joint_model import JointModel
+from pyscale.scaling_model import DataSetModel
 
 LMAX = 8
 N = LMAX * (LMAX + 2)
@@ -19,8 +21,9 @@ LIMITS = (1e-6, 1e9)
 
 def surface(limits: tuple[float, float] = LIMITS, start: float = 1.0) -> JointModel:
     """A constant scale, which is restrained for good, and an absorption surface."""
-    scale = ComponentModel("scale", "constant_scale", np.ones(1), restraint=7.0, restraint_range=(7.0, 7.0))
-    harmonics = ComponentModel("absorption", "absorption", np.zeros(N), restraint=start, restraint_range=limits)
+    fixed, free = ComponentRestraint("null", 7.0, 7.0, 7.0), ComponentRestraint("null", start, *limits)
+    scale = ComponentModel("scale", "constant_scale", np.ones(1), restraints=(fixed,))
+    harmonics = ComponentModel("absorption", "absorption", np.zeros(N), restraints=(free,))
     return JointModel([DataSetModel("physical", (scale, harmonics))])
 
 
@@ -36,8 +39,10 @@ def converge(
     joint: JointModel, matrix: np.ndarray, rhs: np.ndarray, chi_squared: float
 ) -> tuple[JointModel, np.ndarray]:
     for _ in range(300):
-        full = matrix + np.diag(joint.restraints)
-        parameters = np.linalg.solve(full, rhs)
+        rows = joint.restraint_rows()
+        full = matrix + rows.matrix(len(rhs))
+        pulls = np.bincount(rows.column, rows.weight * rows.target, minlength=len(rhs))
+        parameters = np.linalg.solve(full, rhs + pulls)
         models, change = update_restraints(joint, parameters, full, chi_squared)
         joint = JointModel(models)
         if change < 1e-3:
@@ -46,7 +51,7 @@ def converge(
 
 
 def weight(joint: JointModel) -> float:
-    return joint.models[0].components[1].restraint
+    return joint.models[0].components[1].weight("null")
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.1, 1.0])
@@ -89,18 +94,21 @@ def test_limits_and_fixed_weights_are_kept(seed: int, log_size: float, log_start
     limits = (10**-3.0, 10**3.0)
     joint = surface(limits, start=10**log_start)
     parameters = 10**log_size * rng.normal(size=N + 1)
-    matrix = np.diag(10 ** rng.uniform(-2, 4, N + 1)) + np.diag(joint.restraints)
+    matrix = np.diag(10 ** rng.uniform(-2, 4, N + 1)) + joint.restraint_rows().matrix(N + 1)
     models, change = update_restraints(joint, parameters, matrix, 1.0)
-    new = models[0].components[1].restraint
+    new = models[0].components[1].weight("null")
     assert limits[0] <= new <= limits[1]
-    assert change == pytest.approx(abs(np.log(new / 10**log_start)), abs=1e-12)
-    assert change <= np.log(100) + 1e-12
-    assert models[0].components[0] is joint.models[0].components[0]
+    step = abs(np.log(new / 10**log_start))
+    assert step <= np.log(100) + 1e-12
+    # times the number of coefficients that the data determine
+    determined = np.sum(1 - 10**log_start / np.diag(matrix)[1:])
+    assert change == pytest.approx(step * determined, rel=1e-6, abs=1e-6 * step * N)
+    assert models[0].components[0].restraints == joint.models[0].components[0].restraints
 
 
 def test_without_a_weight_to_choose_nothing_changes() -> None:
     joint = surface()
-    fixed = replace(joint.models[0].components[1], restraint=3.0, restraint_range=(3.0, 3.0))
-    joint = JointModel([replace(joint.models[0], components=(joint.models[0].components[0], fixed))])
+    fixed = replace(joint.models[0].components[1], restraints=(ComponentRestraint("null", 3.0, 3.0, 3.0),))
+    joint = JointModel([joint.models[0].with_components([joint.models[0].components[0], fixed])])
     models, change = update_restraints(joint, np.ones(N + 1), np.eye(N + 1), 1.0)
     assert change == 0.0 and models == joint.models

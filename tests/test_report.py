@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import pyscale
+from pyscale.components import Axis, ComponentModel
 from pyscale.report import curves, numbers, render_report, tables
 from pyscale.report.page import MAX_DETAILED
-from pyscale.scaling_model import Axis, ComponentModel
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 Result = Any
@@ -391,8 +391,8 @@ def test_many_data_sets_stay_small(stills: Result) -> None:
 @pytest.mark.parametrize(("n_nodes", "spacing"), [(2, 10.0), (3, 4.0), (7, 1.0)])
 def test_curve_is_the_smoother(n_nodes: int, spacing: float) -> None:
     """Constants stay, and nodes stand where their weight is largest."""
-    axis = Axis(factor=0.1, origin=0.5, spacing=spacing)
-    constant = ComponentModel("scale", "smooth_scale", np.full(n_nodes, 1.7), axis=axis)
+    axis = Axis("image_z", n_nodes, 0.1, origin=0.5, spacing=spacing)
+    constant = ComponentModel("scale", "smooth_scale", np.full(n_nodes, 1.7), axes=(axis,))
     np.testing.assert_allclose(curves.smooth_curve(constant, (1, 100)).value, 1.7, rtol=1e-14)
     for k in range(n_nodes):
         bump = dataclasses.replace(constant, parameters=np.eye(n_nodes)[k])

@@ -12,7 +12,7 @@ import numpy as np
 from . import _core
 from .typing import FloatArray, IntArray
 
-__all__ = ["NULL_VALUES", "Axis", "ComponentModel", "ComponentRestraint", "Coordinates"]
+__all__ = ["NULL_VALUES", "SMOOTH_FORMS", "Axis", "ComponentModel", "ComponentRestraint", "Coordinates"]
 
 ComponentKind = Literal[
     "smooth_scale",
@@ -24,7 +24,9 @@ ComponentKind = Literal[
     "dose_decay",
     "grid",
 ]
-RestraintForm = Literal["null", "smooth"]
+RestraintForm = Literal["null", "smooth_0", "smooth_1", "smooth_2"]
+SMOOTH_FORMS: tuple[RestraintForm, ...] = ("smooth_0", "smooth_1", "smooth_2")
+"""Differences of neighbours along the first, second and third axis."""
 CoordinateName = Literal["image_z", "inv_d2", "x_px", "y_px"]
 Coordinates = Mapping[str, FloatArray]
 """Coordinates of some rows by name: image_z, inv_d2 (1/A^2), x_px, y_px."""
@@ -87,7 +89,8 @@ class ComponentRestraint:
     Attributes
     ----------
     form : str
-        "null": weight * sum (p - null value)^2; "smooth": weight * sum of squared differences of neighbours.
+        "null": weight * sum (p - null value)^2; "smooth_k": weight * sum of squared differences of neighbours along
+        axis k.
     weight : float
     lowest, highest : float
         Limits between which the fit may choose the weight; equal when it is fixed.
@@ -183,16 +186,11 @@ class ComponentModel:
         axes = tuple(axis if axis.is_placed else axis.over(coordinates[axis.coordinate]) for axis in self.axes)
         return replace(self, axes=axes)
 
-    def neighbours(self) -> IntArray:
+    def neighbours(self, axis: int) -> IntArray:
         """Pairs of parameters that are next to each other along an axis, (m, 2) int32."""
-        numbers = np.arange(self.n_parameters, dtype=np.int32).reshape(self.shape[::-1] or (self.n_parameters,))
-        if not self.shape:
-            return np.zeros((0, 2), np.int32)
-        pairs = [
-            np.stack([np.moveaxis(numbers, k, 0)[:-1].ravel(), np.moveaxis(numbers, k, 0)[1:].ravel()], axis=1)
-            for k in range(numbers.ndim)
-        ]
-        return np.concatenate(pairs)
+        numbers = np.arange(self.n_parameters, dtype=np.int32).reshape(self.shape[::-1])
+        along = np.moveaxis(numbers, len(self.shape) - 1 - axis, 0)
+        return np.stack([along[:-1].ravel(), along[1:].ravel()], axis=1)
 
     def core(self) -> _core.Component:
         """What the core evaluates."""

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ._core import __version__, simd_name
+from .components import SMOOTH_FORMS
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
 
@@ -64,7 +65,7 @@ def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
                     "n_parameters": c.n_parameters,
                     "interval_deg": c.interval_deg,
                     "restraint": c.weight("null"),
-                    "smoothness": c.weight("smooth"),
+                    "smoothness": [c.weight(form) for form in SMOOTH_FORMS[: len(c.shape)]],
                     "shared": c.shared,
                     "held": c.held,
                     "parameters": c.parameters.tolist(),
@@ -87,6 +88,7 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
         "rounds": [asdict(r) for r in fit.rounds],
         "imid": fit.imid,
         "tried_imids": [asdict(c) for c in fit.tried_imids],
+        "without_data": fit.without_data,
         "termination": fit.termination,
         "message": fit.message,
         "cost": fit.cost,

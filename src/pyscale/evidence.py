@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _core
-from .components import ComponentModel, ComponentRestraint
+from .components import SMOOTH_FORMS, ComponentModel, ComponentRestraint, RestraintForm
 from .joint_model import JointModel, PlacedComponent, restraint_rows
 from .scaling_model import DataSetModel
 from .typing import FloatArray
@@ -115,17 +115,18 @@ def _most_probable(
     return float(min(wanted, r.weight * _LARGEST_STEP)), determined
 
 
-def _prior_share(component: ComponentModel, form: str) -> float:
+def _prior_share(component: ComponentModel, form: RestraintForm) -> float:
     """trace(A^-1 lambda R): how many parameters a restraint would hold if there were no data.
 
-    The matrix of differences of neighbours on a grid has the eigenvalues sum_k 2 - 2 cos(pi j_k / n_k); that of
-    deviations from the null value is the identity.
+    The matrices of differences of neighbours along the axes of a grid commute; along n nodes the eigenvalues are
+    2 - 2 cos(pi j / n). That of deviations from the null value is the identity.
     """
-    null, smooth = component.weight("null"), component.weight("smooth")
-    eigenvalues = np.zeros(1)
-    for n in component.shape if smooth > 0 else (component.n_parameters,):
-        along = 2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n) if smooth > 0 else np.zeros(n)
-        eigenvalues = np.add.outer(eigenvalues, along).ravel()
-    own = smooth * eigenvalues if form == "smooth" else np.full(eigenvalues.size, null)
-    total = null + smooth * eigenvalues
-    return float(np.sum(np.divide(own, total, out=np.zeros_like(total), where=total > 0)))
+    shape = component.shape or (component.n_parameters,)
+    own = total = np.full(shape, component.weight("null"))
+    for k, n in enumerate(shape if component.shape else ()):
+        eigenvalues = 2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)
+        along = np.moveaxis(np.broadcast_to(eigenvalues, (*shape[:k], *shape[k + 1 :], n)), -1, k)
+        term = component.weight(SMOOTH_FORMS[k]) * along
+        total = total + term
+        own = term if form == SMOOTH_FORMS[k] else own
+    return float(np.sum(np.divide(own, total, out=np.zeros(shape), where=total > 0)))

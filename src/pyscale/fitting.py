@@ -17,6 +17,7 @@ from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
 from .options import ScalingOptions
 from .scaling_model import DataSetModel
+from .smoothness import weakly_determined
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["FitResult", "FitRound", "fit_job"]
@@ -26,7 +27,7 @@ _logger = logging.getLogger(__name__)
 _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = (1e-6, 1e-4)
-_SETTLED_RESTRAINT = 1.0
+_SETTLED_RESTRAINT = (1.0, 0.005)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ class FitResult:
         With the intensities that were scaled.
     imid, tried_imids : float, list of ImidCandidate
         Crossover from profile-fitted to summed intensities, and the candidates.
+    without_data : dict of str to list of int
+        Parameters of each component that follow their neighbours rather than the data.
     """
 
     models: list[DataSetModel]
@@ -96,6 +99,7 @@ class FitResult:
     observations: JobObservations
     imid: float
     tried_imids: list[ImidCandidate]
+    without_data: dict[str, list[int]]
 
     @property
     def outlier(self) -> BoolArray:
@@ -125,6 +129,7 @@ def fit_job(
     label = fit.label
     _report_components(label)
     rounds: list[FitRound] = []
+    settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
@@ -148,7 +153,7 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < _SETTLED_RESTRAINT:
+        if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < settled:
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
@@ -238,4 +243,5 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         observations=fit.obs,
         imid=fit.imid,
         tried_imids=fit.tried_imids,
+        without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import _core
-from .components import ComponentModel
+from .components import SMOOTH_FORMS, ComponentModel, RestraintForm
 from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
@@ -274,8 +274,9 @@ class JointModel:
         ]
 
 
-def restraint_rows(placed: PlacedComponent, form: str, weight: float) -> RestraintRows:
+def restraint_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
     """Restraints of one component in one form."""
-    if form == "smooth":
-        return RestraintRows.differences(placed.component.neighbours() + np.int32(placed.place.start), weight)
-    return RestraintRows.single(placed.numbers, placed.component.null_value, weight)
+    if form == "null":
+        return RestraintRows.single(placed.numbers, placed.component.null_value, weight)
+    pairs = placed.component.neighbours(SMOOTH_FORMS.index(form))
+    return RestraintRows.differences(pairs + np.int32(placed.place.start), weight)

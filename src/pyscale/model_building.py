@@ -12,6 +12,7 @@ from . import _core
 from .auto import Decision, ModelPlan, Restraint
 from .components import (
     NULL_VALUES,
+    SMOOTH_FORMS,
     Axis,
     ComponentKind,
     ComponentModel,
@@ -189,7 +190,8 @@ def _binned(coordinate: CoordinateName, values: FloatArray, n_bins: int, margin:
 def _restrained(
     component: ComponentModel, *, null: Decision[Restraint] | None = None, smooth: Decision[Restraint] | None = None
 ) -> ComponentModel:
-    wanted: dict[RestraintForm, Decision[Restraint] | None] = {"null": null, "smooth": smooth}
+    wanted: dict[RestraintForm, Decision[Restraint] | None] = {"null": null}
+    wanted |= dict.fromkeys(SMOOTH_FORMS[: len(component.shape)], smooth)
     restraints = tuple(
         ComponentRestraint(form, d.value.start, d.value.lowest, d.value.highest)
         for form, d in wanted.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .components import Axis, ComponentModel, ComponentRestraint, CoordinateName
+from .components import SMOOTH_FORMS, Axis, ComponentModel, ComponentRestraint, CoordinateName
 from .errors import DataError
 from .scaling_model import DataSetModel
 from .typing import FloatArray
@@ -189,7 +189,7 @@ def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
         If its type is not one that pyscale evaluates, or it lacks what evaluation needs.
     """
     kind = document.get("__id__")
-    if kind not in _COMPONENTS:
+    if not isinstance(kind, str) or kind not in _COMPONENTS:
         listed = ", ".join(_COMPONENTS)
         raise DataError(f"{where}: a scaling model of type {kind!r} cannot be evaluated; {listed} can")
     configuration = document.get("configuration_parameters") or {}
@@ -255,7 +255,7 @@ def _restraints(own: dict[str, Any], name: str) -> tuple[ComponentRestraint, ...
     return tuple(
         ComponentRestraint(form, float(weight), float(low), float(high))
         for form, weight, low, high in own.get("restraints", {}).get(name, ())
-        if form in ("null", "smooth")
+        if form in ("null", *SMOOTH_FORMS)
     )
 
 

@@ -283,6 +283,12 @@ def _log_fit(fit: FitResult) -> None:
         )
     for direction in fit.gauge.directions:
         _logger.info("Gauge direction, fixed by convention: %s", direction.name)
+    for component, numbers in fit.without_data.items():
+        _logger.info(
+            "Parameters of %s that follow their neighbours for want of data: %s",
+            component,
+            ", ".join(map(str, numbers)),
+        )
     _log_undetermined(c.undetermined)
     model = fit.error_model
     _logger.info(

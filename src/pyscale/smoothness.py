@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .components import ComponentModel
+from .components import SMOOTH_FORMS, ComponentModel
 from .joint_model import JointModel, PlacedComponent, RestraintRows, restraint_rows
 from .typing import FloatArray, IntArray
 
@@ -30,7 +30,7 @@ def _smooth_components(joint: JointModel) -> Iterator[PlacedComponent]:
 
 def has_smooth_restraint(joint: JointModel) -> bool:
     """Whether a component's own restraints couple neighbouring scales."""
-    return any(r.form == "smooth" for p in joint.own() for r in p.component.restraints)
+    return any(r.form != "null" for p in joint.own() for r in p.component.restraints)
 
 
 def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -> list[RestraintRows]:
@@ -51,7 +51,8 @@ def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -
     for placed in _smooth_components(joint):
         typical = _typical(information[placed.place])
         if typical > 0 and smoothness > 0:
-            rows.append(restraint_rows(placed, "smooth", smoothness * typical))
+            forms = SMOOTH_FORMS[: len(placed.component.shape)]
+            rows += [restraint_rows(placed, form, smoothness * typical) for form in forms]
         if placed.component.kind == "grid" and not scale_like[placed.place].any():
             # A second grid can take any factor from the first: its mean is one.
             rows.append(RestraintRows.mean(placed.numbers, 1.0, placed.numbers.size * max(typical, 1.0)))
