@@ -23,7 +23,6 @@ from pyscale.model_json import model_from_dict, model_to_dict
 from pyscale.options import ScalingOptions, with_changes
 from pyscale.scaling_model import DataSetModel
 
-
 N_ROWS = 50
 
 

@@ -6,13 +6,13 @@ import hashlib
 import json
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .components import SMOOTH_FORMS, Axis, ComponentModel, ComponentRestraint, CoordinateName
 from .errors import DataError
-from .scaling_model import DataSetModel
+from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 
 __all__ = ["SCHEMA_VERSION", "model_from_dict", "model_to_dict"]
@@ -214,7 +214,7 @@ def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
     if not components:
         raise DataError(f"{where}: the scaling model has no components")
     analytical = "analytical_correction" in names or bool(own.get("analytical_correction"))
-    return DataSetModel(kind, tuple(components), analytical, dict(configuration))
+    return DataSetModel(cast(ModelClass, kind), tuple(components), analytical, dict(configuration))
 
 
 def _with_own_components(components: list[ComponentModel], own: dict[str, Any], where: str) -> list[ComponentModel]:
