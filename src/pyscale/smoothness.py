@@ -78,10 +78,9 @@ def smooth_rows(
 def stabilising_rows(
     joint: JointModel, parameters: FloatArray, information: FloatArray, smoothness: float, label: IntArray
 ) -> list[RestraintRows]:
-    """Smoothness, the mean of the overall scales of each connected component as it is, and that of further grids 1.
+    """Smoothness, and the mean of the overall scales of each connected component kept as it is.
 
-    The data do not care for a common factor of all scales, nor for one that passes from one grid of a data set to
-    another, but differences of parameters do: they would pull both to zero.
+    The data do not care for a common factor of all scales, but differences of scales do: they would pull it to zero.
     """
     rows = smooth_rows(joint, parameters, information, smoothness)
     mask = joint.scale_like()
@@ -91,10 +90,6 @@ def stabilising_rows(
         if scales.size and not joint.held[component_of == k].any():
             weight = _holding(scales, joint, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
-    for placed in joint.own():
-        numbers = placed.numbers
-        if placed.component.kind == "grid" and not placed.component.held and not mask[numbers].any():
-            rows.append(RestraintRows.mean(numbers, 1.0, numbers.size * _typical(information[numbers])))
     return rows
 
 
