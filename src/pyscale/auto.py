@@ -31,8 +31,8 @@ _DECAY_RESTRAINT = (0.1, 0.1, 1e4)
 _SURFACE_WEIGHT = (5e5, 40.0, 5e5)
 _IMAGE_SMOOTHNESS = (100.0, 1e-2, 1e8)
 _IMAGE_SIZE = (10.0, 1.0, 1e8)
-_GRID_SMOOTHNESS = (100.0, 0.1, 1e8)
-_GRID_SIZE = (1.0, 1e-3, 1e8)
+_GRID_SMOOTHNESS = (100.0, 1.0, 1e8)
+_GRID_SIZE = (10.0, 4.0, 1e8)
 _EVIDENCE = "chosen by the fit as the most probable weight given the data"
 _ABSORPTION_LEVELS = {"low": (4, 5e5), "medium": (6, 5e4), "high": (6, 5e3)}
 

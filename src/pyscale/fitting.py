@@ -199,7 +199,7 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     n_labels = int(label.max()) + 1
     sums = problem.gauge_sums(state.parameters, label, n_labels)
     # The restraint that kept the overall scale has done its work.
-    rows = RestraintRows.join([joint.restraint_rows(), *fit.smooth_rows()])
+    rows = RestraintRows.join([joint.restraint_rows(state.parameters), *fit.smooth_rows(state)])
     restraints = rows.matrix(joint.n_parameters)
     problem.set_restraints(*rows.arrays)
     data_matrix = problem.normal_equations(state.parameters)[2] - restraints

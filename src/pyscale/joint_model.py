@@ -12,6 +12,9 @@ from .components import SMOOTH_FORMS, ComponentModel, RestraintForm
 from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
+_SMALLEST = 0.1
+"""Of the median, for the logarithm of a parameter."""
+
 __all__ = ["JointModel", "PlacedComponent", "RestraintRows"]
 
 
@@ -216,10 +219,17 @@ class JointModel:
             held[p.place] = p.component.held
         return held
 
-    def restraint_rows(self) -> RestraintRows:
-        """The restraints that the components ask for."""
-        parts = [restraint_rows(p, r.form, r.weight) for p in self.own() for r in p.component.restraints if r.weight]
-        return RestraintRows.join(parts)
+    def restraint_rows(self, parameters: FloatArray | None = None) -> RestraintRows:
+        """The restraints that the components ask for, around some parameters (default: their own)."""
+        around = self.parameters if parameters is None else parameters
+        return RestraintRows.join(
+            [
+                restraint_rows(p, r.form, r.weight, around)
+                for p in self.own()
+                for r in p.component.restraints
+                if r.weight
+            ]
+        )
 
     @property
     def names(self) -> list[str]:
@@ -274,8 +284,28 @@ class JointModel:
         ]
 
 
-def restraint_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
-    """Restraints of one component in one form."""
+def restraint_rows(
+    placed: PlacedComponent, form: RestraintForm, weight: float, parameters: FloatArray
+) -> RestraintRows:
+    """Restraints of one component in one form.
+
+    Those of factors are on their logarithms, linear around `parameters`: a common factor costs them nothing, and they
+    do not pull factors to zero.
+    """
+    component = placed.component
+    rows = _plain_rows(placed, form, weight)
+    if component.null_value == 0.0:
+        return rows
+    own = parameters[placed.place]
+    around = np.maximum(own, max(_SMALLEST * abs(float(np.median(own))), 1e-6))
+    at = rows.column - placed.place.start
+    sign = rows.value
+    logarithms = np.add.reduceat(sign * np.log(around[at]), rows.row_offsets[:-1]) if len(rows) else rows.target
+    signs = np.add.reduceat(sign, rows.row_offsets[:-1]) if len(rows) else rows.target
+    return replace(rows, value=sign / around[at], target=signs - logarithms)
+
+
+def _plain_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
     if form == "null":
         return RestraintRows.single(placed.numbers, placed.component.null_value, weight)
     pairs = placed.component.neighbours(SMOOTH_FORMS.index(form))

@@ -130,7 +130,7 @@ class _Search:
             if getattr(self.current, name) != 1.0:
                 break
             factor = step
-            while _FINEST <= factor <= _COARSEST and self._try(variant := replace(self.current, **{name: factor})):
+            while _FINEST <= factor <= _COARSEST and self._try(variant := self.current.with_factor(name, factor)):
                 self.current = variant
                 factor *= step
 

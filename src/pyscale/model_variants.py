@@ -33,6 +33,10 @@ class Variant:
     decay: float = 1.0
     image_scale: bool = False
 
+    def with_factor(self, component: str, factor: float) -> Variant:
+        """Return the variant with another interval of `scale` or `decay`."""
+        return replace(self, scale=factor) if component == "scale" else replace(self, decay=factor)
+
     def __str__(self) -> str:
         parts = []
         if self.lmax is not None:

@@ -47,10 +47,10 @@ def _weighted(restraint: ComponentRestraint, fitted: ComponentModel) -> Componen
 
 def _parameters(component: ComponentModel, fitted: ComponentModel) -> FloatArray:
     if fitted.n_parameters == component.n_parameters:
-        return fitted.parameters.copy()
+        return fitted.parameters
     if component.kind == "absorption" and fitted.kind == "absorption":
         common = min(component.n_parameters, fitted.n_parameters)
-        values = np.full(component.n_parameters, component.null_value)
+        values: FloatArray = np.full(component.n_parameters, component.null_value)
         values[:common] = fitted.parameters[:common]
         return values
     if len(component.axes) == len(fitted.axes) == 1:
