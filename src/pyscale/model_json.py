@@ -374,7 +374,7 @@ def _read_grid(
         raise ValueError(f"{parameters.size} parameters for nodes {' x '.join(str(a.n_nodes) for a in axes)}")
     if places:
         axes = [_placed_axis(axis, place) for axis, place in zip(axes, places, strict=True)]
-    interval = configuration.get("time_rot_interval")
+    interval = None if name == "modulation" else configuration.get("time_rot_interval")
     return ComponentModel(
         name,
         "grid",
