@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from .auto_rules import RULES, AutoRules
+from .errors import UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
@@ -32,8 +33,8 @@ _DECAY_RESTRAINT = (0.1, 0.1, 1e4)
 _SURFACE_WEIGHT = (5e5, 40.0, 5e5)
 _IMAGE_SMOOTHNESS = (100.0, 1e-2, 1e8)
 _IMAGE_SIZE = (10.0, 1.0, 1e8)
-_GRID_SMOOTHNESS = (100.0, 0.1, 1e8)
-_GRID_SIZE = (1.0, 1e-3, 1e8)
+_GRID_SMOOTHNESS = (100.0, 1.0, 1e8)
+_GRID_SIZE = (10.0, 4.0, 1e8)
 _EVIDENCE = "chosen by the fit as the most probable weight given the data"
 _ABSORPTION_LEVELS = {"low": (4, 5e5), "medium": (6, 5e4), "high": (6, 5e3)}
 
@@ -254,6 +255,11 @@ def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: Scal
 
 def _plan_array(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
     array = options.array
+    if not (array.decay_correction or array.absorption_correction):
+        raise UsageError(
+            "model=array without array.decay_correction and array.absorption_correction has no overall scale: "
+            "switch one of them on, or give model=KB"
+        )
     user = "option of the array model"
     return ModelPlan(
         model=model,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .fit_start import FitStart
 from .fit_state import Fit, FitState
 from .fitting import FitResult
 from .joint_model import JointModel
@@ -104,7 +105,7 @@ class HeldOut:
     ) -> None:
         self.observations = reference.observations
         options = with_changes(options, {"scaling_refinery.full_matrix_max_iterations": _FULL_STEPS})
-        self._fit_arguments = (space_group, options, cutoff, n_threads)
+        self._fit_arguments = (space_group, options, cutoff, n_threads, FitStart())
         self._n_threads = n_threads
         self._reference = reference
         obs = self.observations

@@ -15,7 +15,6 @@ __all__ = ["AbsorptionLevel", "ArrayOptions", "DoseDecayOptions", "KBOptions", "
 
 AbsorptionLevel = Literal["low", "medium", "high"]
 
-_FIX = "leave the component out, for example absorption_correction=False; pyscale apply keeps a whole model"
 _FIX_INITIAL = "leave it at True; no parameter is held, pyscale removes undetermined directions explicitly"
 
 
@@ -24,7 +23,8 @@ class CorrectionOptions(OptionScope, scope="correction"):
     """Components kept constant."""
 
     fix: tuple[str, ...] | None = option(
-        None, "components kept as they are in a stored model: scale, decay, absorption", unavailable=_FIX
+        None,
+        "components kept as they are in a stored model: scale, decay, absorption, modulation, relative_B, image_scale",
     )
 
 
@@ -153,6 +153,6 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
     absorption_correction: bool = option(False, "surface of spherical harmonics")
     lmax: int = option(4, "highest order of the harmonics", range=(2, 12))
     surface_weight: float = option(1e6, "weight of the restraint of the surface to zero", range=(0.0, None))
-    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties")
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
