@@ -21,9 +21,9 @@ _logger = logging.getLogger(__name__)
 _ORDERS, _REFINED = (2, 4, 6), (0, 6)
 """Orders of the surface to try where the rules have none, and where they have one of order 4."""
 _FINEST, _COARSEST = 0.125, 8.0
-_GAIN_ERRORS, _LEAST_GAIN = 2.0, 2.0
-"""What a richer model must gain, in standard errors and as log-likelihood."""
-_LOSS_ERRORS, _LEAST_LOSS = 0.5, 1.0
+_GAIN_ERRORS, _LEAST_GAIN = 3.0, 2.0
+"""What a richer model must gain, in standard errors and as log-likelihood; about ten are compared."""
+_LOSS_ERRORS, _LEAST_LOSS = 0.6, 1.5
 """What a simpler one may lose."""
 
 _MOST_PARAMETERS = 1500
