@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyscale.auto import CrystalFacts, ModelPlan, Restraint, SweepFacts, plan_model
+from pyscale.errors import UsageError
 from pyscale.options import ScalingOptions, with_changes
 
 COSINE_LIMIT = math.degrees(math.acos(0.999))
@@ -165,6 +166,15 @@ def test_explicit_options_win(range_deg: float, angle: float, rules: str, of_man
     assert found.lmax.value == 3 and found.surface_weight.value == Restraint.fixed(123.0)
     decisions = (found.scale_interval, found.decay_interval, found.decay_restraint, found.lmax, found.surface_weight)
     assert {d.reason for d in decisions} == {"set by the user"}
+
+
+def test_an_array_model_needs_a_grid_over_rotation() -> None:
+    """DIALS cannot read one without."""
+    for options in ({"decay": False}, {"absorption": False}):
+        changes = {f"array__{name}_correction": value for name, value in options.items()}
+        assert plan(90.0, model="array", **changes).model.value == "array"
+    with pytest.raises(UsageError, match=r"array\.decay_correction"):
+        plan(90.0, model="array", array__decay_correction=False, array__absorption_correction=False)
 
 
 def test_a_physical_model_may_be_asked_for_below_one_degree() -> None:

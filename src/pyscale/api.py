@@ -7,7 +7,7 @@ from typing import Any
 from .dataset import Job
 from .errors import UsageError
 from .io import read
-from .options import ScalingOptions, options_from_keywords
+from .options import SCALING_NAMES, ScalingOptions, options_from_keywords
 from .result import ScalingResult
 from .scaler import scale_job
 from .simulation import SimulatedData, SimulationOptions
@@ -36,7 +36,9 @@ def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) 
     """
     if options is not None and keywords:
         raise UsageError("give either options=... or single options as keywords, not both")
-    return scale_job(data, options or options_from_keywords(**keywords))
+    if options is not None:
+        return scale_job(data, options)
+    return scale_job(data, options_from_keywords(**keywords), SCALING_NAMES.given_by(keywords))
 
 
 def simulate(options: SimulationOptions | None = None, **keywords: Any) -> SimulatedData:

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
-from . import _core
 from ._core import __version__
 from .dataset import DataSet, Job, combine_tables, make_job, read_files
 from .errors import DataError
+from .evaluation import ModelOnRows, read_model
 from .experiment import Experiment, ExperimentList
 from .intensity_choice import PROFILE, combined_intensities
 from .io.atomic import OutputSet
 from .io.expt import read_expt, write_expt
 from .io.refl import write_refl
-from .joint_model import JointModel
-from .model_frame import SurfaceFrame, checked_frame, surface_frame
-from .model_json import model_from_dict
-from .observations import beam_directions
-from .options import AUTO, ScalingOptions
-from .preparation import UnitCell, integrated_intensities, median_unit_cell, prepare
-from .reflections import Flag, ReflectionTable
+from .model_frame import SurfaceFrame, surface_frame
+from .options import AUTO
+from .preparation import UnitCell, integrated_intensities, median_unit_cell
+from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
-from .symmetry import d_spacing
 from .threads import thread_count
 from .typing import BoolArray, FloatArray
 
@@ -165,7 +161,7 @@ def apply_files(
     for i, experiment in enumerate(with_models):
         experiments.set_scaling_model(i, experiment.scaling_model)
     _require_models(experiments, str(model))
-    models = [_read_model(e, str(model)) for e in experiments]
+    models = [read_model(e, f"{model}: experiment {e.identifier or e.index}") for e in experiments]
     frames = [surface_frame(e) for e in with_models]
     job = make_job(experiments, tables, [model, *files])
     cell = median_unit_cell(stored)
@@ -205,133 +201,18 @@ def _require_models(experiments: ExperimentList, source: str) -> None:
         raise DataError(f"{source}: no scaling model for experiment {listed}; give experiments written by scaling")
 
 
-def _read_model(experiment: Experiment, source: str) -> DataSetModel:
-    where = f"{source}: experiment {experiment.identifier or experiment.index}"
-    model = model_from_dict(experiment.scaling_model or {}, where)
-    if model.has_absorption and experiment.is_still:
-        raise DataError(f"{where}: has an absorption surface, but no rotation of the crystal (goniometer and scan)")
-    return model
-
-
 def _apply(
     data_set: DataSet, model: DataSetModel, frame: SurfaceFrame, cell: UnitCell, n_threads: int
 ) -> _AppliedDataSet:
     table = data_set.reflections.copy()
-    centroid = _centroid(table)
-    evaluated = _can_be_evaluated(table, centroid, model)
-    d = np.full(len(table), np.nan)
-    d[evaluated] = d_spacing(cell, np.ascontiguousarray(table["miller_index"][evaluated]))
-    placed = model
-    if len(table) and not model.is_placed:
-        placed = model.placed(_suitable_coordinates(data_set, centroid, cell))
-
-    def scales(rows: BoolArray, legacy: bool) -> FloatArray:
-        return _evaluate(table.select(rows), data_set, placed, legacy, centroid[rows], d[rows], n_threads)
-
+    on_rows = ModelOnRows(data_set, model, cell, n_threads)
     if model.has_absorption:
-        frame = _checked(frame, data_set, evaluated, scales)
+        frame = on_rows.checked_frame(frame)
     g = np.ones(len(table))
-    if evaluated.any():
-        g[evaluated] = scales(evaluated, frame.legacy)
+    if on_rows.rows.any():
+        g[on_rows.rows] = on_rows.scales(on_rows.rows, frame.legacy)
     _require_finite(table, g)
-    return _AppliedDataSet(_with_columns(table, g, model), model, evaluated, frame)
-
-
-def _checked(
-    frame: SurfaceFrame, data_set: DataSet, evaluated: BoolArray, scales: Callable[[BoolArray, bool], FloatArray]
-) -> SurfaceFrame:
-    """Frame of the model's surface, by the stored scales where there are any."""
-    table = data_set.reflections
-    stored = table.get("inverse_scale_factor")
-    if stored is not None and _was_scaled(table):
-        bad = np.uint64(int(Flag.bad_for_scaling))
-        with np.errstate(invalid="ignore"):
-            rows = evaluated & (stored > 0) & np.isfinite(stored) & ((table.require("flags") & bad) == 0)
-        if rows.any():
-            frame = checked_frame(frame, lambda legacy: scales(rows, legacy), stored[rows])
-    what = f"data set {data_set.identifier}: its absorption surface is"
-    if frame.certain:
-        _logger.info("%s in %s: %s", what, frame.name, frame.reason)
-    else:
-        advice = "give the scaled reflections of this model, whose scales show it"
-        _logger.warning("%s presumed to be in %s: %s; %s", what, frame.name, frame.reason, advice)
-    return frame
-
-
-def _was_scaled(table: ReflectionTable) -> bool:
-    """Whether scaling left its marks; DIALS of 2019 knew no flag `scaled`."""
-    marks = np.uint64(int(Flag.scaled | Flag.excluded_for_scaling))
-    return bool((table.require("flags").astype(np.uint64) & marks).any())
-
-
-def _centroid(table: ReflectionTable) -> FloatArray:
-    centroid = table.get("xyzobs.px.value")
-    if centroid is None:
-        centroid = table.get("xyzcal.px")
-    if centroid is None:
-        raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
-    return np.array(centroid, dtype=np.float64)
-
-
-def _can_be_evaluated(table: ReflectionTable, centroid: FloatArray, model: DataSetModel) -> BoolArray:
-    rows: BoolArray = (table.require("miller_index") != 0).any(axis=1) & np.isfinite(centroid[:, 2])
-    if model.has_absorption:
-        rows = rows & np.isfinite(table.require("s1")).all(axis=1)
-    if model.has_grid:
-        rows = rows & np.isfinite(centroid).all(axis=1)
-    if model.analytical:
-        with np.errstate(invalid="ignore"):
-            rows = rows & (table.require("analytical_correction") > 0)
-    return rows
-
-
-def _coordinates(centroid: FloatArray, d: FloatArray) -> dict[str, FloatArray]:
-    x, y, z = (np.ascontiguousarray(column) for column in centroid.T)
-    return {"image_z": z, "inv_d2": 1.0 / d**2, "x_px": x, "y_px": y}
-
-
-def _suitable_coordinates(data_set: DataSet, centroid: FloatArray, cell: UnitCell) -> dict[str, FloatArray]:
-    """Coordinates of the rows over which DIALS lays the nodes of the data set's model."""
-    table = data_set.reflections
-    flags = table.require("flags").astype(np.uint64)
-    indexed = (table.require("miller_index") != 0).any(axis=1)
-    if _was_scaled(table):
-        excluded = np.uint64(int(Flag.user_excluded_in_scaling | Flag.excluded_for_scaling))
-        rows = ((flags & excluded) == 0) & np.isfinite(centroid[:, 2]) & indexed
-        d = d_spacing(cell, np.ascontiguousarray(table["miller_index"][rows]))
-        coordinates = _coordinates(centroid[rows], d)
-    else:
-        prepared = prepare(data_set, cell, ScalingOptions())
-        coordinates = prepared.coordinates(prepared.suitable)
-    if coordinates["image_z"].size == 0:
-        raise DataError(
-            f"{table.source}: no reflection of data set {data_set.identifier} is suitable for scaling, so that the "
-            "place of the model's nodes is unknown"
-        )
-    return coordinates
-
-
-def _evaluate(
-    table: ReflectionTable,
-    data_set: DataSet,
-    model: DataSetModel,
-    legacy: bool,
-    centroid: FloatArray,
-    d: FloatArray,
-    n_threads: int,
-) -> FloatArray:
-    at = _coordinates(centroid, d)
-    directions = (np.zeros((0, 3)), np.zeros((0, 3)))
-    if model.has_absorption:
-        directions = beam_directions(table, data_set.experiment, at["image_z"], n_threads, legacy=legacy)
-    given = np.zeros(0)
-    if model.analytical:
-        given = np.ascontiguousarray(table.require("analytical_correction"), dtype=np.float64)
-    observations = _core.Observations(
-        np.zeros(len(table), np.int32), at["image_z"], 0.5 / d**2, *directions, at["x_px"], at["y_px"], given
-    )
-    joint = JointModel([model])
-    return _core.inverse_scale_factors(joint.core, observations, joint.parameters, n_threads)
+    return _AppliedDataSet(_with_columns(table, g, model), model, on_rows.rows, frame)
 
 
 def _require_finite(table: ReflectionTable, g: FloatArray) -> None:

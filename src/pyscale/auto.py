@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from .auto_rules import RULES, AutoRules
+from .errors import UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
@@ -248,6 +249,11 @@ def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: Scal
 
 def _plan_array(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
     array = options.array
+    if not (array.decay_correction or array.absorption_correction):
+        raise UsageError(
+            "model=array without array.decay_correction and array.absorption_correction has no overall scale: "
+            "switch one of them on, or give model=KB"
+        )
     user = "option of the array model"
     return ModelPlan(
         model=model,

@@ -51,6 +51,11 @@ class Experiment:
         return self._document.identifier(self.index)
 
     @property
+    def where(self) -> str:
+        """File and number, for messages."""
+        return self._document.where(self.index)
+
+    @property
     def beam(self) -> dict[str, Any] | None:
         """The beam model as it stands in the file."""
         return self._document.model(self.index, "beam")

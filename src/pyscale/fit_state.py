@@ -13,6 +13,7 @@ from .counting import count_variance_slope, expected_count_variance
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
 from .evidence import Steps, update_restraints
+from .fit_start import FitStart
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
@@ -29,6 +30,7 @@ __all__ = ["Fit", "FitState"]
 _logger = logging.getLogger(__name__)
 
 _WEAK, _LARGEST_A = 3.0, 2.5
+_ROUNDS_OF_EXPECTATION = 2
 
 
 @dataclass
@@ -62,11 +64,16 @@ class Fit:
         options: ScalingOptions,
         small_scale_cutoff: float,
         n_threads: int,
+        fit_start: FitStart,
     ) -> None:
         self.label = data_set_components(observations, len(joint.models))
         self.information: FloatArray | None = None
         self.steps: Steps = {}
+        self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid
+        if fit_start.imid is not None:
+            observations = observations.with_imid(fit_start.imid)
         self.obs, self.joint, self.options, self.n_threads = observations, joint, options, n_threads
+        self.fit_start = fit_start
         self.small_scale_cutoff = small_scale_cutoff
         self.core = observations.core()
         self.problem = _core.FitProblem(
@@ -74,10 +81,9 @@ class Fit:
         )
         self.problem.set_held(joint.held.astype(np.uint8))
         self.rows = joint.restraint_rows()
-        self.imid = initial_imid(options)
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
-        self.fixed_error_model: ErrorModel | None = None
+        self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
         self.epsilon = epsilon.astype(np.float64)
 
@@ -86,28 +92,51 @@ class Fit:
         return _core.inverse_scale_factors(self.joint.core, self.core, parameters, self.n_threads)
 
     def start(self) -> FitState:
-        """State before the first round, from robust overall scales."""
-        n_data_sets = len(self.joint.models)
-        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets)
-        parameters = self.joint.parameters
-        of = self.joint.data_set_of_parameters()
-        parameters = np.where(self.joint.scale_like(), parameters * scales[of], parameters)
+        """State before the first round, from robust overall scales, or the solution of an earlier fit."""
+        parameters = self._starting_parameters()
         nothing = np.zeros(len(self.obs), np.bool_)
-        state = FitState(parameters, self.evaluate(parameters), ErrorModel())
+        stored = self.fit_start.error_model
+        state = FitState(parameters, self.evaluate(parameters), stored or ErrorModel())
         state.standard, state.wilson, state.small = nothing, nothing, nothing
         state.expected = np.maximum(self.obs.intensity, 0.0)
-        self.update_errors(state, "robust")
+        if not self.fit_start.is_solution:
+            self.update_errors(state, "robust")
+            return state
+        if self.fit_start.error_model_determined is None and self.fixed_error_model is None:
+            self.update_error_model(state, "robust")
+            self.settle_error_model(state)
+        state.error_model = self.fixed_error_model or stored or ErrorModel()
+        if self.obs.was_outlier is not None:
+            state.standard = self.obs.was_outlier
+        for _ in range(_ROUNDS_OF_EXPECTATION):
+            state.expected = self.expected(state, self.excluded(state))
+        self.update_errors(state, None)
         return state
+
+    def _starting_parameters(self) -> FloatArray:
+        """Stored parameters as they are, and the others with overall scales that go with them."""
+        n_data_sets = len(self.joint.models)
+        parameters = self.joint.parameters
+        kept = self.fit_start.kept_data_sets(n_data_sets)
+        if kept.all():
+            return parameters
+        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets, self.evaluate(parameters))
+        for k in np.unique(self.label[kept]):
+            here = self.label == k
+            scales[here] /= np.exp(np.log(scales[here & kept]).mean())
+        factors = np.where(kept, 1.0, scales)[self.joint.data_set_of_parameters()]
+        return np.where(self.joint.scale_like(), parameters * factors, parameters)
 
     def excluded(self, state: FitState) -> BoolArray:
         """Observations that take no part in fit and error model, (n,) bool."""
         result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
         return result if self.obs.not_fitted is None else result | self.obs.not_fitted
 
-    def update_errors(self, state: FitState, method: str) -> None:
-        """Error model, outliers and weights with the scales of the state."""
+    def update_errors(self, state: FitState, method: str | None) -> None:
+        """Error model (None: as it is), outliers and weights with the scales of the state."""
         state.small = state.g < self.small_scale_cutoff
-        self.update_error_model(state, method)
+        if method is not None:
+            self.update_error_model(state, method)
         self._find_outliers(state)
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
@@ -174,7 +203,7 @@ class Fit:
         is no plausible miscalibration is not applied: the excess is scatter that no sigma of integration describes.
         """
         fit, basic = state.error_model_fit, self.options.weighting.error_model.basic
-        if fit is None or fit.reliable or basic.a is not None or basic.b is not None:
+        if fit is None or fit.reliable or basic.a is not None or basic.b is not None or self.fixed_error_model:
             return False
         start = ErrorModel()
         strong = state.expected > _WEAK * np.sqrt(self.obs.variance)
@@ -242,14 +271,14 @@ class Fit:
         self.count_slope = self._count_slope()
         self.problem.set_intensity(self.obs.intensity)
 
-    def update_restraints(self, result: dict[str, Any]) -> float:
-        """Step towards the most probable restraint weights; return the largest change of a logarithm."""
+    def update_restraints(self, result: dict[str, Any], least: float = 0.0) -> float:
+        """Step towards the most probable restraint weights; return the largest change, which counts above `least`."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = float(result["final_cost"]) / freedom
         models, change = update_restraints(
             self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads, self.steps
         )
-        if change > 0:
+        if change > least:
             self.joint = JointModel(models)
         return change
 
@@ -278,12 +307,12 @@ class Fit:
         state.g = self.evaluate(state.parameters)
         return result
 
-    def smooth_rows(self, state: FitState) -> list[RestraintRows]:
+    def smooth_rows(self, parameters: FloatArray) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""
         smoothness = self.options.scaling_options.smoothness
         if self.information is None:
             return []
-        return smooth_rows(self.joint, state.parameters, self.information, smoothness)
+        return smooth_rows(self.joint, parameters, self.information, smoothness)
 
     def _restrain(self, state: FitState) -> None:
         """Restraints of the components, weak ones between neighbours, and one that keeps the overall scale."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from .error_model import ErrorModel, ErrorModelFit
+from .fit_start import FitStart
 from .fit_state import Fit, FitState
 from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
 from .intensity_choice import ImidCandidate
@@ -72,7 +73,9 @@ class FitResult:
     observations : JobObservations
         With the intensities that were scaled.
     imid, tried_imids : float, list of ImidCandidate
-        Crossover from profile-fitted to summed intensities, and the candidates.
+        Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
+    error_model_given_up : bool
+        Whether it was fixed since the data cannot tell it.
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
     """
@@ -99,6 +102,7 @@ class FitResult:
     observations: JobObservations
     imid: float
     tried_imids: list[ImidCandidate]
+    error_model_given_up: bool
     without_data: dict[str, list[int]]
 
     @property
@@ -116,32 +120,37 @@ def fit_job(
     *,
     small_scale_cutoff: float,
     n_threads: int,
+    fit_start: FitStart | None = None,
 ) -> FitResult:
-    """Fit the models of all data sets to all suitable observations.
+    """Fit the models of all data sets to all suitable observations, from scratch or from an earlier fit.
 
     Raises
     ------
     DataError
         If no reflection is measured twice, or the minimiser finds no usable answer.
     """
-    fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads)
+    start = fit_start or FitStart()
+    fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
     label = fit.label
     _report_components(label)
     rounds: list[FitRound] = []
+    first_settled = 1 if start.is_solution and start.imid is not None else 2
     settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
         result = fit.minimise(state, number, early)
         if number == 1:
-            fit.update_error_model(state, "robust")
-            if fit.settle_error_model(state):
-                state = fit.start()
-                result = fit.minimise(state, number, early)
-            fit.choose_intensities(state)
+            if not start.is_solution:
+                fit.update_error_model(state, "robust")
+                if fit.settle_error_model(state):
+                    state = fit.start()
+                    result = fit.minimise(state, number, early)
+            if start.imid is None:
+                fit.choose_intensities(state)
         before = fit.excluded(state)
-        change = fit.update_restraints(result)
+        change = fit.update_restraints(result, settled if number == 1 and start.is_solution else 0.0)
         fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.excluded(state) != before))
@@ -153,7 +162,8 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        if number > 1 and changed <= max(1, _SETTLED_ROWS * len(observations)) and change < settled:
+        few = changed <= max(1, _SETTLED_ROWS * len(observations))
+        if number >= first_settled and few and change < settled:
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
@@ -193,20 +203,29 @@ def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> Fi
     )
 
 
+def _set_final_restraints(fit: Fit, parameters: FloatArray) -> FloatArray:
+    """Leave out the restraint that kept the overall scale; return the matrix of the others, (p, p) float64."""
+    rows = RestraintRows.join([fit.joint.restraint_rows(parameters), *fit.smooth_rows(parameters)])
+    fit.problem.set_restraints(*rows.arrays)
+    return rows.matrix(fit.joint.n_parameters)
+
+
 def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, rounds: list[FitRound]) -> FitResult:
     """Gauge, covariance, and the quantities of every observation with the final scales."""
     problem, joint = fit.problem, fit.joint
     n_labels = int(label.max()) + 1
     sums = problem.gauge_sums(state.parameters, label, n_labels)
-    # The restraint that kept the overall scale has done its work.
-    rows = RestraintRows.join([joint.restraint_rows(state.parameters), *fit.smooth_rows(state)])
-    restraints = rows.matrix(joint.n_parameters)
-    problem.set_restraints(*rows.arrays)
+    restraints = _set_final_restraints(fit, state.parameters)
     data_matrix = problem.normal_equations(state.parameters)[2] - restraints
     gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
     parameters = fix_gauge(
         gauge, sums, state.parameters, np.diag(joint.restraint_rows().matrix(joint.n_parameters)) > 0
     )
+    if fit.information is not None:
+        # What the data say of scales k times as large is 1 / k^2 of it.
+        same = (parameters == 0.0) | ~joint.scale_like()
+        fit.information = fit.information * np.where(same, 1.0, state.parameters / np.where(same, 1.0, parameters)) ** 2
+    restraints = _set_final_restraints(fit, parameters)
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
     gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)
@@ -243,5 +262,6 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         observations=fit.obs,
         imid=fit.imid,
         tried_imids=fit.tried_imids,
+        error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
     )

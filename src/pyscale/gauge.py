@@ -120,7 +120,8 @@ def find_gauge(
             slope = (sums["first"][k] / weight - mean_x * mean) / spread
             candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope))
         directions += [
-            GaugeDirection(name, k, direction, functional)
+            # What is held has no part in a functional: it does not vary.
+            GaugeDirection(name, k, direction, np.where(joint.held, 0.0, functional))
             for name, direction, functional in candidates
             if _is_null(matrix, direction)
         ]

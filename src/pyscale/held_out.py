@@ -1,4 +1,4 @@
-"""The likelihood of groups of equivalents that took no part in a fit (docs/mathematics.md, "Choice of the model")."""
+"""The likelihood of groups that took no part in a fit (docs/mathematics.md, "The choice of the model")."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .fit_start import FitStart
 from .fit_state import Fit, FitState
 from .fitting import FitResult
 from .joint_model import JointModel
@@ -36,13 +37,32 @@ class HeldOutScore:
     models : list of DataSetModel
         Fitted to all groups, weights fixed.
     n_parameters : int
-    log_likelihood : (n_folds,) float64
-        Of the groups of each fold, by the fit to all others.
+    log_likelihood : (n_groups,) float64
+        Of each group, by the fit without its fold.
+    fold : (n_groups,) int64
+        Fold of each group.
     """
 
     models: list[DataSetModel]
     n_parameters: int
     log_likelihood: FloatArray
+    fold: IndexArray
+
+    @property
+    def total(self) -> float:
+        """Log-likelihood of all groups."""
+        return float(self.log_likelihood.sum())
+
+    def excess(self, other: HeldOutScore) -> tuple[float, float]:
+        """Excess of the log-likelihood over another model's, and its standard error.
+
+        The spread over the folds and that over the groups both estimate the error, the one from few numbers, the other
+        without what fits to different folds differ by; it is the greater of the two.
+        """
+        difference = self.log_likelihood - other.log_likelihood
+        by_fold = np.bincount(self.fold, difference)
+        error = max(np.sqrt(a.size) * a.std(ddof=1) for a in (by_fold, difference) if a.size > 1)
+        return float(difference.sum()), float(error)
 
 
 def group_log_likelihood(
@@ -85,7 +105,7 @@ class HeldOut:
     ) -> None:
         self.observations = reference.observations
         options = with_changes(options, {"scaling_refinery.full_matrix_max_iterations": _FULL_STEPS})
-        self._fit_arguments = (space_group, options, cutoff, n_threads)
+        self._fit_arguments = (space_group, options, cutoff, n_threads, FitStart())
         self._n_threads = n_threads
         self._reference = reference
         obs = self.observations
@@ -130,11 +150,16 @@ class HeldOut:
             result = fit.minimise(state, 0, self._tolerance)
             if fit.update_restraints(result) < _SETTLED_RESTRAINT:
                 break
-        likelihood = np.array([self._of_fold(k, fit, state.parameters) for k in range(self.n_folds)])
-        return HeldOutScore(fit.joint.with_parameters(state.parameters), state.parameters.size, likelihood)
+        likelihood = np.zeros(self._target_fold.size)
+        for k in range(self.n_folds):
+            in_fold = self._target_fold == k
+            likelihood[in_fold] = self._log_likelihood_without(k, fit, state.parameters)[in_fold]
+        return HeldOutScore(
+            fit.joint.with_parameters(state.parameters), state.parameters.size, likelihood, self._target_fold
+        )
 
-    def _of_fold(self, k: int, fit: Fit, parameters: FloatArray) -> float:
-        """Log-likelihood of a fold by the fit to the others, which a step or two from the fit to all reaches."""
+    def _log_likelihood_without(self, k: int, fit: Fit, parameters: FloatArray) -> FloatArray:
+        """Log-likelihood of all groups by the fit without a fold, a step or two from the fit to all."""
         obs = self.observations
         fit.problem.set_weights(np.where(self._fold == k, 0.0, self._weight))
         without = _core.minimise(
@@ -145,5 +170,4 @@ class HeldOut:
             initial_damping=_FOLD_DAMPING,
             n_threads=self._n_threads,
         )["parameters"]
-        of_group = group_log_likelihood(obs.intensity, self._weight, fit.evaluate(without), obs.target_offsets)
-        return float(of_group[self._target_fold == k].sum())
+        return group_log_likelihood(obs.intensity, self._weight, fit.evaluate(without), obs.target_offsets)

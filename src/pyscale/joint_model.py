@@ -253,6 +253,11 @@ class JointModel:
                     break
         return mask
 
+    def scale_is_held(self) -> BoolArray:
+        """Whether the fit leaves the overall scale of each data set as it is, (n_data_sets,) bool."""
+        carriers = [next((c for c in m.components if c.null_value == 1.0), None) for m in self.models]
+        return np.array([c is not None and c.held for c in carriers], np.bool_)
+
     def decay_like(self) -> BoolArray:
         """Parameters that add to B, one component per data set, (n_parameters,) bool."""
         mask = np.zeros(self.n_parameters, np.bool_)
@@ -271,15 +276,17 @@ class JointModel:
         return numbers
 
     def with_parameters(self, parameters: FloatArray, sigmas: FloatArray | None = None) -> list[DataSetModel]:
-        """Return the models with new parameters, and their uncertainties where known."""
-        return [
-            replace(
-                model,
-                components=tuple(
-                    replace(c, parameters=parameters[s].copy(), sigmas=None if sigmas is None else sigmas[s].copy())
-                    for c, s in zip(model.components, places, strict=True)
-                ),
+        """Return the models with new parameters, and uncertainties where known; held components stay as they are."""
+
+        def changed(c: ComponentModel, place: slice) -> ComponentModel:
+            if c.held:
+                return c
+            return replace(
+                c, parameters=parameters[place].copy(), sigmas=None if sigmas is None else sigmas[place].copy()
             )
+
+        return [
+            model.with_components([changed(c, s) for c, s in zip(model.components, places, strict=True)])
             for model, places in zip(self.models, self.slices, strict=True)
         ]
 

@@ -24,7 +24,7 @@ from .components import (
 from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 
-__all__ = ["SweepExtent", "model_from_plan"]
+__all__ = ["SweepExtent", "model_from_plan", "restrained"]
 
 _SMOOTHER_FACTOR = 0.999
 _RESOLUTION_MARGIN, _DETECTOR_MARGIN = 1e-6, 1e-3
@@ -84,10 +84,10 @@ def _physical(plan: ModelPlan, extent: SweepExtent) -> list[ComponentModel]:
     if _wanted(plan.image_scale):
         zeros = np.zeros(extent.n_images)
         images = ComponentModel("image_scale", "image_scale", zeros, first_image=float(extent.first_image))
-        components.append(_restrained(images, null=plan.image_scale_size, smooth=plan.image_scale_weight))
+        components.append(restrained(images, null=plan.image_scale_size, smooth=plan.image_scale_weight))
     if plan.decay.value:
         decay = _smooth("decay", "smooth_decay", _value(plan.decay_interval), extent)
-        components.append(_restrained(decay, null=plan.decay_restraint))
+        components.append(restrained(decay, null=plan.decay_restraint))
     components += _absorption(plan)
     return components
 
@@ -137,8 +137,8 @@ def _array(plan: ModelPlan, extent: SweepExtent, coordinates: Coordinates) -> li
         grid = ComponentModel(name, "grid", start, axes=tuple(along), interval_deg=interval_deg)
         # One of the grids carries the overall scale, which nothing restrains.
         null = plan.grid_size if components else None
-        components.append(_restrained(grid, null=null, smooth=plan.grid_smoothness))
-    return components or [_constant("scale", "constant_scale")]
+        components.append(restrained(grid, null=null, smooth=plan.grid_smoothness))
+    return components
 
 
 def _value(decision: Decision[Any] | None) -> Any:
@@ -167,7 +167,7 @@ def _absorption(plan: ModelPlan) -> list[ComponentModel]:
     surface = ComponentModel(
         "absorption", "absorption", np.zeros(lmax * (lmax + 2)), shared=_wanted(plan.share_absorption)
     )
-    return [_restrained(surface, null=plan.surface_weight)]
+    return [restrained(surface, null=plan.surface_weight)]
 
 
 def _rotation_axis(interval: float, extent: SweepExtent) -> Axis:
@@ -188,9 +188,10 @@ def _binned(coordinate: CoordinateName, values: FloatArray, n_bins: int, margin:
     return Axis(coordinate, n_nodes, n_bins / (high - low), begin=low)
 
 
-def _restrained(
+def restrained(
     component: ComponentModel, *, null: Decision[Restraint] | None = None, smooth: Decision[Restraint] | None = None
 ) -> ComponentModel:
+    """Return the component with these restraints only: to its null value, and along each of its axes."""
     wanted: dict[RestraintForm, Decision[Restraint] | None] = {"null": null}
     wanted |= dict.fromkeys(SMOOTH_FORMS[: len(component.shape)], smooth)
     restraints = tuple(

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from .auto import ModelPlan
 from .errors import DataError
 from .held_out import HeldOut, HeldOutScore
@@ -16,13 +14,16 @@ from .model_variants import Variant, may_differ, planned
 from .options import Auto, ScalingOptions
 from .scaling_model import DataSetModel
 
-__all__ = ["ModelChoice", "TriedModel", "choose_plans"]
+__all__ = ["ModelChoice", "TriedModel", "choose_plans", "has_choice"]
 
 _logger = logging.getLogger(__name__)
 
 _ORDERS = (0, 2, 4, 6)
 _FINEST, _COARSEST = 0.125, 8.0
-_RICHER_ERRORS, _SIMPLER_ERRORS = 1.0, 0.0
+_GAIN_ERRORS, _LEAST_GAIN = 2.0, 2.0
+"""What a richer model must gain, in standard errors and as log-likelihood."""
+_LOSS_ERRORS, _LEAST_LOSS = 0.5, 1.0
+"""What a simpler one may lose."""
 
 Build = Callable[[Sequence[ModelPlan]], list[DataSetModel]]
 
@@ -101,19 +102,21 @@ class _Search:
     build: Build
     scores: dict[Variant, HeldOutScore] = field(default_factory=dict)
     current: Variant = field(default_factory=Variant)
+    best: Variant = field(default_factory=Variant)
 
     def run(self, fitted: Sequence[DataSetModel]) -> Variant:
         """Change one correction after the other while it helps, and return the best."""
         self.scores[self.current] = self.held_out.score(fitted, fitted)
+        self._take(self.current)
         free = may_differ(self.options)
         if "lmax" in free:
             self._best_of(self._orders())
-        if "image_scale" in free:
-            self._best_of([replace(self.current, image_scale=True)])
         for name in ("scale", "decay"):
             if name in free:
                 self._climb(name)
-        return self.current if self._is_better(self.current, Variant()) else Variant()
+        if "image_scale" in free:
+            self._best_of([replace(self.current, image_scale=True)])
+        return self.current if self.current == Variant() or self._is_better(self.current, Variant()) else Variant()
 
     def _orders(self) -> Iterator[Variant]:
         lmax = self.options.physical.lmax
@@ -123,7 +126,7 @@ class _Search:
     def _best_of(self, variants: Sequence[Variant] | Iterator[Variant]) -> None:
         for variant in variants:
             if self._try(variant):
-                self.current = variant
+                self._take(variant)
 
     def _climb(self, name: str) -> None:
         for step in (0.5, 2.0):
@@ -131,7 +134,7 @@ class _Search:
                 break
             factor = step
             while _FINEST <= factor <= _COARSEST and self._try(variant := self.current.with_factor(name, factor)):
-                self.current = variant
+                self._take(variant)
                 factor *= step
 
     def _try(self, variant: Variant) -> bool:
@@ -153,24 +156,29 @@ class _Search:
         return any(_layout(s.models) == layout for s in self.scores.values())
 
     def _is_better(self, variant: Variant, other: Variant) -> bool:
-        """Whether held-out groups speak for a model: if it is the richer one, by more than a standard error."""
-        if variant == other:
-            return True
+        """Whether held-out groups speak for the richer model, or not against the simpler one."""
         new, old = self.scores[variant], self.scores[other]
-        difference, error = paired_difference(new, old)
         if new.n_parameters > old.n_parameters:
-            return difference > _RICHER_ERRORS * error
-        return difference >= -_SIMPLER_ERRORS * error
+            gain, error = new.excess(old)
+            return gain > max(_GAIN_ERRORS * error, _LEAST_GAIN)
+        gain, error = new.excess(self.scores[self.best])
+        return gain >= -max(_LOSS_ERRORS * error, _LEAST_LOSS)
+
+    def _take(self, variant: Variant) -> None:
+        self.current = variant
+        self.best = max(self.best, variant, key=lambda v: self.scores[v].total)
 
 
 def _layout(models: Sequence[DataSetModel]) -> list[list[tuple[str, int]]]:
     return [[(c.name, c.n_parameters) for c in m.components] for m in models]
 
 
-def paired_difference(new: HeldOutScore, old: HeldOutScore) -> tuple[float, float]:
-    """Excess of the log-likelihood of all folds, and its standard error from the spread over the folds."""
-    differences = new.log_likelihood - old.log_likelihood
-    return float(differences.sum()), float(np.sqrt(differences.size) * differences.std(ddof=1))
+def has_choice(rules: Sequence[ModelPlan]) -> bool:
+    """Whether any data set has a physical model by the rules; says so if none has."""
+    if any(plan.model.value == "physical" for plan in rules):
+        return True
+    _logger.info("No data set has a rotation for a physical model to follow: model=cross_validated leaves the rules'")
+    return False
 
 
 def choose_plans(
@@ -203,12 +211,12 @@ def choose_plans(
     n, best = held_out.n_observations, search.scores[Variant()]
     tried = []
     for variant, score in search.scores.items():
-        difference, error = paired_difference(score, best)
+        difference, error = score.excess(best)
         tried.append(
             TriedModel(
                 name=str(variant),
                 n_parameters=score.n_parameters,
-                log_likelihood=float(score.log_likelihood.sum()) / n,
+                log_likelihood=score.total / n,
                 difference=difference / n,
                 standard_error=error / n,
                 chosen=variant == chosen,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -44,6 +45,8 @@ class JobObservations:
         Systematic absences, which are left out of fit and merging.
     not_fitted : (n,) bool or None
         Observations that are scaled and merged, but take no part in the fit; None if there are none.
+    was_outlier : (n,) bool or None
+        Observations that an earlier job rejected; None if there are none.
     """
 
     data_set: IntArray
@@ -65,6 +68,7 @@ class JobObservations:
     miller_index: IntArray
     integrated: IntegratedIntensities
     not_fitted: BoolArray | None = None
+    was_outlier: BoolArray | None = None
 
     def __len__(self) -> int:
         return int(self.data_set.size)
@@ -179,11 +183,12 @@ def collect(
     order, offsets, anomalous_offsets = groups["order"], groups["offsets"], groups["anomalous_offsets"]
     s0, s1 = _directions(prepared, rows, needs_directions, n_threads)
 
-    def joined(name: str) -> FloatArray:
+    def joined(name: str) -> Any:
         arrays = [getattr(p, name)[r] for p, r in zip(prepared, rows, strict=True)]
         return np.ascontiguousarray(np.concatenate(arrays)[order])
 
     partial = np.concatenate([_below(p, min_partiality)[r] for p, r in zip(prepared, rows, strict=True)])[order]
+    earlier = joined("was_outlier")
     return JobObservations(
         data_set=data_set[order],
         row=np.concatenate(rows)[order],
@@ -206,6 +211,7 @@ def collect(
             [p.integrated.select(r) for p, r in zip(prepared, rows, strict=True)]
         ).select(order),
         not_fitted=partial if partial.any() else None,
+        was_outlier=earlier if earlier.any() else None,
     )
 
 

@@ -34,16 +34,20 @@ def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) ->
 
 
 def build_models(
-    prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], options: ScalingOptions
+    prepared: Sequence[PreparedDataSet],
+    plans: Sequence[ModelPlan],
+    options: ScalingOptions,
+    kept: Sequence[DataSetModel | None] = (),
 ) -> list[DataSetModel]:
-    """Build the starting models of all data sets.
+    """Build the starting models of all data sets that do not keep one.
 
     Raises
     ------
     DataError
         If a model is impossible, for example because an interval is too fine.
     """
-    return [_model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
+    stored = kept or [None] * len(prepared)
+    return [stored[k] or _model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
 
 
 def log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:

@@ -72,6 +72,8 @@ class PreparedDataSet:
         Rows read, and how many of them went into other rows.
     fates : list of Fate
         Disjoint sets of rows that left, in the order in which they did.
+    was_outlier : (n,) bool
+        Rows that an earlier job rejected; they are judged anew.
     """
 
     data_set: DataSet
@@ -89,6 +91,7 @@ class PreparedDataSet:
     n_read: int
     n_partials_merged: int
     fates: list[Fate] = field(default_factory=list)
+    was_outlier: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     @property
     def identifier(self) -> str:
@@ -170,11 +173,16 @@ def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> Prepa
         raise DataError(f"{table.source}: data set {data_set.identifier} has no reflections")
     n_read = len(table)
     check_columns(table)
-    flags = clear_scaling_flags(table.require("flags").astype(np.uint64))
+    outlier = np.uint64(int(Flag.outlier_in_scaling))
+    flags = table.require("flags").astype(np.uint64)
+    flags = clear_scaling_flags(flags) | (flags & outlier)
     table["flags"] = flags
     _check_values(table, flags, data_set, options)
     table, n_merged = merge_partials(table)
+    was_outlier = (table["flags"] & outlier) != 0
+    table["flags"] = clear_scaling_flags(table["flags"])
     prepared = _with_intensities(data_set, table, cell, options, n_read, n_merged)
+    prepared.was_outlier = was_outlier
     prepared.discard("user_excluded", "exclude_images", on_excluded_images(data_set.experiment, prepared.image_z))
     _apply_filters(prepared, options)
     return prepared

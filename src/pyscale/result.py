@@ -114,7 +114,7 @@ class ScalingResult:
             "error_model_type": "BasicErrorModel",
             "error_model_parameters": [model.a, model.b],
             "Imid": self.fit.imid,
-            "pyscale": {"error_model": {"type": "basic", "a": model.a, "b": model.b, "intensity": "expected"}},
+            "pyscale": {"error_model": self._own_error_model()},
         }
         images, oscillation = valid_span(experiment), experiment.oscillation
         if images is not None and not experiment.is_still:
@@ -123,6 +123,16 @@ class ScalingResult:
             extra["valid_image_range"] = list(images)
             extra["valid_osc_range"] = [start + width * n for n in (before, before + images[1] - images[0] + 1)]
         return extra
+
+    def _own_error_model(self) -> dict[str, Any]:
+        model, fit = self.fit.error_model, self.fit
+        return {
+            "type": None if fit.error_model_fit is None else "basic",
+            "a": model.a,
+            "b": model.b,
+            "intensity": "expected",
+            "determined": not fit.error_model_given_up,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +17,16 @@ from .dataset_selection import DataSetNames, assign_identifiers, select_data_set
 from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
+from .fit_start import fit_start
 from .fitting import FitResult, fit_job
 from .held_out import HeldOut
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
-from .model_choice import choose_plans
+from .model_choice import choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
+from .option_text import changed_options
 from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
@@ -33,6 +35,7 @@ from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
+from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
 
@@ -59,26 +62,37 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def scale_files(files: Sequence[str | os.PathLike[str]], options: ScalingOptions) -> ScalingResult:
+def scale_files(
+    files: Sequence[str | os.PathLike[str]], options: ScalingOptions, given: Collection[str] | None = None
+) -> ScalingResult:
     """Read files and scale them; see `scale_job`."""
     clock = _Clock()
     with clock.stage("read"):
         job = load_job(files)
-    return _scale(job, options, clock)
+    return _scale(job, options, given, clock)
 
 
-def scale_job(job: Job, options: ScalingOptions) -> ScalingResult:
+def scale_job(job: Job, options: ScalingOptions, given: Collection[str] | None = None) -> ScalingResult:
     """Scale all data sets of a job together.
+
+    Parameters
+    ----------
+    job : Job
+    options : ScalingOptions
+    given : collection of str, optional
+        Dotted names of the options that the user has set, which change stored models even if the values are the
+        defaults; without it, those that differ from the defaults.
 
     Raises
     ------
     DataError
         If the data cannot be scaled; the message says what and where.
     """
-    return _scale(job, options, _Clock())
+    return _scale(job, options, given, _Clock())
 
 
-def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
+def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
+    given = changed_options(options).keys() if given is None else given
     n_threads = thread_count(options.scaling_options.nproc)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
@@ -90,9 +104,12 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         prepared = [prepare(d, cell, options) for d in job.data_sets]
         exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
-        plans = plan_models(prepared, options)
-        models = build_models(prepared, plans, options)
+        stored = stored_models(prepared, options, given, n_threads)
+        kept = [s.model if s else None for s in stored]
+        plans = [s.plan if s else plan for s, plan in zip(stored, plan_models(prepared, options), strict=True)]
+        models = build_models(prepared, plans, options, kept)
         log_plans(prepared, plans, models)
+        start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         _require_tractable(models)
         for p, model in zip(prepared, models, strict=True):
             if may_have_absorption(model, options):
@@ -109,21 +126,29 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
             n_threads=n_threads,
         )
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
-    cutoff = small_scale_cutoff(options)
 
     def fitted(models: Sequence[DataSetModel]) -> FitResult:
+        cutoff = small_scale_cutoff(options)
         with clock.stage("fit"):
             joint = JointModel(models)
-            return fit_job(observations, joint, space_group, options, small_scale_cutoff=cutoff, n_threads=n_threads)
+            return fit_job(
+                observations,
+                joint,
+                space_group,
+                options,
+                small_scale_cutoff=cutoff,
+                n_threads=n_threads,
+                fit_start=start,
+            )
 
     fit = fitted(models)
     choice = None
-    if options.model == "cross_validated":
+    if options.model == "cross_validated" and any(kept):
+        _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
+    elif options.model == "cross_validated" and has_choice(plans):
         with clock.stage("model_choice"):
-            held_out = HeldOut(fit, space_group, options, cutoff, n_threads)
-            choice = choose_plans(
-                held_out, plans, fit.models, options, lambda plans: build_models(prepared, plans, options)
-            )
+            held_out = HeldOut(fit, space_group, options, small_scale_cutoff(options), n_threads)
+            choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
         if choice.plans != plans:
             plans, models = choice.plans, build_models(prepared, choice.plans, options)
             log_plans(prepared, plans, models)
@@ -134,12 +159,7 @@ def _scale(job: Job, options: ScalingOptions, clock: _Clock) -> ScalingResult:
         p.choose_intensities(fit.imid)
     scaled = _scaled(fit)
     with clock.stage("statistics"):
-        kept = ~fit.outlier & ~fit.small_scale & ~observations.absent
-        statistics = _statistics(observations, scaled, kept, cell, space_group, options, n_threads)
-        complete = ~fit.small_scale & ~observations.absent
-        with_outliers = _statistics(
-            observations, scaled, complete, cell, space_group, options, n_threads, anomalous=False
-        )
+        statistics, with_outliers = _both_statistics(fit, scaled, cell, space_group, options, n_threads)
     ledger = _ledger(prepared, observations, fit)
     return ScalingResult(
         job=job,
@@ -278,6 +298,23 @@ def _scaled(fit: FitResult) -> ScaledObservations:
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
+    )
+
+
+def _both_statistics(
+    fit: FitResult,
+    scaled: ScaledObservations,
+    cell: UnitCell,
+    space_group: Any,
+    options: ScalingOptions,
+    n_threads: int,
+) -> tuple[MergingStatistics, MergingStatistics]:
+    """Statistics as merged, and with every rejected outlier put back."""
+    complete = ~fit.small_scale & ~fit.observations.absent
+    arguments = (cell, space_group, options, n_threads)
+    return (
+        _statistics(fit.observations, scaled, complete & ~fit.outlier, *arguments),
+        _statistics(fit.observations, scaled, complete, *arguments, anomalous=False),
     )
 
 

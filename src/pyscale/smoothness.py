@@ -87,7 +87,7 @@ def stabilising_rows(
     component_of = label[joint.data_set_of_parameters()]
     for k in range(int(label.max(initial=-1)) + 1):
         scales = np.flatnonzero(mask & (component_of == k)).astype(np.int32)
-        if scales.size and not joint.held[component_of == k].any():
+        if scales.size and not joint.scale_is_held()[label == k].any():
             weight = _holding(scales, joint, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
     return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .observations import JobObservations
@@ -55,8 +57,12 @@ def connected_components(data_set: IntArray, offsets: IndexArray, use: BoolArray
     return components.astype(np.int32)
 
 
-def starting_scales(observations: JobObservations, use: BoolArray, n_data_sets: int) -> FloatArray:
+def starting_scales(
+    observations: JobObservations, use: BoolArray, n_data_sets: int, inverse_scale_factor: FloatArray | None = None
+) -> FloatArray:
     """Overall scale of each data set from the logarithms of its strong mean intensities.
+
+    With inverse scale factors (n,) that are already known, the overall scale that remains beside these.
 
     ln m_hs = ln I_h + ln K_s is solved by least squares with the I_h eliminated, reweighted against outliers;
     the mean of ln K is zero in each connected component. One data set has scale 1.
@@ -67,6 +73,12 @@ def starting_scales(observations: JobObservations, use: BoolArray, n_data_sets: 
     """
     if n_data_sets == 1:
         return np.ones(1)
+    if inverse_scale_factor is not None:
+        g = np.where(inverse_scale_factor > 0, inverse_scale_factor, np.inf)
+        observations = replace(
+            observations, intensity=observations.intensity / g, variance=observations.variance / g**2
+        )
+        use = use & np.isfinite(g)
     group, member, y, weight = _log_means(observations, use, n_data_sets)
     scale = np.zeros(n_data_sets)
     robust = weight

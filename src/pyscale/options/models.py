@@ -15,7 +15,6 @@ __all__ = ["AbsorptionLevel", "ArrayOptions", "DoseDecayOptions", "KBOptions", "
 
 AbsorptionLevel = Literal["low", "medium", "high"]
 
-_FIX = "leave the component out, for example absorption_correction=False; pyscale apply keeps a whole model"
 _FIX_INITIAL = "leave it at True; no parameter is held, pyscale removes undetermined directions explicitly"
 
 
@@ -24,7 +23,8 @@ class CorrectionOptions(OptionScope, scope="correction"):
     """Components kept constant."""
 
     fix: tuple[str, ...] | None = option(
-        None, "components kept as they are in a stored model: scale, decay, absorption", unavailable=_FIX
+        None,
+        "components kept as they are in a stored model: scale, decay, absorption, modulation, relative_B, image_scale",
     )
 
 

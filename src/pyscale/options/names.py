@@ -145,6 +145,10 @@ class OptionNames(Generic[T]):
             notes += [assignment.note] if assignment.note else []
         return with_changes(self.tree(), values), tuple(notes)
 
+    def given_by(self, keywords: Mapping[str, Any]) -> frozenset[str]:
+        """Dotted names of the options that Python keywords set, also if the value is the default."""
+        return frozenset(path for name, value in _flattened(keywords) for path in self.assign(name, value).values)
+
     @cached_property
     def _names(self) -> tuple[tuple[str, Option], ...]:
         return tuple((name, option) for option in self.options for name in option.names)

@@ -94,7 +94,7 @@ class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
     error_model: Literal["basic"] | None = option("basic", "correction of the sigmas; None: as they are", common=True)
     basic: BasicErrorModelOptions = BasicErrorModelOptions()
     reset_error_model: bool = option(
-        False, "forget a stored error model", unavailable="every job determines its error model anew"
+        False, "forget a stored error model, which otherwise is the start, and used from the first round"
     )
     grouping: Literal["combined", "individual", "grouped"] = option(
         "combined", "which data sets share an error model", unavailable=_ERROR_GROUPS
@@ -281,7 +281,9 @@ class ScalingOptions(OptionScope):
         own=True,
     )
     anomalous: bool = option(False, "keep I(+) and I(-) apart in the fit", common=True)
-    overwrite_existing_models: bool = option(False, "ignore models stored in the input", common=True)
+    overwrite_existing_models: bool = option(
+        False, "ignore scaling models stored in the input, which otherwise are kept and fitted further", common=True
+    )
     output: OutputOptions = OutputOptions()
     physical: PhysicalOptions = PhysicalOptions()
     array: ArrayOptions = ArrayOptions()
