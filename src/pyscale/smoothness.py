@@ -34,10 +34,14 @@ def _smooth_components(joint: JointModel) -> Iterator[PlacedComponent]:
             yield placed
 
 
-def _holding(numbers: IntArray, joint: JointModel, information: FloatArray) -> float:
+def _holding(numbers: IntArray, pull: FloatArray, information: FloatArray) -> float:
     """Weight with which the mean of some parameters stays in place, whatever pulls at them."""
-    pull = joint.restraint_rows().diagonal(joint.n_parameters)[numbers].max(initial=0.0)
-    return float(numbers.size * (_typical(information[numbers]) + _FIRM * pull))
+    return float(numbers.size * (_typical(information[numbers]) + _FIRM * pull[numbers].max(initial=0.0)))
+
+
+def _pull(joint: JointModel) -> FloatArray:
+    """Weights of the components' own restraints on each parameter, (p,) float64."""
+    return joint.restraint_rows().diagonal(joint.n_parameters)
 
 
 def has_smooth_restraint(joint: JointModel) -> bool:
@@ -62,7 +66,7 @@ def smooth_rows(
     smoothness : float
     """
     rows = []
-    scale_like = joint.scale_like()
+    scale_like, pull = joint.scale_like(), _pull(joint)
     for placed in _smooth_components(joint):
         typical = _typical(information[placed.place])
         if typical > 0 and smoothness > 0:
@@ -71,7 +75,7 @@ def smooth_rows(
             rows += [restraint_rows(placed, form, weight, parameters) for form in forms]
         if placed.component.kind == "grid" and not scale_like[placed.place].any():
             # A second grid can take any factor from the first: its mean is one.
-            rows.append(RestraintRows.mean(placed.numbers, 1.0, _holding(placed.numbers, joint, information)))
+            rows.append(RestraintRows.mean(placed.numbers, 1.0, _holding(placed.numbers, pull, information)))
     return rows
 
 
@@ -83,12 +87,12 @@ def stabilising_rows(
     The data do not care for a common factor of all scales, but differences of scales do: they would pull it to zero.
     """
     rows = smooth_rows(joint, parameters, information, smoothness)
-    mask = joint.scale_like()
+    mask, pull, held = joint.scale_like(), _pull(joint), joint.scale_is_held()
     component_of = label[joint.data_set_of_parameters()]
     for k in range(int(label.max(initial=-1)) + 1):
         scales = np.flatnonzero(mask & (component_of == k)).astype(np.int32)
-        if scales.size and not joint.scale_is_held()[label == k].any():
-            weight = _holding(scales, joint, information)
+        if scales.size and not held[label == k].any():
+            weight = _holding(scales, pull, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
     return rows
 
