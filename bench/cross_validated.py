@@ -38,7 +38,8 @@ def random_job(seed: int) -> Keywords:
     options: Keywords = {
         "n_sweeps": int(rng.integers(1, 4)),
         "sweep_width": float(rng.choice([40.0, 70.0, 100.0, 180.0])),
-        "d_min": float(rng.uniform(2.2, 2.8)),
+        "d_min": float(rng.uniform(2.6, 3.2)),
+        "oscillation_width": 1.0,
         "mean_intensity": log_uniform(rng, 50.0, 2000.0),
         "same_crystal": bool(rng.uniform() < 0.5),
         "random_goniometer": True,

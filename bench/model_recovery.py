@@ -25,13 +25,16 @@ def cell(found: list[Recovery], best: float) -> str:
     return f"**{error:.2f}**" if error <= 110.0 * best else f"{error:.2f}"
 
 
-def print_table(title: str, rows: dict[str, list[str]], columns: list[str]) -> None:
-    """Markdown."""
-    print(f"| {title} | " + " | ".join(columns) + " |")
-    print("|---|" + "---:|" * len(columns))
-    for name, cells in rows.items():
-        print(f"| {name} | " + " | ".join(cells) + " |")
+def line(name: str, cells: list[str]) -> None:
+    """One row of a Markdown table."""
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def head(title: str, columns: list[str]) -> None:
+    """Start of a Markdown table."""
     print()
+    line(title, columns)
+    print("|---|" + "---:|" * len(columns))
 
 
 def main() -> int:
@@ -44,7 +47,8 @@ def main() -> int:
     arguments = parser.parse_args()
     kinds = [kind for kind in KINDS if any(text in kind for text in arguments.kinds)]
     refused: dict[str, str] = {}
-    errors, ratios, times, parameters = ({kind: [] for kind in kinds} for _ in range(4))
+    details: dict[str, dict[str, list[str]]] = {"error / predicted": {}, "seconds": {}, "parameters": {}}
+    head("rms error of ln g, %", arguments.models)
     for kind in kinds:
         sets = [simulated(kind, seed) for seed in range(1, arguments.seeds + 1)]
         found: dict[str, list[Recovery]] = {}
@@ -53,16 +57,17 @@ def main() -> int:
             refused.update((name, r.refusal) for r in found[name] if r.refusal)
         own = [root_mean_square([r.error for r in f]) for f in found.values()]
         best = float(np.nanmin(own)) if np.isfinite(own).any() else np.nan
-        for f in found.values():
-            errors[kind].append(cell(f, best))
-            ratios[kind].append(f"{root_mean_square([r.error / r.predicted for r in f]):.1f}")
-            times[kind].append(f"{np.median([r.seconds for r in f]):.2f}")
-            parameters[kind].append(f"{f[0].n_parameters}")
-    print_table("rms error of ln g, %", errors, arguments.models)
-    if arguments.details:
-        print_table("error / predicted", ratios, arguments.models)
-        print_table("seconds", times, arguments.models)
-        print_table("parameters", parameters, arguments.models)
+        line(kind, [cell(f, best) for f in found.values()])
+        details["error / predicted"][kind] = [
+            f"{root_mean_square([r.error / r.predicted for r in f]):.1f}" for f in found.values()
+        ]
+        details["seconds"][kind] = [f"{np.median([r.seconds for r in f]):.2f}" for f in found.values()]
+        details["parameters"][kind] = [f"{f[0].n_parameters}" for f in found.values()]
+    for title, rows in details.items() if arguments.details else ():
+        head(title, arguments.models)
+        for kind, cells in rows.items():
+            line(kind, cells)
+    print()
     for name in arguments.models:
         print(
             f"- {name}: {NAMES.get(name, 'as it says')}" + (f" (refused: {refused[name]})" if name in refused else "")

@@ -20,7 +20,7 @@ __all__ = ["CANDIDATES", "KINDS", "Recovery", "candidate_options", "ln_g_error",
 Keywords = dict[str, Any]
 
 FLAT: Keywords = {"scale_variation": 0.0, "decay": 0.0, "absorption": 0.0}
-BASE: Keywords = {**FLAT, "d_min": 2.2, "mean_intensity": 300.0, "n_sweeps": 2, "sweep_width": 100.0}
+BASE: Keywords = {**FLAT, "d_min": 3.0, "mean_intensity": 300.0, "n_sweeps": 2, "sweep_width": 100.0}
 ONE_CRYSTAL: Keywords = {"same_crystal": True, "random_goniometer": True}
 KINDS: dict[str, Keywords] = {
     "none (a scale per sweep)": {},
@@ -29,6 +29,13 @@ KINDS: dict[str, Keywords] = {
     "absorption": {"absorption": 0.06},
     "absorption, strong": {"absorption": 0.2},
     "absorption, one crystal": {"absorption": 0.06, **ONE_CRYSTAL, "n_sweeps": 4, "sweep_width": 65.0},
+    "absorption, one crystal in the basis": {
+        "absorption": 0.06,
+        "truth": "model",
+        **ONE_CRYSTAL,
+        "n_sweeps": 4,
+        "sweep_width": 65.0,
+    },
     "scale, B, absorption": {"scale_variation": 0.2, "decay": 12.0, "absorption": 0.06},
     "the same, in the basis": {"scale_variation": 0.2, "decay": 12.0, "absorption": 0.06, "truth": "model"},
     "the same, hole of 20°": {"scale_variation": 0.2, "decay": 12.0, "absorption": 0.06, "gap": (81, 120)},
@@ -62,7 +69,7 @@ CANDIDATES: dict[str, Keywords] = {
     "physical": {"model": "physical", "physical": {"absorption_correction": True}},
     "lmax 6": {"model": "physical", "physical": {"absorption_correction": True, "lmax": 6}},
     "shared": {"model": "physical", "physical": {"absorption_correction": True, "share": {"absorption": True}}},
-    "analytical": {"model": "physical", "physical": {"analytical_correction": True}},
+    "analytical": {"model": "physical", "physical": {"analytical_correction": True, "absorption_correction": False}},
     "image": {"model": "physical", "physical": {"image_scale": True}},
     "array": {"model": "array"},
     "array+mod": {"model": "array", "array": {"modulation_correction": True}},
@@ -77,7 +84,7 @@ NAMES = {
     "smooth": "physical without absorption",
     "physical": "physical with absorption, lmax 4",
     "shared": "physical with one absorption surface for all",
-    "analytical": "physical, absorption by the rules, with the column analytical_correction",
+    "analytical": "physical without absorption, with the column analytical_correction",
     "image": "physical, absorption by the rules, with one scale per image",
     "array+mod": "array with modulation",
     "dose": "dose_decay, quadratic, told the true doses",
@@ -98,6 +105,7 @@ class Recovery:
     predicted : float
         Rms of sigma(g)/g that the fit states.
     seconds : float
+        Wall time of scaling on one thread.
     n_parameters : int
     refusal : str
         The program's sentence, if it refused; all else is NaN then.
@@ -133,7 +141,7 @@ def recover(data: SimulatedData, keywords: Keywords) -> Recovery:
     job = make_job(data.experiments(), [data.reflections()])
     start = time.perf_counter()
     try:
-        result = pyscale.scale(job, **keywords)
+        result = pyscale.scale(job, nproc=1, **keywords)
     except (UsageError, DataError) as error:
         return Recovery(refusal=str(error))
     seconds = time.perf_counter() - start

@@ -29,7 +29,7 @@ def run(repository: Path, script: str, *arguments: str) -> str:
 
 def test_recovery_tells_the_right_model(repository: Path) -> None:
     text = run(repository, "model_recovery.py", "--seeds", "1", "--kinds", "B decay", "--models", "KB", "smooth")
-    constant, smooth = (float(cell.strip(" *")) for cell in text.splitlines()[2].split("|")[2:4])
+    constant, smooth = (float(cell.strip(" *")) for cell in text.splitlines()[3].split("|")[2:4])
     assert constant > 10.0
     assert 0.0 < smooth < 1.0
 

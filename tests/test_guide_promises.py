@@ -115,6 +115,29 @@ def test_O1_models(scale: Run, sweep: Sweep, model: str) -> None:
     assert outcome.document["merging_statistics"]["overall"]["r_meas"] < 0.1
 
 
+GUIDE_RULES = [
+    (0.8, "KB", None),
+    (3.0, "physical", (2.0, 3.0, False)),
+    (15.0, "physical", (4.0, 5.0, False)),
+    (50.0, "physical", (8.0, 10.0, False)),
+    (80.0, "physical", (8.0, 10.0, True)),
+    (100.0, "physical", (15.0, 20.0, True)),
+]
+
+
+@pytest.mark.parametrize(("width", "model", "chosen"), GUIDE_RULES)
+def test_O1_auto_rules(
+    scale: Run, sweep: Sweep, width: float, model: str, chosen: tuple[float, float, bool] | None
+) -> None:
+    """Row 1: model=auto by the oscillation range, with auto_rules=guide as it was then."""
+    files = sweep(width, d_min=4.0 if width > 1.0 else 1.3)
+    decisions = scale(files, "model=auto", "auto_rules=guide").decisions
+    assert decisions["model"] == model
+    if chosen is not None:
+        names = ("scale_interval", "decay_interval", "absorption")
+        assert tuple(decisions[name] for name in names) == chosen
+
+
 def test_O1_rules_of_today_are_the_default(scale: Run, sweep: Sweep) -> None:
     """Row 1: below 5 degrees the intervals are 1.0 and 1.5 today."""
     decisions = scale(sweep(3.0)).decisions

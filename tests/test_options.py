@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import runpy
@@ -221,3 +222,15 @@ def test_the_page_of_options_is_current() -> None:
     made = runpy.run_path(str(docs / "make_options.py"))
     assert made["page"]() == (docs / "options.md").read_text(encoding="utf-8"), "run python docs/make_options.py"
     assert made["schema"]() == made["SCHEMA"].read_text(encoding="utf-8"), "run python docs/make_options.py"
+
+
+def test_what_is_available_is_read_somewhere(repository: Path) -> None:
+    package = repository / "src" / "pyscale"
+    readers = [path for path in package.rglob("*.py") if not {"options", "simulation"} & set(path.parts)]
+    nodes = [node for path in readers for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    read |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    # True is what full_matrix=auto means; of a choice all values but one may be refused.
+    unread = [option for option in OPTIONS if option.available and option.name not in {*read, "full_matrix"}]
+    offered = {option.path: set(option.type.choices) - set(option.unavailable or ()) for option in unread}
+    assert [path for path, choices in offered.items() if len(choices) != 1] == []

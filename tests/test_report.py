@@ -17,7 +17,9 @@ import pytest
 
 import pyscale
 from pyscale.components import Axis, ComponentModel
+from pyscale.model_choice import ModelChoice, TriedModel
 from pyscale.report import curves, numbers, render_report, tables
+from pyscale.report.model_figures import ModelView, model_figures
 from pyscale.report.page import MAX_DETAILED
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -97,6 +99,12 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @pytest.fixture(scope="module")
 def stills(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return scaled(tmp_path_factory.mktemp("stills"), kind="stills", n_stills=30, d_min=3.0)
+
+
+@pytest.fixture(scope="module")
+def array(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    options = {"model": "array", "array.modulation_correction": True, "array.n_modulation_bins": 4}
+    return scaled(tmp_path_factory.mktemp("array"), options, n_sweeps=1, sweep_width=120.0, d_min=4.5)
 
 
 def shown(text: str) -> tuple[float, float]:
@@ -230,24 +238,34 @@ def check_data_sets(page: Page, document: dict[str, Any]) -> None:
     rows = page.table("Data set", "Images", "Mean scale")
     assert [row["Data set"] for row in rows] == [d["identifier"] for d in document["datasets"]]
     for row, entry in zip(rows, document["datasets"], strict=True):
-        components = {c["name"]: c["parameters"] for c in entry["model"]["components"]}
+        components = [c["parameters"] for c in entry["model"]["components"]]
         assert_shows(row["Read"], entry["n_reflections"])
         assert_shows(row["Merged"], document["ledger"][entry["identifier"]]["merged"])
-        assert_shows(row["Parameters"], sum(map(len, components.values())))
-        assert_shows(row["Mean scale"], float(np.mean(components["scale"])))
+        assert_shows(row["Parameters"], sum(map(len, components)))
+        assert_shows(row["Mean scale"], float(np.mean(components[0])))
     detailed = [t for t in page.tables if t[0][0] == "Component"]
     assert len(detailed) == min(MAX_DETAILED, len(document["datasets"]))
     for table, entry in zip(detailed, document["datasets"], strict=False):
-        for row, component in zip(table[1:], entry["model"]["components"], strict=True):
-            assert row[0] == component["name"]
-            assert_shows(row[1], component["n_parameters"])
-            assert_shows(row[2].removesuffix("°"), component["interval_deg"])
-            if component["n_parameters"] == 1:
-                value, sigma = row[4].split(" ± ")
-                assert_shows(value, component["parameters"][0])
-                assert_shows(sigma, component["sigmas"][0])
+        rows = [dict(zip(table[0], row, strict=True)) for row in table[1:]]
+        for row, component in zip(rows, entry["model"]["components"], strict=True):
+            check_component(row, component)
     reasons = {row[2] for t in page.tables if t[0][:3] == ["Choice", "Value", "Reason"] for row in t[1:]}
     assert reasons == {c["reason"] for choices in document["decisions"].values() for c in choices.values()}
+
+
+def check_component(row: dict[str, str], component: dict[str, Any]) -> None:
+    assert row["Component"] == component["name"]
+    assert_shows(row["Parameters"], component["n_parameters"])
+    assert_shows(row["Interval of nodes"].removesuffix("°"), component["interval_deg"])
+    assert_shows(row["Restraint to null"], component["restraint"] or None)
+    if any(component["smoothness"]):
+        for text, weight in zip(row["Restraint of neighbours"].split(", "), component["smoothness"], strict=True):
+            assert_shows(text, weight)
+    assert ("shared" in row["Marks"], "held" in row["Marks"]) == (component["shared"], component["held"])
+    if component["n_parameters"] == 1:
+        value, sigma = row["Value"].split(" ± ")
+        assert_shows(value, component["parameters"][0])
+        assert_shows(sigma, component["sigmas"][0])
 
 
 def check_ledger(page: Page, document: dict[str, Any]) -> None:
@@ -260,6 +278,10 @@ def check_ledger(page: Page, document: dict[str, Any]) -> None:
         assert numbers_shown["Of these in the fit"] == entry["used_in_fit"]
         assert numbers_shown["Read"] == numbers_shown["Joined with another partial"] + gone + entry["merged"]
     assert shown(total["Read"])[0] == sum(e["read"] for e in document["ledger"].values())
+
+
+def kinds(result: Result, data_set: int) -> list[str]:
+    return [c.kind for c in result.models[data_set].components]
 
 
 def check_figures(page: Page, result: Result) -> None:
@@ -275,13 +297,16 @@ def check_figures(page: Page, result: Result) -> None:
     ):
         assert [t["y"] for t in figures[name]["data"]] == [[s[key] for s in shells] for key in keys]
     for k, entry in enumerate(document["datasets"][:MAX_DETAILED]):
-        smooth = [c for c in entry["model"]["components"] if c["interval_deg"] is not None]
-        traces = {t["name"]: t for t in figures[f"model-{k}"]["data"]} if smooth else {}
-        for component in smooth:
-            nodes = traces[f"{component['name']} nodes"]
-            assert nodes["y"] == component["parameters"] and len(nodes["x"]) == component["n_parameters"]
-            assert nodes["error_y"]["array"] == component["sigmas"]
-        assert (f"absorption-{k}" in figures) == any(c["name"] == "absorption" for c in entry["model"]["components"])
+        traces = {t["name"]: t for t in figures.get(f"model-{k}", {"data": ()})["data"]}
+        for component, kind in zip(entry["model"]["components"], kinds(result, k), strict=True):
+            if kind in ("smooth_scale", "smooth_decay"):
+                nodes = traces[f"{component['name']} nodes"]
+                assert nodes["y"] == component["parameters"] and len(nodes["x"]) == component["n_parameters"]
+                assert nodes["error_y"]["array"] == component["sigmas"]
+            assert (kind == "grid") <= (f"{component['name']}-{k}" in figures)
+            assert (kind == "dose_decay") <= (f"dose-{k}" in figures)
+            drawn_before = component["shared"] and k > 0
+            assert (kind == "absorption" and not drawn_before) <= (f"absorption-{k}" in figures)
     assert ("summary" in figures) == (len(document["datasets"]) > 1)
 
 
@@ -302,7 +327,149 @@ def test_real_data(data_root: Path) -> None:
 
 def test_constant_model(tmp_path: Path) -> None:
     page = check_page(scaled(tmp_path, {"model": "KB"}, n_sweeps=1, sweep_width=60.0))
-    assert not any(name.startswith(("model", "absorption", "summary")) for name in page.figures)
+    assert not any(name.startswith(("absorption", "summary")) for name in page.figures)
+    scale, decay = page.figures["model-0"]["data"]
+    assert scale["y"][0] == scale["y"][1] and decay["name"] == "decay"
+
+
+def value_at(component: ComponentModel, **coordinates: float) -> float:
+    """A grid evaluated as published: Gaussian weights of the nearest three nodes (all of two or three) of each axis."""
+    weight = np.ones(())
+    for along in component.axes:
+        place = coordinates[along.coordinate] * along.factor - along.origin
+        shift = 0.5 if along.n_nodes > 3 else 0.0
+        distance = place / along.spacing - (np.arange(along.n_nodes) - shift)
+        width = min(0.65 if a.n_nodes == 2 else 0.70 for a in component.axes)
+        own = np.exp(-((distance / width) ** 2))
+        if along.n_nodes > 3:
+            own[np.argsort(np.abs(distance))[3:]] = 0.0
+        weight = np.multiply.outer(own, weight)
+    return float(np.sum(weight.ravel() * component.parameters) / weight.sum())
+
+
+def test_array_model(array: Result) -> None:
+    page = check_page(array)
+    decay, absorption, modulation = array.models[0].components
+    (heat,) = (t for t in page.figures["decay-0"]["data"] if t["type"] == "heatmap")
+    for row, column in ((2, 3), (17, 30), (45, 44)):
+        expected = value_at(decay, image_z=heat["x"][column] - 0.5, inv_d2=heat["y"][row])
+        assert heat["z"][row][column] == pytest.approx(expected, rel=1e-4)
+    panels = [t for t in page.figures["absorption-0"]["data"] if t["type"] == "heatmap"]
+    for panel, z in zip(panels, (15.0, 45.0, 75.0, 105.0), strict=True):
+        expected = value_at(absorption, image_z=z, x_px=panel["x"][5], y_px=panel["y"][20])
+        assert panel["z"][20][5] == pytest.approx(expected, rel=1e-4)
+    (heat,) = (t for t in page.figures["modulation-0"]["data"] if t["type"] == "heatmap")
+    expected = value_at(modulation, x_px=heat["x"][3], y_px=heat["y"][40])
+    assert heat["z"][40][3] == pytest.approx(expected, rel=1e-4)
+    x = array.observations.x_px
+    assert heat["x"][0] == pytest.approx(x.min(), abs=0.01) and heat["x"][-1] == pytest.approx(x.max(), abs=0.01)
+    assert [row["Interval of nodes"] for row in page.table("Component")] == ["20°", "20°", "–"]
+    ticks = page.figures["decay-0"]["layout"]["yaxis"]
+    assert float(ticks["ticktext"][-1]) == pytest.approx(ticks["tickvals"][-1] ** -0.5, abs=0.01)
+
+
+def test_nodes_without_data_are_marked(tmp_path: Path) -> None:
+    """A hole of 30 degrees in the sweep: its nodes are open points, and crosses in the maps."""
+    options = {"physical.scale_interval": 5.0, "physical.decay_interval": 20.0, "exclude_images": "0:41:70"}
+    result = scaled(tmp_path, options, n_sweeps=1, sweep_width=120.0)
+    page = check_page(result)
+    weak = result.fit.without_data["scale of data set 0"]
+    assert 2 <= len(weak) <= 6
+    nodes = next(t for t in page.figures["model-0"]["data"] if t["name"] == "scale nodes")
+    assert [k for k, s in enumerate(nodes["marker"]["symbol"]) if s == "circle-open"] == weak
+    assert all(40 < nodes["x"][k] < 71 for k in weak)
+    row = page.table("Component", "Without data")[0]
+    assert row["Without data"] == str(len(weak))
+    said = page.pairs("Fit")["Parameters that follow their neighbours for want of data"]
+    assert f"{len(weak)} of scale of data set 0" in said
+    bands = page.figures["model-0"]["layout"]["shapes"]
+    assert [(b["x0"], b["x1"]) for b in bands] == [(40.5, 70.5)]
+
+
+def test_crosses_on_maps(array: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    decay = array.models[0].components[0]
+    n_resolution, n_time = decay.shape
+    weak = {"decay of data set 0": [0, 1, n_resolution * (n_time - 1)]}
+    monkeypatch.setattr(array.fit, "without_data", weak)
+    crosses = Page(render_report(array)).figures["decay-0"]["data"][1]
+    resolution, time = (along.node_coordinates() for along in decay.axes)
+    np.testing.assert_allclose(crosses["x"], np.array([time[0], time[0], time[-1]]) + 0.5, rtol=1e-5)
+    np.testing.assert_allclose(crosses["y"], resolution[[0, 1, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("law", ["quadratic", "linear"])
+def test_dose_decay(tmp_path: Path, law: str) -> None:
+    dose = {"dose_per_image": (0.5,), "dose_at_start": (0.0, 10.0), "resolution_dependence": law}
+    options = {"model": "dose_decay", "dose_decay": dose | {"scale_interval": 20.0}, "exclude_images": "1:1:6"}
+    result = scaled(tmp_path, options, n_sweeps=2, sweep_width=60.0, dose_decay=0.3)
+    page = check_page(result)
+    rate = result.models[0].component("decay").parameters[0]
+    power = 2 if law == "quadratic" else 1
+    for k, start in enumerate((0.0, 10.0)):
+        figure = page.figures[f"dose-{k}"]
+        assert figure["layout"]["xaxis"]["title"]["text"] == "dose" and "shared" in str(figure["layout"]["yaxis"])
+        x = np.array(figure["data"][0]["x"])
+        assert x[-1] == pytest.approx(start + 0.5 * (60 if k == 0 else 54))
+        for trace in figure["data"]:
+            d = float(trace["name"].split()[2])
+            np.testing.assert_allclose(np.log(trace["y"]), rate * x / d**power, atol=3e-3 * abs(rate * x).max())
+    (band,) = page.figures["dose-1"]["layout"]["shapes"]
+    assert band["x1"] - band["x0"] == pytest.approx(3.0)
+
+
+def test_image_scale_and_shared_absorption(tmp_path: Path) -> None:
+    options = {"physical": {"image_scale": True, "absorption_correction": True, "share": {"absorption": True}}}
+    options["exclude_images"] = "0:1:5,1:20:24"
+    result = scaled(tmp_path, options, n_sweeps=2, sweep_width=60.0, jitter=0.1)
+    page = check_page(result)
+    for k, model in enumerate(result.models):
+        images = model.component("image_scale")
+        trace = next(t for t in page.figures[f"model-{k}"]["data"] if t["name"] == "image_scale")
+        np.testing.assert_allclose(trace["y"], np.exp(images.parameters), rtol=1e-4)
+        np.testing.assert_allclose(trace["error_y"]["array"], np.exp(images.parameters) * images.sigmas, rtol=1e-2)
+        assert (trace["x0"], trace["dx"]) == ((6.0, 1), (1.0, 1))[k]
+    bands = [page.figures[f"model-{k}"]["layout"]["shapes"] for k in range(2)]
+    assert [[(b["x0"], b["x1"]) for b in band] for band in bands] == [[(0.5, 5.5)], [(19.5, 24.5)]]
+    assert "absorption-0" in page.figures and "absorption-1" not in page.figures
+    assert "(shared)" in page.figures["absorption-0"]["layout"]["title"]["text"]
+    assert page.text.count("shared absorption surface is shown with data set") == 1
+    shared, own = (curves.unmeasured_directions(result.observations, sets) for sets in ([0, 1], [0]))
+    assert shared.sum() < own.sum() and not (shared & ~own).any()
+
+
+def test_held_components_are_marked(sweeps: Result) -> None:
+    model = sweeps.models[0]
+    held = [dataclasses.replace(c, held=c.name == "decay") for c in model.components]
+    result = dataclasses.replace(sweeps, models=[model.with_components(held), *sweeps.models[1:]])
+    page = Page(render_report(result))
+    assert [row["Marks"] for row in page.table("Component", "Marks")][1] == "held"
+    assert "decay (held)" in [t["name"] for t in page.figures["model-0"]["data"]]
+
+
+def test_models_that_were_compared(sweeps: Result) -> None:
+    tried = [
+        TriedModel(name=n, n_parameters=9, log_likelihood=-0.6, difference=d, standard_error=0.002, chosen=d > 0)
+        for n, d in (("rules", 0.0), ("no absorption", 0.0123))
+    ]
+    choice = ModelChoice(sweeps.plans, tried, "held-out groups speak for it", 5, 1000)
+    page = Page(render_report(dataclasses.replace(sweeps, model_choice=choice)))
+    rows = page.table("Model", "Excess over the rules' model")
+    assert [row["Model"] for row in rows] == ["rules", "no absorption (chosen)"]
+    assert rows[1]["Excess over the rules' model"] == "0.0123 ± 0.002"
+    assert "held-out groups speak for it" in page.text
+
+
+def test_wide_jobs_stay_small(array: Result) -> None:
+    """A page of as many array models as have maps of their own, below 6 MB with plotly.js."""
+    html = render_report(array)
+    maps = json.dumps({k: v for k, v in Page(html).figures.items() if k.endswith("-0")}, separators=(",", ":"))
+    assert len(html) + (MAX_DETAILED - 1) * len(maps) < 6_000_000
+    images = ComponentModel("image_scale", "image_scale", np.full(40_000, 0.1), sigmas=np.full(40_000, 0.01))
+    view = dataclasses.replace(array.models[0], components=(images,))
+    entry = array.to_dict()["datasets"][0] | {"images": [1, 40_000], "model": {"components": [{"name": "q"}]}}
+    figures = model_figures(ModelView(0, view, entry, {"without_data": {}}, array.observations, [0]))
+    (trace,) = figures["model"]["data"]
+    assert len(trace["y"]) <= 1500 and trace["dx"] * len(trace["y"]) >= 40_000
 
 
 def test_stills(stills: Result) -> None:
@@ -414,7 +581,7 @@ def test_surface_is_the_sum_of_harmonics() -> None:
 
 
 def test_unmeasured_directions(sweeps: Result) -> None:
-    grey = curves.unmeasured_directions(sweeps.observations, 0)
+    grey = curves.unmeasured_directions(sweeps.observations, [0])
     assert grey.shape == (45, 90) and 0.05 < grey.mean() < 0.95
     here = sweeps.observations.data_set == 0
     x, y, z = sweeps.observations.s1_crystal[here][0]

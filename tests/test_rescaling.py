@@ -312,7 +312,7 @@ def test_new_data_sets_join_scaled_ones(cysteine: Callable[..., Job]) -> None:
     )
     joined = pyscale.scale(job)
     reasons = [plan.model.reason for plan in joined.plans]
-    assert reasons[0] == "kept from the stored model" and "rotation" in reasons[1]
+    assert reasons[0] == "kept from the stored model" and "deg" in reasons[1]
     ratio = [
         j["inverse_scale_factor"] / t["inverse_scale_factor"]
         for j, t in zip(joined.tables, together.tables, strict=True)

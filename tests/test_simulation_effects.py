@@ -150,6 +150,9 @@ def test_resolution_variation_is_no_b_factor_and_no_scale() -> None:
         design = np.column_stack([np.ones(own.sum()), x[own]])
         left[own] -= design @ np.linalg.lstsq(design, ln[own], rcond=None)[0]
     assert left.std() > 0.6 * ln.std()
+    shell = np.digitize(x, np.quantile(x, np.linspace(0.0, 1.0, 9)[1:-1]))
+    means = np.bincount(shell, ln) / np.bincount(shell)
+    assert np.abs(means).max() < 0.2 * ln.std()
 
 
 def test_position_variation_is_a_smooth_function_of_rotation_and_position() -> None:

@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <pyscale/crystal_frame.hpp>
 #include <pyscale/model.hpp>
 
@@ -11,6 +12,13 @@ namespace {
 using pyscale::Component;
 using pyscale::JobModel;
 using pyscale::SmootherAxis;
+
+/// None by default: default arrays would load NumPy with the module.
+using OptionalArray = std::optional<Array<double>>;
+
+Array<double> or_empty(OptionalArray&& array, std::vector<py::ssize_t> empty_shape) {
+  return array ? *std::move(array) : Array<double>(std::move(empty_shape));
+}
 
 struct AnyComponent {
   Component component;
@@ -164,23 +172,28 @@ void bind_job_model(py::module_& m) {
 }  // namespace
 
 void bind_model(py::module_& m) {
-  const Array<double> none(std::vector<py::ssize_t>{0}), none3(std::vector<py::ssize_t>{0, 3});
   bind_smoother(m);
   bind_component(m);
   bind_job_model(m);
   py::class_<Observations>(m, "Observations", "Arrays that a scaling model looks at; keeps them alive.")
       .def(py::init([](Array<std::int32_t> data_set, Array<double> image_z, Array<double> half_inv_d2,
-                       Array<double> s0_crystal, Array<double> s1_crystal, Array<double> x_px,
-                       Array<double> y_px, Array<double> given_factor) {
-             Observations o{std::move(data_set),   std::move(image_z),     std::move(half_inv_d2),
-                            std::move(s0_crystal), std::move(s1_crystal),  std::move(x_px),
-                            std::move(y_px),       std::move(given_factor)};
+                       OptionalArray s0_crystal, OptionalArray s1_crystal, OptionalArray x_px,
+                       OptionalArray y_px, OptionalArray given_factor) {
+             Observations o{std::move(data_set),
+                            std::move(image_z),
+                            std::move(half_inv_d2),
+                            or_empty(std::move(s0_crystal), {0, 3}),
+                            or_empty(std::move(s1_crystal), {0, 3}),
+                            or_empty(std::move(x_px), {0}),
+                            or_empty(std::move(y_px), {0}),
+                            or_empty(std::move(given_factor), {0})};
              o.view();
              return o;
            }),
            "data_set"_a.noconvert(), "image_z"_a.noconvert(), "half_inv_d2"_a.noconvert(),
-           "s0_crystal"_a.noconvert() = none3, "s1_crystal"_a.noconvert() = none3,
-           "x_px"_a.noconvert() = none, "y_px"_a.noconvert() = none, "given_factor"_a.noconvert() = none);
+           "s0_crystal"_a.noconvert() = py::none(), "s1_crystal"_a.noconvert() = py::none(),
+           "x_px"_a.noconvert() = py::none(), "y_px"_a.noconvert() = py::none(),
+           "given_factor"_a.noconvert() = py::none());
   m.def("crystal_frame_beams", &crystal_frame_beams, "beam_direction"_a, "rotation_axis"_a,
         "fixed_rotation"_a.noconvert(), "setting_rotation"_a.noconvert(), "phi_start_deg"_a,
         "image_width_deg"_a, "first_image"_a, "s1"_a.noconvert(), "image_z"_a.noconvert(), "n_threads"_a = 1,

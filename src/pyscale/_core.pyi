@@ -55,11 +55,11 @@ class Observations:
         data_set: NDArray[np.int32],
         image_z: NDArray[np.float64],
         half_inv_d2: NDArray[np.float64],
-        s0_crystal: NDArray[np.float64] = ...,
-        s1_crystal: NDArray[np.float64] = ...,
-        x_px: NDArray[np.float64] = ...,
-        y_px: NDArray[np.float64] = ...,
-        given_factor: NDArray[np.float64] = ...,
+        s0_crystal: NDArray[np.float64] | None = None,
+        s1_crystal: NDArray[np.float64] | None = None,
+        x_px: NDArray[np.float64] | None = None,
+        y_px: NDArray[np.float64] | None = None,
+        given_factor: NDArray[np.float64] | None = None,
     ) -> None: ...
 
 class FitProblem:

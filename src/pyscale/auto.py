@@ -1,6 +1,8 @@
 """Auto rules: pure functions from facts of a data set to decisions, each with its reason.
 
-The rules are those of today's dials.scale, so that the same data get a model of the same richness.
+The tables are those of dials.scale (`auto_rules`), so that the same data get a model of the same richness. Whether
+there is a smooth model and an absorption surface follows from the summed rotation of all sweeps of a crystal,
+intervals from that of each sweep.
 """
 
 from __future__ import annotations
@@ -9,24 +11,52 @@ import math
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from .auto_rules import RULES, AutoRules
+from .errors import UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
-__all__ = ["Decision", "ModelPlan", "SweepFacts", "plan_model"]
+__all__ = [
+    "CrystalFacts",
+    "Decision",
+    "ModelPlan",
+    "SweepFacts",
+    "image_scale_decisions",
+    "plan_model",
+    "surface_decisions",
+]
 
 T = TypeVar("T")
 
-_INTERVALS = ((5.0, 1.0, 1.5), (10.0, 2.0, 3.0), (25.0, 4.0, 5.0), (90.0, 8.0, 10.0), (math.inf, 15.0, 20.0))
-_MIN_ABSORPTION_RANGE_DEG = 60.0
-_MIN_SCATTERING_ANGLE_DEG = math.degrees(math.acos(0.999))
 _DECAY_RESTRAINT = (0.1, 0.1, 1e4)
 _SURFACE_WEIGHT = (5e5, 40.0, 5e5)
 _IMAGE_SMOOTHNESS = (100.0, 1e-2, 1e8)
 _IMAGE_SIZE = (10.0, 1.0, 1e8)
-_GRID_SMOOTHNESS = (100.0, 0.1, 1e8)
-_GRID_SIZE = (1.0, 1e-3, 1e8)
+_GRID_SMOOTHNESS = (100.0, 1.0, 1e8)
+_GRID_SIZE = (10.0, 4.0, 1e8)
 _EVIDENCE = "chosen by the fit as the most probable weight given the data"
 _ABSORPTION_LEVELS = {"low": (4, 5e5), "medium": (6, 5e4), "high": (6, 5e3)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalFacts:
+    """All sweeps of one crystal together.
+
+    Attributes
+    ----------
+    n_sweeps : int
+    rotation_range_deg : float
+        Sum over the sweeps, degrees.
+    max_scattering_angle_deg : float
+        Largest of all, degrees.
+    reason : str
+        How it is known that they are of one crystal.
+    """
+
+    n_sweeps: int
+    rotation_range_deg: float
+    max_scattering_angle_deg: float
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +71,34 @@ class SweepFacts:
         Rotation of the valid images together, degrees.
     max_scattering_angle_deg : float
         Largest angle between incident and diffracted beam among the reflections, degrees.
+    crystal : CrystalFacts or None
+        All sweeps of the crystal, if this one is one of several.
     """
 
     is_still: bool
     rotation_range_deg: float
     max_scattering_angle_deg: float
+    crystal: CrystalFacts | None = None
+
+    @property
+    def crystal_range_deg(self) -> float:
+        """Rotation of all sweeps of the crystal, degrees."""
+        return self.rotation_range_deg if self.crystal is None else self.crystal.rotation_range_deg
+
+    @property
+    def crystal_angle_deg(self) -> float:
+        """Largest scattering angle of all sweeps of the crystal, degrees."""
+        return self.max_scattering_angle_deg if self.crystal is None else self.crystal.max_scattering_angle_deg
+
+    @property
+    def crystal_rotation(self) -> str:
+        """The rotation of the crystal in words."""
+        if self.crystal is None:
+            return f"rotation of {self.rotation_range_deg:.4g} deg"
+        return (
+            f"{self.crystal.n_sweeps} sweeps of one crystal ({self.crystal.reason}), together "
+            f"{self.crystal.rotation_range_deg:.4g} deg: that"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,6 +181,27 @@ def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
     return plans[model.value](model, options)
 
 
+def surface_decisions(lmax: int, options: ScalingOptions, reason: str) -> dict[str, Any]:
+    """Fields of a plan with a surface of some order, or without one (0), for a reason."""
+    if lmax == 0:
+        return {"absorption": Decision(False, reason), "lmax": None, "surface_weight": None, "share_absorption": None}
+    return {
+        "absorption": Decision(True, reason),
+        "lmax": Decision(lmax, reason),
+        "surface_weight": _surface(options)[1],
+        "share_absorption": _wish(options.physical.share.absorption),
+    }
+
+
+def image_scale_decisions(options: ScalingOptions, reason: str) -> dict[str, Any]:
+    """Fields of a plan with one scale per image, for a reason."""
+    return {
+        "image_scale": Decision(True, reason),
+        "image_scale_weight": _weight(options.physical.image_scale_weight, _IMAGE_SMOOTHNESS),
+        "image_scale_size": _weight(AUTO, _IMAGE_SIZE),
+    }
+
+
 def _switch(value: bool) -> Decision[bool]:
     return Decision(value, "default" if value else "set by the user")
 
@@ -149,14 +223,14 @@ def _plan_kb(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
 def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
     physical = options.physical
     user = "set by the user"
-    scale_interval, decay_interval = _intervals(facts.rotation_range_deg)
+    scale_interval, decay_interval = _intervals(facts.rotation_range_deg, _rules(options))
     if physical.scale_interval is not AUTO:
         scale_interval = Decision(float(physical.scale_interval), user)
     if physical.decay_interval is not AUTO:
         decay_interval = Decision(float(physical.decay_interval), user)
     absorption = _absorption(facts, options)
     lmax, weight = _surface(options)
-    images = physical.image_scale
+    images = image_scale_decisions(options, user) if physical.image_scale is True else {}
     return ModelPlan(
         model=model,
         scale=_switch(physical.scale_correction),
@@ -168,15 +242,18 @@ def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: Scal
         lmax=lmax if absorption.value else None,
         surface_weight=weight if absorption.value else None,
         share_absorption=_wish(physical.share.absorption and absorption.value),
-        image_scale=_wish(images),
-        image_scale_weight=_weight(physical.image_scale_weight, _IMAGE_SMOOTHNESS) if images else None,
-        image_scale_size=_weight(AUTO, _IMAGE_SIZE) if images else None,
         analytical=_wish(physical.analytical_correction),
+        **images,
     )
 
 
 def _plan_array(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
     array = options.array
+    if not (array.decay_correction or array.absorption_correction):
+        raise UsageError(
+            "model=array without array.decay_correction and array.absorption_correction has no overall scale: "
+            "switch one of them on, or give model=KB"
+        )
     user = "option of the array model"
     return ModelPlan(
         model=model,
@@ -219,46 +296,51 @@ def _weight(chosen: float | Auto, limits: tuple[float, float, float]) -> Decisio
     return Decision(Restraint.fixed(float(chosen)), "set by the user")
 
 
+def _rules(options: ScalingOptions) -> AutoRules:
+    return RULES[options.auto_rules]
+
+
 def _model(facts: SweepFacts, options: ScalingOptions) -> Decision[ModelClass]:
-    if options.model not in (AUTO, None, "auto"):
+    if options.model not in (AUTO, None, "auto", "cross_validated"):
         if options.model != "KB" and facts.is_still:
             return Decision("KB", f"a still has no rotation for model={options.model} to follow")
         return Decision(cast(ModelClass, options.model), "set by the user")
     if facts.is_still:
         return Decision("KB", "a still: one scale and one B")
-    if facts.rotation_range_deg < 1.0:
-        return Decision("KB", f"rotation of {facts.rotation_range_deg:.3g} deg is below 1 deg")
-    return Decision("physical", f"rotation of {facts.rotation_range_deg:.4g} deg is at least 1 deg")
+    least = _rules(options).least_rotation
+    if facts.crystal_range_deg < least:
+        return Decision("KB", f"{facts.crystal_rotation} is below {least:g} deg")
+    return Decision("physical", f"{facts.crystal_rotation} is at least {least:g} deg")
 
 
-def _intervals(range_deg: float) -> tuple[Decision[float], Decision[float]]:
-    limit, scale, decay = next(tier for tier in _INTERVALS if range_deg < tier[0])
-    bound = f"below {limit:g} deg" if math.isfinite(limit) else f"at least {_INTERVALS[-2][0]:g} deg"
+def _intervals(range_deg: float, rules: AutoRules) -> tuple[Decision[float], Decision[float]]:
+    limit, scale, decay = next(tier for tier in rules.intervals if range_deg < tier[0])
+    bound = f"below {limit:g} deg" if math.isfinite(limit) else f"at least {rules.intervals[-2][0]:g} deg"
     reason = f"rotation of {range_deg:.4g} deg is {bound}"
     return Decision(scale, reason), Decision(decay, reason)
 
 
 def _absorption(facts: SweepFacts, options: ScalingOptions) -> Decision[bool]:
-    physical = options.physical
+    physical, rules = options.physical, _rules(options)
     if physical.absorption_level is not None:
         return Decision(True, f"absorption_level={physical.absorption_level} set by the user")
     if physical.absorption_correction is not AUTO:
         return Decision(bool(physical.absorption_correction), "set by the user")
-    if facts.rotation_range_deg <= _MIN_ABSORPTION_RANGE_DEG:
+    least, rotation = rules.absorption_rotation, facts.crystal_range_deg
+    if rotation < least or (rotation == least and not rules.absorption_at_limit):
+        bound = "below" if rules.absorption_at_limit else "not above"
+        return Decision(False, f"{facts.crystal_rotation} is {bound} {least:g} deg")
+    if facts.crystal_angle_deg < rules.least_scattering_angle:
         return Decision(
             False,
-            f"rotation of {facts.rotation_range_deg:.4g} deg is not above {_MIN_ABSORPTION_RANGE_DEG:g} deg",
+            f"scattering angles of at most {facts.crystal_angle_deg:.3g} deg are below "
+            f"{rules.least_scattering_angle:.3g} deg: all beams leave the crystal alike",
         )
-    if facts.max_scattering_angle_deg < _MIN_SCATTERING_ANGLE_DEG:
-        return Decision(
-            False,
-            f"scattering angles of at most {facts.max_scattering_angle_deg:.3g} deg are below "
-            f"{_MIN_SCATTERING_ANGLE_DEG:.3g} deg: all beams leave the crystal alike",
-        )
+    bound = "at least" if rules.absorption_at_limit else "above"
     return Decision(
         True,
-        f"rotation of {facts.rotation_range_deg:.4g} deg is above {_MIN_ABSORPTION_RANGE_DEG:g} deg "
-        f"and scattering angles reach {facts.max_scattering_angle_deg:.3g} deg",
+        f"{facts.crystal_rotation} is {bound} {least:g} deg and scattering angles reach "
+        f"{facts.crystal_angle_deg:.3g} deg",
     )
 
 

@@ -108,7 +108,7 @@ def _most_probable(
     placed: PlacedComponent, r: ComponentRestraint, parameters: FloatArray, covariance: FloatArray, chi_squared: float
 ) -> tuple[float, float]:
     """Most probable weight, and how many parameters the data determine."""
-    rows = restraint_rows(placed, r.form, 1.0)
+    rows = restraint_rows(placed, r.form, 1.0, parameters)
     square = float(np.sum(rows.deviations(parameters) ** 2))
     determined = _prior_share(placed.component, r.form) - r.weight * float(np.sum(rows.spreads(covariance)))
     wanted = max(determined, 1e-3) * chi_squared / square if square > 0.0 else np.inf

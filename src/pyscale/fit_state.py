@@ -307,16 +307,16 @@ class Fit:
         state.g = self.evaluate(state.parameters)
         return result
 
-    def smooth_rows(self) -> list[RestraintRows]:
+    def smooth_rows(self, parameters: FloatArray) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""
         smoothness = self.options.scaling_options.smoothness
         if self.information is None:
             return []
-        return smooth_rows(self.joint, self.information, smoothness)
+        return smooth_rows(self.joint, parameters, self.information, smoothness)
 
     def _restrain(self, state: FitState) -> None:
         """Restraints of the components, weak ones between neighbours, and one that keeps the overall scale."""
-        rows = self.joint.restraint_rows()
+        rows = self.joint.restraint_rows(state.parameters)
         smoothness = self.options.scaling_options.smoothness
         if smoothness > 0 or has_smooth_restraint(self.joint):
             if self.information is None:
@@ -329,7 +329,8 @@ class Fit:
 
     @staticmethod
     def _progress(number: int, it: Any) -> bool:
-        _logger.info(
+        _logger.log(
+            logging.INFO if number else logging.DEBUG,
             "round %d, step %d: cost %.6e, decrease %.2e, damping %.1e%s",
             number,
             it.index + 1,

@@ -203,9 +203,9 @@ def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> Fi
     )
 
 
-def _set_final_restraints(fit: Fit) -> FloatArray:
+def _set_final_restraints(fit: Fit, parameters: FloatArray) -> FloatArray:
     """Leave out the restraint that kept the overall scale; return the matrix of the others, (p, p) float64."""
-    rows = RestraintRows.join([fit.joint.restraint_rows(), *fit.smooth_rows()])
+    rows = RestraintRows.join([fit.joint.restraint_rows(parameters), *fit.smooth_rows(parameters)])
     fit.problem.set_restraints(*rows.arrays)
     return rows.matrix(fit.joint.n_parameters)
 
@@ -215,7 +215,7 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     problem, joint = fit.problem, fit.joint
     n_labels = int(label.max()) + 1
     sums = problem.gauge_sums(state.parameters, label, n_labels)
-    restraints = _set_final_restraints(fit)
+    restraints = _set_final_restraints(fit, state.parameters)
     data_matrix = problem.normal_equations(state.parameters)[2] - restraints
     gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
     parameters = fix_gauge(
@@ -225,8 +225,7 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()
         fit.information = fit.information * np.where(same, 1.0, state.parameters / np.where(same, 1.0, parameters)) ** 2
-    fit.joint = joint = joint.with_scales(state.parameters, parameters)
-    restraints = _set_final_restraints(fit)
+    restraints = _set_final_restraints(fit, parameters)
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
     gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)

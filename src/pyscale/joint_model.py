@@ -12,6 +12,9 @@ from .components import SMOOTH_FORMS, ComponentModel, RestraintForm
 from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
+_SMALLEST = 0.1
+"""Of the median, for the logarithm of a parameter."""
+
 __all__ = ["JointModel", "PlacedComponent", "RestraintRows"]
 
 
@@ -216,10 +219,17 @@ class JointModel:
             held[p.place] = p.component.held
         return held
 
-    def restraint_rows(self) -> RestraintRows:
-        """The restraints that the components ask for."""
-        parts = [restraint_rows(p, r.form, r.weight) for p in self.own() for r in p.component.restraints if r.weight]
-        return RestraintRows.join(parts)
+    def restraint_rows(self, parameters: FloatArray | None = None) -> RestraintRows:
+        """The restraints that the components ask for, around some parameters (default: their own)."""
+        around = self.parameters if parameters is None else parameters
+        return RestraintRows.join(
+            [
+                restraint_rows(p, r.form, r.weight, around)
+                for p in self.own()
+                for r in p.component.restraints
+                if r.weight
+            ]
+        )
 
     @property
     def names(self) -> list[str]:
@@ -247,23 +257,6 @@ class JointModel:
         """Whether the fit leaves the overall scale of each data set as it is, (n_data_sets,) bool."""
         carriers = [next((c for c in m.components if c.null_value == 1.0), None) for m in self.models]
         return np.array([c is not None and c.held for c in carriers], np.bool_)
-
-    def with_scales(self, before: FloatArray, after: FloatArray) -> JointModel:
-        """Return the models with restraints for scale-like parameters that a change of gauge has multiplied.
-
-        A weight of differences of scales k times as large means the same when it is 1 / k^2 of what it was.
-        """
-        carriers = self.scale_like()
-        models = [
-            model.with_components(
-                [
-                    _with_weights(c, before[s], after[s]) if c.restraints and carriers[s].all() else c
-                    for c, s in zip(model.components, places, strict=True)
-                ]
-            )
-            for model, places in zip(self.models, self.slices, strict=True)
-        ]
-        return JointModel(models)
 
     def decay_like(self) -> BoolArray:
         """Parameters that add to B, one component per data set, (n_parameters,) bool."""
@@ -298,13 +291,28 @@ class JointModel:
         ]
 
 
-def _with_weights(c: ComponentModel, before: FloatArray, after: FloatArray) -> ComponentModel:
-    factor = float(np.abs(before).sum() / max(np.abs(after).sum(), np.finfo(np.float64).tiny)) ** 2
-    return replace(c, restraints=tuple(replace(r, weight=r.weight * factor) for r in c.restraints))
+def restraint_rows(
+    placed: PlacedComponent, form: RestraintForm, weight: float, parameters: FloatArray
+) -> RestraintRows:
+    """Restraints of one component in one form.
+
+    Those of factors are on their logarithms, linear around `parameters`: a common factor costs them nothing, and they
+    do not pull factors to zero.
+    """
+    component = placed.component
+    rows = _plain_rows(placed, form, weight)
+    if component.null_value == 0.0:
+        return rows
+    own = parameters[placed.place]
+    around = np.maximum(own, max(_SMALLEST * abs(float(np.median(own))), 1e-6))
+    at = rows.column - placed.place.start
+    sign = rows.value
+    logarithms = np.add.reduceat(sign * np.log(around[at]), rows.row_offsets[:-1]) if len(rows) else rows.target
+    signs = np.add.reduceat(sign, rows.row_offsets[:-1]) if len(rows) else rows.target
+    return replace(rows, value=sign / around[at], target=signs - logarithms)
 
 
-def restraint_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
-    """Restraints of one component in one form."""
+def _plain_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
     if form == "null":
         return RestraintRows.single(placed.numbers, placed.component.null_value, weight)
     pairs = placed.component.neighbours(SMOOTH_FORMS.index(form))

@@ -133,11 +133,12 @@ def _array(plan: ModelPlan, extent: SweepExtent, coordinates: Coordinates) -> li
     components: list[ComponentModel] = []
     for name, along in axes.items():
         start = np.ones(math.prod(axis.n_nodes for axis in along))
-        grid = ComponentModel(name, "grid", start, axes=tuple(along), interval_deg=actual)
+        interval_deg = actual if time in along else None
+        grid = ComponentModel(name, "grid", start, axes=tuple(along), interval_deg=interval_deg)
         # One of the grids carries the overall scale, which nothing restrains.
         null = plan.grid_size if components else None
         components.append(restrained(grid, null=null, smooth=plan.grid_smoothness))
-    return components or [_constant("scale", "constant_scale")]
+    return components
 
 
 def _value(decision: Decision[Any] | None) -> Any:

@@ -19,6 +19,8 @@ __all__ = ["SCHEMA_VERSION", "model_from_dict", "model_to_dict"]
 
 SCHEMA_VERSION = 1
 _UNKNOWN_SIGMA = 1e6
+_WRONG = (AttributeError, IndexError, OverflowError, TypeError, ValueError)
+"""What reading a value of another type, shape or size raises."""
 _NORM_KEYS = {"scale": ("s_norm_fac", "scale_rot_interval"), "decay": ("d_norm_fac", "decay_rot_interval")}
 _COMPONENTS = {
     "physical": ("scale", "decay", "absorption"),
@@ -205,6 +207,8 @@ def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:
     if unknown:
         raise DataError(f"{where}: the component {sorted(unknown)[0]!r} of the scaling model is not known")
     shared = configuration.get("shared") or []
+    if not isinstance(shared, list):
+        raise DataError(f"{where}: shared components of the scaling model must be a list of names")
     components = [
         replace(_read_component(kind, name, document[name], configuration, own, where), shared=name in shared)
         for name in _COMPONENTS[kind]
@@ -224,7 +228,7 @@ def _with_own_components(components: list[ComponentModel], own: dict[str, Any], 
             b = dose["relative_B"]
             components = [c for c in components if c.name != "relative_B" or b is not None]
             components = [
-                replace(c, parameters=np.array([float(b)])) if c.name == "relative_B" else c for c in components
+                replace(c, parameters=np.array([_finite(b)])) if c.name == "relative_B" else c for c in components
             ]
         if "image_scale" in own:
             entry = own["image_scale"]
@@ -235,10 +239,10 @@ def _with_own_components(components: list[ComponentModel], own: dict[str, Any], 
                 parameters,
                 sigmas,
                 _restraints(own, "image_scale"),
-                first_image=float(entry["first_image"]),
+                first_image=_finite(entry["first_image"]),
             )
             components.insert(1, images)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, *_WRONG) as error:
         raise DataError(f"{where}: pyscale's part of the scaling model: {error}") from None
     return components
 
@@ -248,12 +252,21 @@ def _numbers(entry: dict[str, Any]) -> tuple[FloatArray, FloatArray | None]:
     sigmas = np.asarray(entry["est_standard_devs"], dtype=np.float64) if "est_standard_devs" in entry else None
     if parameters.ndim != 1 or parameters.size == 0 or not np.isfinite(parameters).all():
         raise ValueError("parameters must be finite numbers")
+    if sigmas is not None and sigmas.shape != parameters.shape:
+        raise ValueError(f"{sigmas.size} est_standard_devs for {parameters.size} parameters")
     return parameters, sigmas
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number:g} is not a finite number")
+    return number
 
 
 def _restraints(own: dict[str, Any], name: str) -> tuple[ComponentRestraint, ...]:
     return tuple(
-        ComponentRestraint(form, float(weight), float(low), float(high))
+        ComponentRestraint(form, _finite(weight), _finite(low), _finite(high))
         for form, weight, low, high in own.get("restraints", {}).get(name, ())
         if form in ("null", *SMOOTH_FORMS)
     )
@@ -280,7 +293,7 @@ def _read_component(
         return replace(_read_smooth(name, parameters, sigmas, configuration, places), restraints=restraints)
     except KeyError as error:
         raise DataError(f"{where}: the scaling model lacks {error}") from None
-    except (AttributeError, TypeError, ValueError) as error:
+    except _WRONG as error:
         raise DataError(f"{where}: component {name!r} of the scaling model: {error}") from None
 
 
@@ -293,7 +306,7 @@ def _read_surface(
     lmax = math.isqrt(parameters.size + 1) - 1
     if lmax < 1 or lmax * (lmax + 2) != parameters.size:
         raise ValueError(f"{parameters.size} parameters are not lmax (lmax + 2)")
-    weight = float(configuration.get("abs_surface_weight", 0.0))
+    weight = _finite(configuration.get("abs_surface_weight", 0.0))
     fixed = (ComponentRestraint("null", weight, weight, weight),)
     return ComponentModel("absorption", "absorption", parameters, sigmas, restraints or fixed)
 
@@ -305,15 +318,15 @@ def _read_dose(
     dose = own.get("dose")
     if dose is None:
         return ComponentModel("decay", "dose_decay", parameters[:1], sigmas, power=power)
-    per_image = float(dose["dose_per_image"])
+    per_image = _finite(dose["dose_per_image"])
     return ComponentModel(
         "decay",
         "dose_decay",
-        np.array([float(dose["rate"])]),
+        np.array([_finite(dose["rate"])]),
         None if sigmas is None or per_image == 0.0 else sigmas / per_image,
         power=power,
         dose_per_image=per_image,
-        dose_at_zero=float(dose["dose_at_zero"]),
+        dose_at_zero=_finite(dose["dose_at_zero"]),
     )
 
 
@@ -337,7 +350,7 @@ def _read_smooth(
     name: str, parameters: FloatArray, sigmas: FloatArray | None, configuration: dict[str, Any], places: Any
 ) -> ComponentModel:
     factor_key, interval_key = _NORM_KEYS[name]
-    factor, interval = _factor(configuration[factor_key], factor_key), float(configuration[interval_key])
+    factor, interval = _factor(configuration[factor_key], factor_key), _finite(configuration[interval_key])
     if parameters.size < 2:
         raise ValueError("a smooth component has two parameters at least")
     axis = _placed_axis(Axis("image_z", int(parameters.size), factor), places[0] if places else None)
@@ -349,7 +362,9 @@ def _read_grid(
     name: str, parameters: FloatArray, sigmas: FloatArray | None, configuration: dict[str, Any], places: Any
 ) -> ComponentModel:
     axes = [
-        Axis(coordinate, int(configuration[n]), 1.0 / _factor(configuration[width], width), float(configuration[begin]))
+        Axis(
+            coordinate, int(configuration[n]), 1.0 / _factor(configuration[width], width), _finite(configuration[begin])
+        )
         for coordinate, n, begin, width in _GRID_KEYS[name]
     ]
     if name != "modulation":
@@ -359,12 +374,12 @@ def _read_grid(
         raise ValueError(f"{parameters.size} parameters for nodes {' x '.join(str(a.n_nodes) for a in axes)}")
     if places:
         axes = [_placed_axis(axis, place) for axis, place in zip(axes, places, strict=True)]
-    interval = configuration.get("time_rot_interval")
+    interval = None if name == "modulation" else configuration.get("time_rot_interval")
     return ComponentModel(
         name,
         "grid",
         parameters,
         sigmas,
         axes=tuple(axes),
-        interval_deg=None if interval is None else float(interval),
+        interval_deg=None if interval is None else _finite(interval),
     )

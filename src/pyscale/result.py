@@ -22,6 +22,7 @@ from .io.atomic import OutputSet
 from .io.expt import write_expt
 from .io.refl import write_refl
 from .ledger import LedgerEntry
+from .model_choice import ModelChoice
 from .model_json import model_to_dict
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
@@ -51,6 +52,8 @@ class ScalingResult:
         As merged, and with every rejected outlier put back.
     ledger : list of LedgerEntry
         What became of every observation.
+    model_choice : ModelChoice or None
+        What model=cross_validated tried.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -69,6 +72,7 @@ class ScalingResult:
     statistics_with_outliers: MergingStatistics
     ledger: list[LedgerEntry]
     n_threads: int
+    model_choice: ModelChoice | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .auto import ModelPlan, SweepFacts, plan_model
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
@@ -20,15 +19,17 @@ from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
 from .fit_start import fit_start
 from .fitting import FitResult, fit_job
-from .image_ranges import valid_span
+from .held_out import HeldOut
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
-from .model_building import SweepExtent, model_from_plan
-from .observations import JobObservations, collect, max_scattering_angle_deg
+from .model_choice import choose_plans, has_choice
+from .model_variants import may_have_absorption
+from .observations import JobObservations, collect
 from .option_text import changed_options
 from .options import ScalingOptions
 from .output_table import ScaledObservations
+from .planning import build_models, log_plans, plan_models
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
 from .result import ScalingResult
 from .scaling_model import DataSetModel
@@ -104,52 +105,61 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
         stored = stored_models(prepared, options, given, n_threads)
-        plans = [s.plan if s else plan_model(_facts(p), options) for p, s in zip(prepared, stored, strict=True)]
-        models = [
-            s.model if s else _model(p, plan, k, options)
-            for k, (p, plan, s) in enumerate(zip(prepared, plans, stored, strict=True))
-        ]
-        start = fit_start([s.model if s else None for s in stored], all(s.exact for s in stored if s), options, given)
-        _log_plans(prepared, plans, models)
+        kept = [s.model if s else None for s in stored]
+        plans = [s.plan if s else plan for s, plan in zip(stored, plan_models(prepared, options), strict=True)]
+        models = build_models(prepared, plans, options, kept)
+        log_plans(prepared, plans, models)
+        start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         _require_tractable(models)
         for p, model in zip(prepared, models, strict=True):
-            if model.has_absorption:
+            if may_have_absorption(model, options):
                 p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
             if model.analytical:
                 p.use_analytical_correction()
         _require_suitable(prepared)
         observations = collect(
             prepared,
-            [m.has_absorption for m in models],
+            [may_have_absorption(m, options) for m in models],
             space_group,
             anomalous=options.anomalous,
             min_partiality=options.reflection_selection.min_partiality,
             n_threads=n_threads,
         )
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
-    with clock.stage("fit"):
-        joint = JointModel(models)
-        fit = fit_job(
-            observations,
-            joint,
-            space_group,
-            options,
-            small_scale_cutoff=small_scale_cutoff(options),
-            n_threads=n_threads,
-            fit_start=start,
-        )
+
+    def fitted(models: Sequence[DataSetModel]) -> FitResult:
+        cutoff = small_scale_cutoff(options)
+        with clock.stage("fit"):
+            joint = JointModel(models)
+            return fit_job(
+                observations,
+                joint,
+                space_group,
+                options,
+                small_scale_cutoff=cutoff,
+                n_threads=n_threads,
+                fit_start=start,
+            )
+
+    fit = fitted(models)
+    choice = None
+    if options.model == "cross_validated" and any(kept):
+        _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
+    elif options.model == "cross_validated" and has_choice(plans):
+        with clock.stage("model_choice"):
+            held_out = HeldOut(fit, space_group, options, small_scale_cutoff(options), n_threads)
+            choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
+        if choice.plans != plans:
+            plans, models = choice.plans, build_models(prepared, choice.plans, options)
+            log_plans(prepared, plans, models)
+            fit = fitted(models)
     _log_fit(fit)
     observations = fit.observations
     for p in prepared:
         p.choose_intensities(fit.imid)
     scaled = _scaled(fit)
     with clock.stage("statistics"):
-        kept = ~fit.outlier & ~fit.small_scale & ~observations.absent
-        statistics = _statistics(observations, scaled, kept, cell, space_group, options, n_threads)
-        complete = ~fit.small_scale & ~observations.absent
-        with_outliers = _statistics(
-            observations, scaled, complete, cell, space_group, options, n_threads, anomalous=False
-        )
+        statistics, with_outliers = _both_statistics(fit, scaled, cell, space_group, options, n_threads)
     ledger = _ledger(prepared, observations, fit)
     return ScalingResult(
         job=job,
@@ -165,6 +175,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         statistics=statistics,
         statistics_with_outliers=with_outliers,
         ledger=ledger,
+        model_choice=choice,
         n_threads=n_threads,
         seconds=clock.seconds,
     )
@@ -224,58 +235,6 @@ def _require_tractable(models: Sequence[DataSetModel]) -> None:
 
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
     return sum(p.n_read for p in prepared)
-
-
-def _facts(p: PreparedDataSet) -> SweepFacts:
-    experiment = p.data_set.experiment
-    if experiment.is_still:
-        return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
-    oscillation, images = experiment.oscillation, valid_span(experiment)
-    assert oscillation is not None and images is not None
-    return SweepFacts(
-        is_still=False,
-        rotation_range_deg=round(abs(oscillation[1]) * (images[1] - images[0] + 1), 6),
-        max_scattering_angle_deg=max_scattering_angle_deg(p.table, experiment, p.suitable),
-    )
-
-
-def _extent(p: PreparedDataSet, number: int, options: ScalingOptions) -> SweepExtent:
-    experiment = p.data_set.experiment
-    if experiment.is_still:
-        return SweepExtent(range_deg=0.0, image_width_deg=0.0)
-    oscillation, images = experiment.oscillation, valid_span(experiment)
-    assert oscillation is not None and images is not None
-    dose = options.dose_decay
-    return SweepExtent(
-        range_deg=_facts(p).rotation_range_deg,
-        image_width_deg=oscillation[1],
-        first_image=images[0] - 1,
-        n_images=images[1] - images[0] + 1,
-        dose_per_image=1.0 if dose.dose_per_image is None else _of_data_set(dose.dose_per_image, number),
-        dose_at_start=None if dose.dose_per_image is None else _of_data_set(dose.dose_at_start or (0.0,), number),
-    )
-
-
-def _of_data_set(values: Sequence[float], number: int) -> float:
-    return values[number] if len(values) > 1 else values[0]
-
-
-def _model(p: PreparedDataSet, plan: ModelPlan, number: int, options: ScalingOptions) -> DataSetModel:
-    rows = p.suitable & ~p.absent
-    coordinates = p.coordinates(rows if rows.any() else p.suitable)
-    try:
-        return model_from_plan(plan, _extent(p, number, options), coordinates)
-    except ValueError as error:
-        raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
-
-
-def _log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
-    for p, plan, model in zip(prepared, plans, models, strict=True):
-        _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
-        for name, decision in plan.to_dict().items():
-            _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
-        counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
-        _logger.info("  parameters: %s", counts)
 
 
 def _log_fit(fit: FitResult) -> None:
@@ -339,6 +298,23 @@ def _scaled(fit: FitResult) -> ScaledObservations:
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
+    )
+
+
+def _both_statistics(
+    fit: FitResult,
+    scaled: ScaledObservations,
+    cell: UnitCell,
+    space_group: Any,
+    options: ScalingOptions,
+    n_threads: int,
+) -> tuple[MergingStatistics, MergingStatistics]:
+    """Statistics as merged, and with every rejected outlier put back."""
+    complete = ~fit.small_scale & ~fit.observations.absent
+    arguments = (cell, space_group, options, n_threads)
+    return (
+        _statistics(fit.observations, scaled, complete & ~fit.outlier, *arguments),
+        _statistics(fit.observations, scaled, complete, *arguments, anomalous=False),
     )
 
 

@@ -12,7 +12,7 @@ from .typing import FloatArray, IntArray
 
 __all__ = ["has_smooth_restraint", "smooth_rows", "stabilising_rows", "weakly_determined"]
 
-_WEAK = 10.0
+_WEAK, _FIRM = 10.0, 100.0
 _SMOOTH_KINDS = ("smooth_scale", "smooth_decay", "grid")
 
 
@@ -22,10 +22,26 @@ def _typical(information: FloatArray) -> float:
     return float(np.median(some)) if some.size else 0.0
 
 
+def _square(placed: PlacedComponent, parameters: FloatArray) -> float:
+    """From the information on factors to that on their logarithms."""
+    own = parameters[placed.place]
+    return float(np.median(own) ** 2) if placed.component.null_value == 1.0 else 1.0
+
+
 def _smooth_components(joint: JointModel) -> Iterator[PlacedComponent]:
     for placed in joint.own():
         if placed.component.kind in _SMOOTH_KINDS and not placed.component.held:
             yield placed
+
+
+def _holding(numbers: IntArray, pull: FloatArray, information: FloatArray) -> float:
+    """Weight with which the mean of some parameters stays in place, whatever pulls at them."""
+    return float(numbers.size * (_typical(information[numbers]) + _FIRM * pull[numbers].max(initial=0.0)))
+
+
+def _pull(joint: JointModel) -> FloatArray:
+    """Weights of the components' own restraints on each parameter, (p,) float64."""
+    return joint.restraint_rows().diagonal(joint.n_parameters)
 
 
 def has_smooth_restraint(joint: JointModel) -> bool:
@@ -33,7 +49,9 @@ def has_smooth_restraint(joint: JointModel) -> bool:
     return any(r.form != "null" for p in joint.own() for r in p.component.restraints)
 
 
-def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -> list[RestraintRows]:
+def smooth_rows(
+    joint: JointModel, parameters: FloatArray, information: FloatArray, smoothness: float
+) -> list[RestraintRows]:
     """Restraints of the differences of neighbouring parameters, and of what two grids of one model could exchange.
 
     The weight of a difference is `smoothness` times the median information of the component's parameters, so that they
@@ -42,20 +60,22 @@ def smooth_rows(joint: JointModel, information: FloatArray, smoothness: float) -
     Parameters
     ----------
     joint : JointModel
+    parameters : (p,) float64
     information : (p,) float64
         Diagonal of the normal matrix of the data.
     smoothness : float
     """
     rows = []
-    scale_like = joint.scale_like()
+    scale_like, pull = joint.scale_like(), _pull(joint)
     for placed in _smooth_components(joint):
         typical = _typical(information[placed.place])
         if typical > 0 and smoothness > 0:
             forms = SMOOTH_FORMS[: len(placed.component.shape)]
-            rows += [restraint_rows(placed, form, smoothness * typical) for form in forms]
+            weight = smoothness * typical * _square(placed, parameters)
+            rows += [restraint_rows(placed, form, weight, parameters) for form in forms]
         if placed.component.kind == "grid" and not scale_like[placed.place].any():
             # A second grid can take any factor from the first: its mean is one.
-            rows.append(RestraintRows.mean(placed.numbers, 1.0, placed.numbers.size * max(typical, 1.0)))
+            rows.append(RestraintRows.mean(placed.numbers, 1.0, _holding(placed.numbers, pull, information)))
     return rows
 
 
@@ -66,13 +86,13 @@ def stabilising_rows(
 
     The data do not care for a common factor of all scales, but differences of scales do: they would pull it to zero.
     """
-    rows = smooth_rows(joint, information, smoothness)
-    mask = joint.scale_like()
+    rows = smooth_rows(joint, parameters, information, smoothness)
+    mask, pull, held = joint.scale_like(), _pull(joint), joint.scale_is_held()
     component_of = label[joint.data_set_of_parameters()]
     for k in range(int(label.max(initial=-1)) + 1):
         scales = np.flatnonzero(mask & (component_of == k)).astype(np.int32)
-        if scales.size and not joint.scale_is_held()[label == k].any():
-            weight = scales.size * _typical(information[scales])
+        if scales.size and not held[label == k].any():
+            weight = _holding(scales, pull, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
     return rows
 

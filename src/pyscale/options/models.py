@@ -79,10 +79,10 @@ class PhysicalOptions(OptionScope, scope="physical"):
         range=(0.0, None),
     )
     share: SharedAbsorptionOptions = SharedAbsorptionOptions()
-    image_scale: bool = option(
-        False,
+    image_scale: bool | Auto = option(
+        AUTO,
         "one scale per image, smooth from image to image, on top of the smooth scale: for electron diffraction and "
-        "unstable beams",
+        "unstable beams; auto: only if model=cross_validated finds that it helps",
         own=True,
     )
     image_scale_weight: float | Auto = option(
@@ -153,6 +153,6 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
     absorption_correction: bool = option(False, "surface of spherical harmonics")
     lmax: int = option(4, "highest order of the harmonics", range=(2, 12))
     surface_weight: float = option(1e6, "weight of the restraint of the surface to zero", range=(0.0, None))
-    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties")
+    fix_initial: bool = option(True, "hold the first scale parameter for the uncertainties", unavailable=_FIX_INITIAL)
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")

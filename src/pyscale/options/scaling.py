@@ -236,7 +236,6 @@ class ModelChoiceOptions(OptionScope, scope="model_choice"):
         5,
         "parts into which groups of equivalents are divided, each held out once",
         range=(2, 100),
-        unavailable="use model=auto",
         own=True,
     )
 
@@ -256,21 +255,16 @@ class ScalingOptions(OptionScope):
         "model of data sets that have none yet; auto: physical, or KB for stills and very narrow sweeps; "
         "cross_validated: the physical model that predicts held-out reflections best",
         common=True,
-        unavailable={
-            "cross_validated": "use model=auto",
-        },
     )
     auto_rules: Literal["current", "guide"] = option(
         "current",
         "rules of model=auto: those of today's dials.scale or of its guide of 2018-19",
-        unavailable={"guide": "give model, intervals and absorption_correction explicitly"},
         own=True,
     )
     same_crystal: bool | Auto = option(
         AUTO,
         "whether all sweeps are of one crystal, so that model and absorption are decided once from the summed "
-        "rotation; auto: if they share a crystal model, or up to 10 sweeps have cells within 1 %",
-        unavailable="every data set is decided on by itself",
+        "rotation; auto: those that share a crystal model, and of up to 10 sweeps those whose cells agree within 1 %",
         own=True,
     )
     model_choice: ModelChoiceOptions = ModelChoiceOptions()

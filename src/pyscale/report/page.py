@@ -12,11 +12,17 @@ from markupsafe import Markup
 
 from pyscale.option_text import changed_options, format_option
 
-from . import figures as plots
-from . import tables
+from . import figures as job_figures
+from . import model_tables, tables
+from .model_figures import ModelView, model_figures
+from .plots import Figure
+from .table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyscale.result import ScalingResult
+    from pyscale.scaling_model import DataSetModel
 
 __all__ = ["MAX_DETAILED", "render_page"]
 
@@ -51,16 +57,16 @@ def render_page(result: ScalingResult) -> str:
     )
 
 
-def _job_figures(document: dict[str, Any]) -> dict[str, plots.Figure]:
-    figures = plots.resolution_figures(document["merging_statistics"])
+def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
+    figures = job_figures.resolution_figures(document["merging_statistics"])
     if document["error_model"].get("bins"):
-        figures["error-model"] = plots.error_model_figure(document["error_model"]["bins"])
+        figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
     if len(document["datasets"]) > 1:
-        figures["summary"] = plots.summary_figure(tables.summary_entries(document["datasets"]))
+        figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
     return figures
 
 
-def _job_tables(document: dict[str, Any]) -> dict[str, tables.Table]:
+def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
     statistics, fit = document["merging_statistics"], document["fit"]
     job_tables = {
         "headline": tables.headline_table(statistics),
@@ -74,31 +80,35 @@ def _job_tables(document: dict[str, Any]) -> dict[str, tables.Table]:
         "intensities": tables.intensity_table(fit),
     }
     if len(document["datasets"]) > MAX_DETAILED:
-        job_tables["decisions"] = tables.grouped_decision_table(document["decisions"])
+        job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])
+    if document["model_choice"] is not None:
+        job_tables["model_choice"] = model_tables.model_choice_table(document["model_choice"])
     return job_tables
 
 
 def _details(
-    result: ScalingResult, document: dict[str, Any], number: int, figures: dict[str, plots.Figure]
+    result: ScalingResult, document: dict[str, Any], number: int, figures: dict[str, Figure]
 ) -> dict[str, Any]:
     """Tables and figures of one data set; the figures join the others."""
-    entry, model = document["datasets"][number], result.models[number]
-    names = []
-    curves = plots.model_figure(model, entry)
-    if curves is not None:
-        figures[f"model-{number}"] = curves
-        names.append(f"model-{number}")
-    for component in model.components:
-        if component.kind == "absorption":
-            figures[f"absorption-{number}"] = plots.absorption_figure(component, result.observations, number)
-            names.append(f"absorption-{number}")
+    entry = document["datasets"][number]
+    sharing = _sharing(result.models, number)
+    view = ModelView(number, result.models[number], entry, document["fit"], result.observations, sharing)
+    own = {f"{name}-{number}": figure for name, figure in model_figures(view).items()}
+    figures |= own
     return {
         "identifier": entry["identifier"],
         "type": entry["model"]["type"],
-        "components": tables.component_table(entry),
-        "decisions": tables.decision_table(document["decisions"][entry["identifier"]]),
-        "figures": names,
+        "components": model_tables.component_table(entry, document["fit"], number),
+        "decisions": model_tables.decision_table(document["decisions"][entry["identifier"]]),
+        "figures": list(own),
+        "shared_with": document["datasets"][sharing[0]]["identifier"] if sharing[0] < number else None,
     }
+
+
+def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
+    """Data sets that have the same absorption surface as one, and itself."""
+    surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
+    return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]
 
 
 def _script(text: str) -> Markup:

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from pyscale.intensity_choice import PROFILE, SUMMATION
 
+from .model_tables import summary_entries
 from .numbers import MISSING, count, fixed, significant, with_sigma
+from .table import Document, Table, listed
 
 __all__ = [
-    "Table",
-    "component_table",
-    "decision_table",
     "error_model_table",
-    "grouped_decision_table",
     "headline_table",
     "intensity_table",
     "ledger_table",
     "round_table",
     "run_table",
     "shell_table",
-    "summary_entries",
     "summary_table",
     "time_table",
     "warnings",
 ]
 
-Document = dict[str, Any]
-
 _CONVERGED = ("converged", "no_further_decrease")
-_MAX_LISTED = 20
+_MAX_CHANGES = 20
 _MAX_LEDGER_ROWS = 200
 _LARGE_FRACTION_REJECTED = 0.03
 _CHI_SQUARED_RANGE = (0.5, 2.0)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text; `head` rows are emphasised, `note` says what was left out."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    emphasised: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,11 +129,11 @@ def warnings(document: Document) -> list[str]:
             "with care."
         )
     if fit["undetermined"]:
-        found.append(f"The data leave undetermined: {_listed(fit['undetermined'], '; ')}.")
+        found.append(f"The data leave undetermined: {listed(fit['undetermined'], '; ')}.")
     found += _separate_parts(document["datasets"])
     unused = [name for name, entry in document["ledger"].items() if entry["used_in_fit"] == 0]
     if unused:
-        found.append(f"No observation of these data sets took part in the fit: {_listed(unused)}.")
+        found.append(f"No observation of these data sets took part in the fit: {listed(unused)}.")
     if model.get("converged") is False:
         found.append(f"The error model has not converged: {model['reason']}.")
     low, high = _CHI_SQUARED_RANGE
@@ -165,7 +148,7 @@ def warnings(document: Document) -> list[str]:
             f"{count(rejected)} outliers, {fixed(100 * rejected / seen, 1)} % of the observations, were rejected; "
             "compare the statistics with the outliers put back."
         )
-    for old, new in document["identifier_changes"][:_MAX_LISTED]:
+    for old, new in document["identifier_changes"][:_MAX_CHANGES]:
         found.append(f"The identifier {old or '(none)'} was changed to {new}.")
     return found
 
@@ -176,17 +159,12 @@ def _separate_parts(datasets: Sequence[Document]) -> list[str]:
         parts.setdefault(entry["component"], []).append(entry["identifier"])
     if len(parts) < 2:
         return []
-    shown = " | ".join(_listed(names, limit=5) for names in list(parts.values())[:8])
+    shown = " | ".join(listed(names, limit=5) for names in list(parts.values())[:8])
     more = " | …" if len(parts) > 8 else ""
     return [
         f"The data sets fall into {len(parts)} parts without a common reflection: each part is on a scale of its own, "
         f"and merging them has no meaning. Parts: {shown}{more}."
     ]
-
-
-def _listed(names: Sequence[str], separator: str = ", ", limit: int = _MAX_LISTED) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return separator.join(map(str, names[:limit])) + more
 
 
 def _rejected(document: Document) -> int:
@@ -196,7 +174,7 @@ def _rejected(document: Document) -> int:
 def run_table(document: Document) -> Table:
     """How the fit ended."""
     fit = document["fit"]
-    gauge = _listed(fit["gauge"], "; ") or "nothing free"
+    gauge = listed(fit["gauge"], "; ") or "nothing free"
     rows = [
         ["Termination", f"{fit['termination']}: {fit['message']}"],
         ["Intensities", _intensities(fit["imid"])],
@@ -208,6 +186,9 @@ def run_table(document: Document) -> Table:
         ["Outliers rejected", count(_rejected(document))],
         ["Fixed by convention (gauge)", gauge],
     ]
+    if fit["without_data"]:
+        weak = [f"{count(len(numbers))} of {component}" for component, numbers in fit["without_data"].items()]
+        rows.append(["Parameters that follow their neighbours for want of data", listed(weak)])
     return Table(["Fit", ""], rows)
 
 
@@ -255,70 +236,6 @@ def round_table(fit: Document) -> Table:
         for r in fit["rounds"]
     ]
     return Table(columns, rows)
-
-
-def component_table(entry: Document) -> Table:
-    """Components of the model of one data set; the value only of those with a single parameter."""
-    rows = []
-    for c in entry["model"]["components"]:
-        single = c["n_parameters"] == 1
-        sigma = c["sigmas"][0] if c["sigmas"] else None
-        rows.append(
-            [
-                c["name"],
-                count(c["n_parameters"]),
-                MISSING if c["interval_deg"] is None else f"{significant(c['interval_deg'])}°",
-                significant(c["restraint"]) if c["restraint"] else MISSING,
-                with_sigma(c["parameters"][0], sigma) if single else MISSING,
-            ]
-        )
-    return Table(["Component", "Parameters", "Interval of nodes", "Restraint", "Value"], rows)
-
-
-def decision_table(decisions: Document) -> Table:
-    """Choices for the model of one data set, with their reasons."""
-    rows = [[name, _value(d["value"]), d["reason"]] for name, d in decisions.items()]
-    return Table(["Choice", "Value", "Reason"], rows)
-
-
-def grouped_decision_table(decisions: Document) -> Table:
-    """The same for many data sets: equal choices counted."""
-    counts = Counter(
-        (name, _value(d["value"]), d["reason"]) for choices in decisions.values() for name, d in choices.items()
-    )
-    common = counts.most_common(50)
-    note = f"{len(counts) - 50} rarer choices are left out." if len(counts) > 50 else ""
-    return Table(["Choice", "Value", "Reason", "Data sets"], [[*key, count(n)] for key, n in common], note=note)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return significant(value, 6) if isinstance(value, float) else str(value)
-
-
-def summary_entries(datasets: Sequence[Document]) -> list[Document]:
-    """Mean scale and relative B of each data set: (value, distance to lower end, to upper end of the bar), or None.
-
-    The bar of one parameter is its standard uncertainty, that of several their range.
-    """
-    return [
-        {"identifier": d["identifier"]}
-        | {name: _mean_with_bar(d["model"]["components"], name) for name in ("scale", "decay")}
-        for d in datasets
-    ]
-
-
-def _mean_with_bar(components: Sequence[Document], name: str) -> tuple[float, float | None, float | None] | None:
-    for c in components:
-        if c["name"] == name:
-            p = c["parameters"]
-            if len(p) == 1:
-                sigma = c["sigmas"][0] if c["sigmas"] else None
-                return p[0], sigma, sigma
-            mean = sum(p) / len(p)
-            return mean, mean - min(p), max(p) - mean
-    return None
 
 
 def summary_table(document: Document) -> Table:

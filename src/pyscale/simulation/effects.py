@@ -123,10 +123,16 @@ def _modulation(view: _View, rng: np.random.Generator) -> _Outcome:
 
 
 def _resolution_variation(view: _View, rng: np.random.Generator) -> _Outcome:
-    """Waves over rotation whose size oscillates with resolution, which no B factor does."""
+    """Waves over rotation whose size oscillates with resolution, which no B factor does.
+
+    The waves have no mean: what is a function of resolution alone belongs to the intensities.
+    """
     u = (view.options.d_min / view.d) ** 2
-    ln = sum(wave(1.0, view.turned, rng) * np.cos(2.0 * np.pi * k * u) for k in (1, 2))
-    return view.options.resolution_variation / _WAVE_RMS * np.asarray(ln), {}
+    ln = np.zeros(len(u))
+    for k in (1, 2):
+        along = wave(1.0, view.turned, rng)
+        ln += (along - along.mean() if len(along) else along) * np.cos(2.0 * np.pi * k * u)
+    return view.options.resolution_variation / _WAVE_RMS * ln, {}
 
 
 def _position_variation(view: _View, rng: np.random.Generator) -> _Outcome:

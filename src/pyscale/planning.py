@@ -1,0 +1,117 @@
+"""Plans and starting models of all data sets of a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
+from .errors import DataError
+from .experiment import Experiment
+from .image_ranges import valid_span
+from .model_building import SweepExtent, model_from_plan
+from .observations import max_scattering_angle_deg
+from .options import ScalingOptions
+from .preparation import PreparedDataSet
+from .same_crystal import CrystalGroup, crystal_groups
+from .scaling_model import DataSetModel
+
+__all__ = ["build_models", "log_plans", "plan_models"]
+
+_logger = logging.getLogger(__name__)
+
+
+def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) -> list[ModelPlan]:
+    """Choose the model of every data set by the rules, those of sweeps of one crystal together."""
+    facts = [_facts(p) for p in prepared]
+    for group in crystal_groups([p.data_set.experiment for p in prepared], options.same_crystal):
+        if len(group.members) > 1:
+            crystal = _crystal_facts([facts[k] for k in group.members], group)
+            for k in group.members:
+                facts[k] = replace(facts[k], crystal=crystal)
+    return [plan_model(f, options) for f in facts]
+
+
+def build_models(
+    prepared: Sequence[PreparedDataSet],
+    plans: Sequence[ModelPlan],
+    options: ScalingOptions,
+    kept: Sequence[DataSetModel | None] = (),
+) -> list[DataSetModel]:
+    """Build the starting models of all data sets that do not keep one.
+
+    Raises
+    ------
+    DataError
+        If a model is impossible, for example because an interval is too fine.
+    """
+    stored = kept or [None] * len(prepared)
+    return [stored[k] or _model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
+
+
+def log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
+    """Log every decision with its reason."""
+    for p, plan, model in zip(prepared, plans, models, strict=True):
+        _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
+        for name, decision in plan.to_dict().items():
+            _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
+        counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
+        _logger.info("  parameters: %s", counts)
+
+
+def _crystal_facts(sweeps: Sequence[SweepFacts], group: CrystalGroup) -> CrystalFacts:
+    return CrystalFacts(
+        n_sweeps=len(sweeps),
+        rotation_range_deg=round(sum(f.rotation_range_deg for f in sweeps), 6),
+        max_scattering_angle_deg=max(f.max_scattering_angle_deg for f in sweeps),
+        reason=group.reason,
+    )
+
+
+def _facts(p: PreparedDataSet) -> SweepFacts:
+    experiment = p.data_set.experiment
+    if experiment.is_still:
+        return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
+    return SweepFacts(
+        is_still=False,
+        rotation_range_deg=_rotation_range_deg(experiment),
+        max_scattering_angle_deg=max_scattering_angle_deg(p.table, experiment, p.suitable),
+    )
+
+
+def _rotation_range_deg(experiment: Experiment) -> float:
+    """Rotation of a sweep from the first image in use to the last, degrees."""
+    oscillation, images = experiment.oscillation, valid_span(experiment)
+    assert oscillation is not None and images is not None
+    return round(abs(oscillation[1]) * (images[1] - images[0] + 1), 6)
+
+
+def _extent(p: PreparedDataSet, number: int, options: ScalingOptions) -> SweepExtent:
+    experiment = p.data_set.experiment
+    if experiment.is_still:
+        return SweepExtent(range_deg=0.0, image_width_deg=0.0)
+    oscillation, images = experiment.oscillation, valid_span(experiment)
+    assert oscillation is not None and images is not None
+    dose = options.dose_decay
+    return SweepExtent(
+        range_deg=_rotation_range_deg(experiment),
+        image_width_deg=oscillation[1],
+        first_image=images[0] - 1,
+        n_images=images[1] - images[0] + 1,
+        dose_per_image=1.0 if dose.dose_per_image is None else _of_data_set(dose.dose_per_image, number),
+        dose_at_start=None if dose.dose_per_image is None else _of_data_set(dose.dose_at_start or (0.0,), number),
+    )
+
+
+def _of_data_set(values: Sequence[float], number: int) -> float:
+    return values[number] if len(values) > 1 else values[0]
+
+
+def _model(p: PreparedDataSet, plan: ModelPlan, number: int, options: ScalingOptions) -> DataSetModel:
+    rows = p.suitable & ~p.absent
+    coordinates = p.coordinates(rows if rows.any() else p.suitable)
+    try:
+        return model_from_plan(plan, _extent(p, number, options), coordinates)
+    except ValueError as error:
+        raise DataError(f"data set {p.identifier}: the scaling model is impossible ({error})") from None
