@@ -93,7 +93,8 @@ def test_differences_count_what_folds_differ_by() -> None:
 
 
 def test_explicit_options_are_not_tried() -> None:
-    assert may_differ(options()) == {"lmax", "scale", "decay", "image_scale"}
+    assert may_differ(options()) == {"lmax", "scale", "decay", "image_scale", "array"}
+    assert "array" not in may_differ(options(physical__decay_restraint=0.1))
     assert "lmax" not in may_differ(options(physical__absorption_correction=True))
     assert "lmax" not in may_differ(options(physical__absorption_level="low"))
     assert "scale" not in may_differ(options(physical__scale_interval=5.0))
@@ -114,6 +115,8 @@ def test_variants_change_physical_plans_only() -> None:
     assert {d.reason for d in (found.absorption, found.lmax, found.scale_interval, found.decay_interval)} == {"because"}
     (plain,) = planned(Variant(lmax=0), [sweep], options(), "because")
     assert plain.absorption.value is False and plain.lmax is None and plain.surface_weight is None
+    (array,) = planned(Variant(array=True, modulation=True), [sweep], options(), "because")
+    assert array.model.value == "array" and array.modulation.value is True
     assert planned(Variant(), [sweep, still], options(), "because") == [sweep, still]
 
 
@@ -129,7 +132,8 @@ def chosen(**distortions: float) -> ScalingResult:
         "seed": 4,
     }
     data = pyscale.simulate(**{**settings, **flat, **distortions})
-    return pyscale.scale(make_job(data.experiments(), [data.reflections()]), model="cross_validated")
+    job = make_job(data.experiments(), [data.reflections()])
+    return pyscale.scale(job, model="cross_validated", array={"n_modulation_bins": 5})
 
 
 def component(result: ScalingResult, name: str) -> Any:
@@ -155,6 +159,10 @@ def test_unstable_beams_get_a_scale_per_image() -> None:
     assert component(chosen(jitter=0.1), "image_scale") is not None
 
 
+def test_what_only_an_array_model_can_follow_gets_one() -> None:
+    assert chosen(modulation=0.1).models[0].model == "array"
+
+
 def test_decisions_table_and_document_say_what_was_tried() -> None:
     result = chosen(absorption=0.2)
     choice = result.model_choice
@@ -175,7 +183,8 @@ def test_the_choice_does_not_depend_on_threads_but_on_the_seed() -> None:
     job = make_job(data.experiments(), [data.reflections()])
 
     def tried(**job_options: int) -> list[Any]:
-        return pyscale.scale(job, model="cross_validated", scaling_options=job_options).model_choice.tried
+        options = {"physical": {"decay_interval": 20.0}, "scaling_options": job_options}
+        return pyscale.scale(job, model="cross_validated", **options).model_choice.tried
 
     assert tried(nproc=1) == tried(nproc=2)
     assert tried(nproc=1)[0].log_likelihood != tried(nproc=1, seed=8)[0].log_likelihood

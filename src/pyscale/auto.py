@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "ModelPlan",
     "SweepFacts",
+    "array_plan",
     "image_scale_decisions",
     "plan_model",
     "surface_decisions",
@@ -200,6 +201,11 @@ def image_scale_decisions(options: ScalingOptions, reason: str) -> dict[str, Any
         "image_scale_weight": _weight(options.physical.image_scale_weight, _IMAGE_SMOOTHNESS),
         "image_scale_size": _weight(AUTO, _IMAGE_SIZE),
     }
+
+
+def array_plan(options: ScalingOptions, reason: str) -> ModelPlan:
+    """Return the plan of an array model, for a reason."""
+    return _plan_array(Decision("array", reason), options)
 
 
 def _switch(value: bool) -> Decision[bool]:

@@ -1,4 +1,4 @@
-"""`model=cross_validated`: the physical model that predicts held-out groups best (docs/mathematics.md)."""
+"""`model=cross_validated`: the model that predicts held-out groups best (docs/mathematics.md)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ __all__ = ["ModelChoice", "TriedModel", "choose_plans", "has_choice"]
 
 _logger = logging.getLogger(__name__)
 
-_ORDERS = (0, 2, 4, 6)
+_ORDERS, _REFINED = (2, 4, 6), (0, 6)
+"""Orders of the surface to try where the rules have none, and where they have one of order 4."""
 _FINEST, _COARSEST = 0.125, 8.0
 _GAIN_ERRORS, _LEAST_GAIN = 2.0, 2.0
 """What a richer model must gain, in standard errors and as log-likelihood."""
 _LOSS_ERRORS, _LEAST_LOSS = 0.5, 1.0
 """What a simpler one may lose."""
+
+_MOST_PARAMETERS = 1500
+"""The dense matrices of more, factorised some thirty times, take minutes."""
 
 Build = Callable[[Sequence[ModelPlan]], list[DataSetModel]]
 
@@ -116,11 +120,14 @@ class _Search:
                 self._climb(name)
         if "image_scale" in free:
             self._best_of([replace(self.current, image_scale=True)])
+        if "array" in free:
+            self._best_of([Variant(array=True), Variant(array=True, modulation=True)])
         return self.current if self.current == Variant() or self._is_better(self.current, Variant()) else Variant()
 
     def _orders(self) -> Iterator[Variant]:
         lmax = self.options.physical.lmax
-        for order in _ORDERS if isinstance(lmax, Auto) else (0, lmax):
+        has_surface = any(c.kind == "absorption" for m in self.scores[Variant()].models for c in m.components)
+        for order in (0, lmax) if not isinstance(lmax, Auto) else _REFINED if has_surface else _ORDERS:
             yield replace(self.current, lmax=order)
 
     def _best_of(self, variants: Sequence[Variant] | Iterator[Variant]) -> None:
@@ -142,13 +149,18 @@ class _Search:
         if variant not in self.scores:
             try:
                 models = self.build(planned(variant, self.rules, self.options, ""))
-                if self._is_known(models):
+                if self._is_known(models) or _is_too_large(models, variant):
                     return False
-                self.scores[variant] = self.held_out.score(models, self.scores[self.current].models)
+                self.scores[variant] = self.held_out.score(models, self._start(variant))
             except DataError as error:
                 _logger.info("%s cannot be tried: %s", variant, error)
                 return False
         return self._is_better(variant, self.current)
+
+    def _start(self, variant: Variant) -> list[DataSetModel]:
+        """Fitted models to start from: for array models others of their kind, if there are any."""
+        array = Variant(array=True)
+        return self.scores[array if variant.modulation and array in self.scores else self.current].models
 
     def _is_known(self, models: Sequence[DataSetModel]) -> bool:
         """Whether a model with the same numbers of nodes was tried before."""
@@ -167,6 +179,13 @@ class _Search:
     def _take(self, variant: Variant) -> None:
         self.current = variant
         self.best = max(self.best, variant, key=lambda v: self.scores[v].total)
+
+
+def _is_too_large(models: Sequence[DataSetModel], variant: Variant) -> bool:
+    n_parameters = sum(m.n_parameters for m in models)
+    if n_parameters > _MOST_PARAMETERS:
+        _logger.info("%s is not tried: %d parameters, more than %d", variant, n_parameters, _MOST_PARAMETERS)
+    return n_parameters > _MOST_PARAMETERS
 
 
 def _layout(models: Sequence[DataSetModel]) -> list[list[tuple[str, int]]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .auto import Decision, ModelPlan, image_scale_decisions, surface_decisions
-from .options import AUTO, ScalingOptions
+from .auto import Decision, ModelPlan, array_plan, image_scale_decisions, surface_decisions
+from .options import AUTO, ScalingOptions, with_changes
+from .options.models import PhysicalOptions
 from .scaling_model import DataSetModel
 
 __all__ = ["Variant", "may_differ", "may_have_absorption", "planned"]
@@ -26,18 +27,24 @@ class Variant:
         Factor of the interval of scale and decay.
     image_scale : bool
         With one scale per image.
+    array, modulation : bool
+        Array models instead, without or with modulation; nothing else counts then.
     """
 
     lmax: int | None = None
     scale: float = 1.0
     decay: float = 1.0
     image_scale: bool = False
+    array: bool = False
+    modulation: bool = False
 
     def with_factor(self, component: str, factor: float) -> Variant:
         """Return the variant with another interval of `scale` or `decay`."""
         return replace(self, scale=factor) if component == "scale" else replace(self, decay=factor)
 
     def __str__(self) -> str:
+        if self.array:
+            return "array model with modulation" if self.modulation else "array model"
         parts = []
         if self.lmax is not None:
             parts.append(f"absorption with lmax {self.lmax}" if self.lmax else "no absorption")
@@ -51,13 +58,14 @@ class Variant:
 
 
 def may_differ(options: ScalingOptions) -> set[str]:
-    """Fields of `Variant` that no option of the user decides."""
+    """Fields of `Variant` that no option decides; who sets one of the physical model wants no array model."""
     physical = options.physical
     free = {
         "lmax": physical.absorption_level is None and physical.absorption_correction is AUTO,
         "scale": physical.scale_correction and physical.scale_interval is AUTO,
         "decay": physical.decay_correction and physical.decay_interval is AUTO,
         "image_scale": physical.image_scale is AUTO,
+        "array": physical == PhysicalOptions(),
     }
     return {name for name, is_free in free.items() if is_free}
 
@@ -74,6 +82,8 @@ def planned(variant: Variant, rules: Sequence[ModelPlan], options: ScalingOption
 
 
 def _planned(variant: Variant, plan: ModelPlan, options: ScalingOptions, reason: str) -> ModelPlan:
+    if variant.array:
+        return array_plan(with_changes(options, {"array.modulation_correction": variant.modulation}), reason)
     if variant.lmax is not None:
         plan = replace(plan, **surface_decisions(variant.lmax, options, reason))
     if variant.scale != 1.0:

@@ -18,17 +18,24 @@ def warm_started(models: Sequence[DataSetModel], fitted: Sequence[DataSetModel])
     """Return models with the parameters and restraint weights of fitted ones, as far as both have them.
 
     Smooth corrections are interpolated between nodes, surfaces take the harmonics that both have, and what only the
-    new model has starts without effect.
+    new model has starts without effect. Models of another class take over the mean scale only.
 
     Parameters
     ----------
     models, fitted : sequence of DataSetModel
         Of the same data sets.
     """
-    return [
-        model.with_components([_started(c, known.component(c.name)) for c in model.components])
-        for model, known in zip(models, fitted, strict=True)
-    ]
+    return [_model_started(model, known) for model, known in zip(models, fitted, strict=True)]
+
+
+def _model_started(model: DataSetModel, fitted: DataSetModel) -> DataSetModel:
+    if model.model == fitted.model:
+        return model.with_components([_started(c, fitted.component(c.name)) for c in model.components])
+    overall = np.prod([np.mean(c.parameters) for c in fitted.components if c.null_value == 1.0])
+    first = next((k for k, c in enumerate(model.components) if c.null_value == 1.0), None)
+    return model.with_components(
+        [replace(c, parameters=c.parameters * overall) if k == first else c for k, c in enumerate(model.components)]
+    )
 
 
 def _started(component: ComponentModel, fitted: ComponentModel | None) -> ComponentModel:

@@ -253,7 +253,7 @@ class ScalingOptions(OptionScope):
     model: Literal["physical", "KB", "array", "dose_decay", "cross_validated"] | Auto = option(
         AUTO,
         "model of data sets that have none yet; auto: physical, or KB for stills and very narrow sweeps; "
-        "cross_validated: the physical model that predicts held-out reflections best",
+        "cross_validated: the one that predicts held-out reflections best",
         common=True,
     )
     auto_rules: Literal["current", "guide"] = option(
