@@ -33,7 +33,7 @@ class FakeScaler(ModuleType):
         self.calls: list[tuple[Any, ...]] = []
         self.written: list[dict[str, Any]] = []
 
-    def scale_files(self, files: Any, options: Any) -> FakeScaler:
+    def scale_files(self, files: Any, options: Any, given: Any = None) -> FakeScaler:
         self.calls.append((files, options))
         logging.getLogger("pyscale.fitting").info("fitting [3 parameters]", extra={"fraction": 0.5})
         logging.getLogger("pyscale.fitting").debug("a detail")

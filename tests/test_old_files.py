@@ -196,7 +196,7 @@ def test_keys_that_old_experiments_lack_or_have_differently_do_not_matter(
     if change is _numbered:
         table.identifiers = {0: "0", 1: "1"}
     job = make_job(read_expt(tmp_path / "old.json"), [table])
-    result = pyscale.scale(job, nproc=1)
+    result = pyscale.scale(job, nproc=1, overwrite_existing_models=True)
     assert_allclose(result.inverse_scale_factor, reference, rtol=1e-12)
     if change in (_no_identifier, _empty_identifier, _numbered):
         assert job.identifiers == ["0", "1"]

@@ -30,6 +30,7 @@ __all__ = ["Fit", "FitState"]
 _logger = logging.getLogger(__name__)
 
 _WEAK, _LARGEST_A = 3.0, 2.5
+_ROUNDING = 1e-6
 _ROUNDS_OF_EXPECTATION = 2
 
 
@@ -286,6 +287,12 @@ class Fit:
         """Minimise the cost with the weights of the state, which moves to the minimum; DataError when it fails."""
         self.problem.set_weights(state.weight)
         self._restrain(state)
+        if self.problem.n_groups == 0 and self.excluded(state).sum() > self.obs.absent.sum():
+            raise DataError(
+                f"every group of equivalents has lost its observations ({int(state.wilson.sum())} by emax, "
+                f"{int(state.standard.sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
+                "these options, or give a simpler model"
+            )
         if self.problem.n_groups == 0:
             raise DataError(
                 "no reflection is measured more than once: without symmetry equivalents nothing can be scaled "
@@ -322,6 +329,9 @@ class Fit:
             if self.information is None:
                 self.problem.set_restraints(*RestraintRows.join([]).arrays)
                 self.information = np.diag(self.problem.normal_equations(state.parameters)[2]).copy()
+            # Information below this is rounding: what intensities known beforehand would give, times a small number.
+            known = float(np.sum(state.weight * self.obs.intensity**2))
+            self.information = np.maximum(self.information, _ROUNDING * known / max(self.joint.n_parameters, 1))
             stabilising = stabilising_rows(self.joint, state.parameters, self.information, smoothness, self.label)
             rows = RestraintRows.join([rows, *stabilising])
         self.rows = rows

@@ -115,22 +115,22 @@ def find_gauge(
         mean_x = sums["x"][k] / weight
         spread = sums["x_squared"][k] / weight - mean_x**2
         of = f" of component {k}" if label.max() > 0 else ""
-        candidates = [(f"overall scale{of}", np.where(here & scale, parameters, 0.0), mean)]
+        candidates = [(f"overall scale{of}", np.where(here & scale, parameters, 0.0), mean, weight)]
         if spread > 0:
             slope = (sums["first"][k] / weight - mean_x * mean) / spread
-            candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope))
+            candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope, sums["x_squared"][k]))
         directions += [
             # What is held has no part in a functional: it does not vary.
             GaugeDirection(name, k, direction, np.where(joint.held, 0.0, functional))
-            for name, direction, functional in candidates
-            if _is_null(matrix, direction)
+            for name, direction, functional, known in candidates
+            if _is_null(matrix, direction, known)
         ]
     return Gauge(tuple(directions))
 
 
-def _is_null(matrix: FloatArray, direction: FloatArray) -> bool:
-    size = float(np.sum(np.diag(matrix) * direction**2))
-    return size > 0 and float(direction @ matrix @ direction) < _NULL_TOLERANCE * size
+def _is_null(matrix: FloatArray, direction: FloatArray, known: float) -> bool:
+    """Whether data say nothing of a direction, against `known`: what they would say if intensities were known."""
+    return bool(direction.any()) and float(direction @ matrix @ direction) < _NULL_TOLERANCE * known
 
 
 def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restrained: BoolArray) -> FloatArray:
@@ -176,7 +176,8 @@ def parameter_covariance(
     unit, held = result["covariance"], joint.held
     unit[held] = 0.0
     unit[:, held] = 0.0
-    free = joint.n_parameters - int(held.sum()) - len(gauge.directions) - len(result["undetermined"])
+    unknown = [v for v in result["undetermined"] if not _is_gauge(v, gauge)]
+    free = joint.n_parameters - int(held.sum()) - len(gauge.directions) - len(unknown)
     effective = free - float(np.sum(unit * restraints))
     freedom = n_observations - n_groups - effective
     chi_squared = cost / freedom if freedom > 0 else 1.0
@@ -184,9 +185,15 @@ def parameter_covariance(
     sigmas = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     names = joint.names
     undetermined = []
-    for vector in result["undetermined"]:
+    for vector in unknown:
         part = np.abs(vector) > _TAKES_PART
         sigmas[part] = np.inf
         strongest = np.argsort(-np.abs(vector))[:3]
         undetermined.append(" / ".join(names[i] for i in strongest if part[i]))
     return ParameterCovariance(covariance, sigmas, chi_squared, effective, undetermined, float(result["condition"]))
+
+
+def _is_gauge(vector: FloatArray, gauge: Gauge) -> bool:
+    """Whether an undetermined direction is one that the gauge has fixed, alone of its parameters."""
+    part = np.abs(vector) > _TAKES_PART
+    return any(np.array_equal(d.direction != 0.0, part) for d in gauge.directions)

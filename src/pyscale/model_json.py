@@ -334,7 +334,7 @@ def _placed_axis(axis: Axis, place: Any) -> Axis:
     if not place:
         return axis
     factor, origin, spacing = map(float, place)
-    if not (math.isfinite(factor + origin) and 0 < spacing < math.inf):
+    if not (math.isfinite(factor + origin) and factor > 0 and 0 < spacing < math.inf):
         raise ValueError("the stored place of its nodes is not finite")
     return replace(axis, factor=factor, origin=origin, spacing=spacing)
 

@@ -1,4 +1,4 @@
-"""Models beside the one of the rules, for the choice by held-out groups (docs/mathematics.md, "The choice")."""
+"""Models beside the one of the rules (docs/mathematics.md, "The choice of the model")."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
-from .errors import DataError
+from .errors import DataError, UsageError
 from .experiment import Experiment
 from .image_ranges import valid_span
 from .model_building import SweepExtent, model_from_plan
@@ -45,7 +45,10 @@ def build_models(
     ------
     DataError
         If a model is impossible, for example because an interval is too fine.
+    UsageError
+        If the doses in the options are not one for all, or one for each data set.
     """
+    _require_doses(options, len(prepared))
     stored = kept or [None] * len(prepared)
     return [stored[k] or _model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
 
@@ -56,6 +59,7 @@ def log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], m
         _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
         for name, decision in plan.to_dict().items():
             _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
+        _warn_of_linear_dose(model, p.identifier)
         counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
         _logger.info("  parameters: %s", counts)
 
@@ -106,6 +110,28 @@ def _extent(p: PreparedDataSet, number: int, options: ScalingOptions) -> SweepEx
 
 def _of_data_set(values: Sequence[float], number: int) -> float:
     return values[number] if len(values) > 1 else values[0]
+
+
+def _require_doses(options: ScalingOptions, n_data_sets: int) -> None:
+    for name in ("dose_per_image", "dose_at_start"):
+        values = getattr(options.dose_decay, name)
+        if values is not None and len(values) not in (1, n_data_sets):
+            raise UsageError(
+                f"option dose_decay.{name}: {len(values)} numbers for {n_data_sets} data sets; give one for all, or "
+                "one for each"
+            )
+    if options.dose_decay.dose_at_start is not None and options.dose_decay.dose_per_image is None:
+        raise UsageError("option dose_decay.dose_at_start: give dose_decay.dose_per_image, too")
+
+
+def _warn_of_linear_dose(model: DataSetModel, identifier: str) -> None:
+    dose = next((c for c in model.components if c.kind == "dose_decay"), None)
+    if dose is not None and dose.power == 1 and dose.dose_at_zero != 0.0:
+        _logger.warning(
+            "data set %s: DIALS has no place for a dose before the first image with resolution_dependence=linear: "
+            "evaluated by DIALS, the stored model gives other scales than those in the reflections",
+            identifier,
+        )
 
 
 def _model(p: PreparedDataSet, plan: ModelPlan, number: int, options: ScalingOptions) -> DataSetModel:

@@ -251,7 +251,8 @@ def _log_fit(fit: FitResult) -> None:
     )
     if fit.termination not in ("converged", "no_further_decrease"):
         _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
-    freedom = fit.n_observations - fit.n_groups - c.effective_parameters - len(c.undetermined)
+    unknown = len(c.undetermined) + len(fit.gauge.directions)
+    freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
     if freedom < 1.0:
         _logger.warning(
             "Only %d observations in %d groups have equivalents, which is too few for the model's %d parameters: the "

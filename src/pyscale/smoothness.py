@@ -12,13 +12,13 @@ from .typing import FloatArray, IntArray
 
 __all__ = ["has_smooth_restraint", "smooth_rows", "stabilising_rows", "weakly_determined"]
 
-_WEAK, _FIRM = 10.0, 100.0
+_WEAK, _FIRM, _SOME = 10.0, 100.0, 1e-6
 _SMOOTH_KINDS = ("smooth_scale", "smooth_decay", "grid")
 
 
 def _typical(information: FloatArray) -> float:
     """Median information of the parameters that have some."""
-    some = information[information > 0]
+    some = information[information > _SOME * information.max(initial=0.0)]
     return float(np.median(some)) if some.size else 0.0
 
 

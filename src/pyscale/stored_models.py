@@ -122,8 +122,11 @@ def _stored_model(
         _logger.info("The model of data set %s is limited to images %d to %d", p.identifier, *part[1])
     if legacy:
         model = _without_surface(model, p.identifier, fixed)
+    n_before = model.n_parameters
     model, decisions = _with_options(model, is_own, fixed, options, given)
     n = model.n_parameters
+    # Harmonics that are left out change the scales, new ones do not yet.
+    exact = exact and n >= n_before
     _logger.info("Scaling model of data set %s kept from the input (%s, %d parameters)", p.identifier, model.model, n)
     return StoredModel(replace(_plan_of(model), **decisions), model, exact)
 
