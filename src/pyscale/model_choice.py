@@ -26,7 +26,7 @@ _GAIN_ERRORS, _LEAST_GAIN = 3.0, 2.0
 _LOSS_ERRORS, _LEAST_LOSS = 0.6, 1.5
 """What a simpler one may lose."""
 
-_MOST_PARAMETERS = 1500
+_MOST_PARAMETERS = 2000
 """The dense matrices of more, factorised some thirty times, take minutes."""
 
 Build = Callable[[Sequence[ModelPlan]], list[DataSetModel]]
