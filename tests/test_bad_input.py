@@ -436,7 +436,7 @@ def test_invalid_rows_can_be_left_out(simulated: SimulatedData, run: Runner, val
 
 
 # Options that are at the edge of sense or beyond, and the exit status: None where either result is sound.
-OPTIONS: dict[str, tuple[str, int]] = {
+OPTIONS: dict[str, tuple[str, int | tuple[int, int]]] = {
     "nothing to refine": ("decay_correction=False scale_correction=False absorption_correction=False", 0),
     "no scale": ("scale_correction=False", 0),
     "only absorption": ("decay_correction=False scale_correction=False absorption_correction=True", 0),
@@ -451,7 +451,7 @@ OPTIONS: dict[str, tuple[str, int]] = {
     "outlier_zmax 3": ("outlier_zmax=3", 0),
     "outlier_zmax below its range": ("outlier_zmax=1", 2),
     "outlier_zmax huge": ("outlier_zmax=1e300", 0),
-    "emax tiny": ("emax=1e-6", 1),
+    "emax tiny": ("emax=1e-6", (0, 1)),
     "1 error model bin": ("n_bins=1", 2),
     "1000 error model bins": ("n_bins=1000", 2),
     "1 shell": ("nbins=1", 0),
@@ -510,7 +510,7 @@ def test_options(simulated: SimulatedData, run: Runner, name: str, few: bool) ->
     text, status = OPTIONS[name]
     # Each thread reserves address space (stack, heap arena) that it does not use.
     outcome = run.scale(*spoilt.write(run.folder), *text.split(), extra_mib=8192 if "nproc" in text else 1024)
-    assert outcome.status == status, outcome.error
+    assert outcome.status in (status if isinstance(status, tuple) else (status,)), outcome.error
 
 
 # Files.
