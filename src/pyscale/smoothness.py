@@ -82,18 +82,23 @@ def smooth_rows(
 def stabilising_rows(
     joint: JointModel, parameters: FloatArray, information: FloatArray, smoothness: float, label: IntArray
 ) -> list[RestraintRows]:
-    """Smoothness, and the mean of the overall scales of each connected component kept as it is.
+    """Smoothness, and the mean of scales and of unrestrained B of each connected component kept as it is.
 
-    The data do not care for a common factor of all scales, but differences of scales do: they would pull it to zero.
+    The data do not care for a common factor of all scales or a common B, but restraints between neighbours and other
+    components do: they would pull the factor to zero, and B anywhere.
     """
     rows = smooth_rows(joint, parameters, information, smoothness)
     mask, pull, held = joint.scale_like(), _pull(joint), joint.scale_is_held()
-    component_of = label[joint.data_set_of_parameters()]
+    decay, data_set = joint.decay_like(), joint.data_set_of_parameters()
+    component_of = label[data_set]
     for k in range(int(label.max(initial=-1)) + 1):
         scales = np.flatnonzero(mask & (component_of == k)).astype(np.int32)
         if scales.size and not held[label == k].any():
             weight = _holding(scales, pull, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
+        b = np.flatnonzero(decay & (component_of == k)).astype(np.int32)
+        if np.unique(data_set[b]).size == np.count_nonzero(label == k) and not pull[b].any():
+            rows.append(RestraintRows.mean(b, float(parameters[b].mean()), _holding(b, pull, information)))
     return rows
 
 
