@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from .auto import ModelPlan
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
-from .fit_start import fit_start
+from .fit_log import log_fit
+from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
 from .held_out import HeldOut
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
-from .model_choice import choose_plans, has_choice
+from .model_choice import ModelChoice, choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options
@@ -45,8 +47,6 @@ _logger = logging.getLogger(__name__)
 
 _MAX_PARAMETERS = 5000
 """The dense matrix takes minutes and gigabytes beyond."""
-_MOST_NAMED = 5
-"""Undetermined parameters named in the warning."""
 
 
 @dataclass
@@ -91,8 +91,68 @@ def scale_job(job: Job, options: ScalingOptions, given: Collection[str] | None =
     return _scale(job, options, given, _Clock())
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """What is known before the first fit."""
+
+    job: Job
+    options: ScalingOptions
+    clock: _Clock
+    n_threads: int
+    space_group: Any
+    cell: UnitCell
+    data_sets: list[PreparedDataSet]
+    kept: list[DataSetModel | None]
+    plans: list[ModelPlan]
+    models: list[DataSetModel]
+    start: FitStart
+    observations: JobObservations
+
+    def fit(self, models: Sequence[DataSetModel]) -> FitResult:
+        """Fit models to all observations."""
+        with self.clock.stage("fit"):
+            return fit_job(
+                self.observations,
+                JointModel(models),
+                self.space_group,
+                self.options,
+                small_scale_cutoff=small_scale_cutoff(self.options),
+                n_threads=self.n_threads,
+                fit_start=self.start,
+            )
+
+
 def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
     given = changed_options(options).keys() if given is None else given
+    before = _prepare(job, options, given, clock)
+    plans, fit, choice = _fit_and_choose(before)
+    log_fit(fit)
+    for p in before.data_sets:
+        p.choose_intensities(fit.imid)
+    scaled = _scaled(fit)
+    with clock.stage("statistics"):
+        statistics, with_outliers = _both_statistics(fit, scaled, before)
+    return ScalingResult(
+        job=before.job,
+        options=options,
+        unit_cell=before.cell,
+        space_group=before.space_group,
+        prepared=before.data_sets,
+        plans=plans,
+        models=fit.models,
+        observations=fit.observations,
+        scaled=scaled,
+        fit=fit,
+        statistics=statistics,
+        statistics_with_outliers=with_outliers,
+        ledger=_ledger(before.data_sets, fit.observations, fit),
+        model_choice=choice,
+        n_threads=before.n_threads,
+        seconds=clock.seconds,
+    )
+
+
+def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _Clock) -> _Prepared:
     n_threads = thread_count(options.scaling_options.nproc)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
@@ -111,74 +171,66 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         _require_tractable(models)
-        for p, model in zip(prepared, models, strict=True):
-            if may_have_absorption(model, options):
-                p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
-            if model.analytical:
-                p.use_analytical_correction()
-        _require_suitable(prepared)
-        observations = collect(
-            prepared,
-            [may_have_absorption(m, options) for m in models],
-            space_group,
-            anomalous=options.anomalous,
-            min_partiality=options.reflection_selection.min_partiality,
-            n_threads=n_threads,
-        )
+        observations = _collected(prepared, models, space_group, options, n_threads)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
-
-    def fitted(models: Sequence[DataSetModel]) -> FitResult:
-        cutoff = small_scale_cutoff(options)
-        with clock.stage("fit"):
-            joint = JointModel(models)
-            return fit_job(
-                observations,
-                joint,
-                space_group,
-                options,
-                small_scale_cutoff=cutoff,
-                n_threads=n_threads,
-                fit_start=start,
-            )
-
-    fit = fitted(models)
-    choice = None
-    if options.model == "cross_validated" and any(kept):
-        _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
-    elif options.model == "cross_validated" and has_choice(plans):
-        with clock.stage("model_choice"):
-            held_out = HeldOut(fit, space_group, options, small_scale_cutoff(options), n_threads)
-            choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
-        if choice.plans != plans:
-            plans, models = choice.plans, build_models(prepared, choice.plans, options)
-            log_plans(prepared, plans, models)
-            fit = fitted(models)
-    _log_fit(fit)
-    observations = fit.observations
-    for p in prepared:
-        p.choose_intensities(fit.imid)
-    scaled = _scaled(fit)
-    with clock.stage("statistics"):
-        statistics, with_outliers = _both_statistics(fit, scaled, cell, space_group, options, n_threads)
-    ledger = _ledger(prepared, observations, fit)
-    return ScalingResult(
+    return _Prepared(
         job=job,
         options=options,
-        unit_cell=cell,
-        space_group=space_group,
-        prepared=prepared,
-        plans=plans,
-        models=fit.models,
-        observations=observations,
-        scaled=scaled,
-        fit=fit,
-        statistics=statistics,
-        statistics_with_outliers=with_outliers,
-        ledger=ledger,
-        model_choice=choice,
+        clock=clock,
         n_threads=n_threads,
-        seconds=clock.seconds,
+        space_group=space_group,
+        cell=cell,
+        data_sets=prepared,
+        kept=kept,
+        plans=plans,
+        models=models,
+        start=start,
+        observations=observations,
     )
+
+
+def _collected(
+    prepared: Sequence[PreparedDataSet],
+    models: Sequence[DataSetModel],
+    space_group: Any,
+    options: ScalingOptions,
+    n_threads: int,
+) -> JobObservations:
+    """Observations that have all that their models look at."""
+    with_absorption = [may_have_absorption(m, options) for m in models]
+    for p, model, absorption in zip(prepared, models, with_absorption, strict=True):
+        if absorption:
+            p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
+        if model.analytical:
+            p.use_analytical_correction()
+    _require_suitable(prepared)
+    return collect(
+        prepared,
+        with_absorption,
+        space_group,
+        anomalous=options.anomalous,
+        min_partiality=options.reflection_selection.min_partiality,
+        n_threads=n_threads,
+    )
+
+
+def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
+    """Fit the planned models, and those that held-out groups prefer where that was asked for."""
+    options, prepared, plans = before.options, before.data_sets, before.plans
+    fit = before.fit(before.models)
+    if options.model != "cross_validated" or not has_choice(plans):
+        return plans, fit, None
+    if any(before.kept):
+        _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
+        return plans, fit, None
+    with before.clock.stage("model_choice"):
+        held_out = HeldOut(fit, before.space_group, options, small_scale_cutoff(options), before.n_threads)
+        choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
+    if choice.plans != plans:
+        models = build_models(prepared, choice.plans, options)
+        log_plans(prepared, choice.plans, models)
+        fit = before.fit(models)
+    return choice.plans, fit, choice
 
 
 def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
@@ -237,58 +289,6 @@ def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
     return sum(p.n_read for p in prepared)
 
 
-def _log_fit(fit: FitResult) -> None:
-    c = fit.covariance
-    _logger.info(
-        "Fit %s (%s): cost %.6g over %d observations in %d groups, %.1f effective parameters, chi^2 %.3f",
-        fit.termination,
-        fit.message,
-        fit.cost,
-        fit.n_observations,
-        fit.n_groups,
-        c.effective_parameters,
-        c.chi_squared,
-    )
-    if fit.termination not in ("converged", "no_further_decrease"):
-        _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
-    unknown = len(c.undetermined) + len(fit.gauge.directions)
-    freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
-    if freedom < 1.0:
-        _logger.warning(
-            "Only %d observations in %d groups have equivalents, which is too few for the model's %d parameters: the "
-            "agreement of equivalents means nothing, and the scales are little more than a guess",
-            fit.n_observations,
-            fit.n_groups,
-            fit.parameters.size,
-        )
-    for direction in fit.gauge.directions:
-        _logger.info("Gauge direction, fixed by convention: %s", direction.name)
-    for component, numbers in fit.without_data.items():
-        _logger.info(
-            "Parameters of %s that follow their neighbours for want of data: %s",
-            component,
-            ", ".join(map(str, numbers)),
-        )
-    _log_undetermined(c.undetermined)
-    model = fit.error_model
-    _logger.info(
-        "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
-        "  Error model formula: sigma'^2 = a^2 (sigma^2 + (b I)^2)\n  estimated I/sigma asymptotic limit: %.3f",
-        model.a,
-        model.b,
-        model.isa,
-    )
-
-
-def _log_undetermined(names: Sequence[str]) -> None:
-    if not names:
-        return
-    more = f"; ... ({len(names)} in all, see the log)" if len(names) > _MOST_NAMED else ""
-    _logger.warning("The data leave undetermined: %s%s", "; ".join(names[:_MOST_NAMED]), more)
-    if more:
-        _logger.info("All that the data leave undetermined:\n  %s", "\n  ".join(names))
-
-
 def _scaled(fit: FitResult) -> ScaledObservations:
     with np.errstate(divide="ignore", invalid="ignore"):
         merged = np.where(fit.g > 0, fit.expected / fit.g, 0.0)
@@ -303,16 +303,11 @@ def _scaled(fit: FitResult) -> ScaledObservations:
 
 
 def _both_statistics(
-    fit: FitResult,
-    scaled: ScaledObservations,
-    cell: UnitCell,
-    space_group: Any,
-    options: ScalingOptions,
-    n_threads: int,
+    fit: FitResult, scaled: ScaledObservations, before: _Prepared
 ) -> tuple[MergingStatistics, MergingStatistics]:
     """Statistics as merged, and with every rejected outlier put back."""
     complete = ~fit.small_scale & ~fit.observations.absent
-    arguments = (cell, space_group, options, n_threads)
+    arguments = (before.cell, before.space_group, before.options, before.n_threads)
     return (
         _statistics(fit.observations, scaled, complete & ~fit.outlier, *arguments),
         _statistics(fit.observations, scaled, complete, *arguments, anomalous=False),

@@ -1,0 +1,68 @@
+"""What the log says of a finished fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from .fitting import FitResult
+
+__all__ = ["log_fit"]
+
+_logger = logging.getLogger(__name__)
+
+_MOST_NAMED = 5
+"""Undetermined parameters named in the warning."""
+
+
+def log_fit(fit: FitResult) -> None:
+    """Log how the fit ended, what it leaves unknown, and its error model."""
+    c = fit.covariance
+    _logger.info(
+        "Fit %s (%s): cost %.6g over %d observations in %d groups, %.1f effective parameters, chi^2 %.3f",
+        fit.termination,
+        fit.message,
+        fit.cost,
+        fit.n_observations,
+        fit.n_groups,
+        c.effective_parameters,
+        c.chi_squared,
+    )
+    if fit.termination not in ("converged", "no_further_decrease"):
+        _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
+    unknown = len(c.undetermined) + len(fit.gauge.directions)
+    freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
+    if freedom < 1.0:
+        _logger.warning(
+            "Only %d observations in %d groups have equivalents, which is too few for the model's %d parameters: the "
+            "agreement of equivalents means nothing, and the scales are little more than a guess",
+            fit.n_observations,
+            fit.n_groups,
+            fit.parameters.size,
+        )
+    for direction in fit.gauge.directions:
+        _logger.info("Gauge direction, fixed by convention: %s", direction.name)
+    for component, numbers in fit.without_data.items():
+        _logger.info(
+            "Parameters of %s that follow their neighbours for want of data: %s",
+            component,
+            ", ".join(map(str, numbers)),
+        )
+    _log_undetermined(c.undetermined)
+    model = fit.error_model
+    _logger.info(
+        "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
+        "  Error model formula: sigma'^2 = a^2 (sigma^2 + (b I)^2)\n  estimated I/sigma asymptotic limit: %.3f",
+        model.a,
+        model.b,
+        model.isa,
+    )
+
+
+def _log_undetermined(names: Sequence[str]) -> None:
+    if not names:
+        return
+    more = f"; ... ({len(names)} in all, see the log)" if len(names) > _MOST_NAMED else ""
+    _logger.warning("The data leave undetermined: %s%s", "; ".join(names[:_MOST_NAMED]), more)
+    if more:
+        _logger.info("All that the data leave undetermined:\n  %s", "\n  ".join(names))
