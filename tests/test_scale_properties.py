@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import pyscale
 from pyscale.cli import main
+from pyscale.fit_log import log_undetermined
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.reflections import ReflectionTable
-from pyscale.scaler import _log_undetermined
 from pyscale.simulation import SimulationOptions, simulate
 
 SCALED = ("inverse_scale_factor", "inverse_scale_factor_variance", "intensity.scale.value", "intensity.scale.variance")
@@ -233,7 +233,7 @@ def test_statistics_are_those_of_the_file(inputs: Path, tmp_path: Path, run_orac
 def test_what_is_undetermined_is_one_warning(n: int, caplog: pytest.LogCaptureFixture) -> None:
     names = [f"parameter {k:02d}" for k in range(n)]
     with caplog.at_level("INFO", "pyscale"):
-        _log_undetermined(names)
+        log_undetermined(names)
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == min(n, 1)
     assert all(name in caplog.text for name in names)

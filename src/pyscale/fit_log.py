@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .fitting import FitResult
 
-__all__ = ["log_fit"]
+__all__ = ["log_fit", "log_undetermined"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def log_fit(fit: FitResult) -> None:
             component,
             ", ".join(map(str, numbers)),
         )
-    _log_undetermined(c.undetermined)
+    log_undetermined(c.undetermined)
     model = fit.error_model
     _logger.info(
         "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
@@ -59,7 +59,8 @@ def log_fit(fit: FitResult) -> None:
     )
 
 
-def _log_undetermined(names: Sequence[str]) -> None:
+def log_undetermined(names: Sequence[str]) -> None:
+    """Warn of what the data leave undetermined, in one line however much it is."""
     if not names:
         return
     more = f"; ... ({len(names)} in all, see the log)" if len(names) > _MOST_NAMED else ""
