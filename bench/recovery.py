@@ -137,13 +137,17 @@ def candidate_options(name: str, options: SimulationOptions) -> Keywords:
 
 def recover(data: SimulatedData, keywords: Keywords) -> Recovery:
     """Scale with the given options and compare with the truth."""
-    logging.getLogger("pyscale").setLevel(logging.ERROR)
     job = make_job(data.experiments(), [data.reflections()])
+    logger = logging.getLogger("pyscale")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     start = time.perf_counter()
     try:
         result = pyscale.scale(job, nproc=1, **keywords)
     except (UsageError, DataError) as error:
         return Recovery(refusal=str(error))
+    finally:
+        logger.setLevel(level)
     seconds = time.perf_counter() - start
     fit = result.fit
     good = fit.g > 0.0

@@ -222,7 +222,7 @@ def test_O5_degenerate_wedges_end_well(scale: Run, data_root: Path) -> None:
     folder = data_root / "l_cysteine_narrow"
     files = [folder / f"{n}_integrated.{suffix}" for n in (11, 23) for suffix in ("expt", "refl")]
     outcome = scale(files, "model=KB")
-    assert "The data leave undetermined" in outcome.error
+    assert "too few for the model's" in outcome.error
     g = outcome.reflections["inverse_scale_factor"]
     assert np.isfinite(g).all()
 
