@@ -62,9 +62,7 @@ struct FitCase {
  private:
   static pyscale::Grid grid(const pyscale::SmootherAxis& time) {
     using pyscale::Coordinate;
-    const auto axis = [](double extent) {
-      return pyscale::make_smoother_axis(3 / extent, 5, 0.0, extent);
-    };
+    const auto axis = [](double extent) { return pyscale::make_smoother_axis(3 / extent, 5, 0.0, extent); };
     return pyscale::Grid(
         {{Coordinate::x_px, axis(1000)}, {Coordinate::y_px, axis(500)}, {Coordinate::image_z, time}});
   }
