@@ -63,7 +63,7 @@ class ModelOnRows:
     def __init__(self, data_set: DataSet, model: DataSetModel, cell: UnitCell, n_threads: int) -> None:
         table = data_set.reflections
         self._data_set, self._n_threads = data_set, n_threads
-        self._centroid = _centroids(table)
+        self._centroid = table.centroids()
         self.rows = _can_be_evaluated(table, self._centroid, model)
         self._d = np.full(len(table), np.nan)
         self._d[self.rows] = d_spacing(cell, np.ascontiguousarray(table["miller_index"][self.rows]))
@@ -131,15 +131,6 @@ def _was_scaled(table: ReflectionTable) -> bool:
     """Whether scaling left its marks; DIALS of 2019 knew no flag `scaled`."""
     marks = np.uint64(int(Flag.scaled | Flag.excluded_for_scaling))
     return bool((table.require("flags").astype(np.uint64) & marks).any())
-
-
-def _centroids(table: ReflectionTable) -> FloatArray:
-    centroid = table.get("xyzobs.px.value")
-    if centroid is None:
-        centroid = table.get("xyzcal.px")
-    if centroid is None:
-        raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
-    return np.array(centroid, dtype=np.float64)
 
 
 def _can_be_evaluated(table: ReflectionTable, centroid: FloatArray, model: DataSetModel) -> BoolArray:

@@ -79,10 +79,7 @@ def centroid_z(table: ReflectionTable) -> FloatArray:
         If the table has neither, or of a wrong type.
     """
     check_columns(table)
-    centroid = table.get("xyzobs.px.value")
-    if centroid is None:
-        centroid = table.require("xyzcal.px")
-    return np.array(centroid[:, 2], dtype=np.float64)
+    return np.ascontiguousarray(table.centroids()[:, 2])
 
 
 def exclude_images(job: Job, names: DataSetNames, commands: Sequence[ImageCommand], multiple: int | None = None) -> Job:

@@ -13,7 +13,7 @@ import numpy as np
 from .dataset_selection import DataSetNames, split_words
 from .errors import DataError, UsageError
 from .preparation import PreparedDataSet
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray
 
 __all__ = ["DetectorRegion", "ResolutionShell", "exclude_reflections", "parse_regions", "parse_shells"]
 
@@ -80,7 +80,7 @@ class DetectorRegion:
         """Which rows of a data set are meant, (n,) bool."""
         if self.identifier not in (None, p.identifier) or self.panel >= len(p.data_set.experiment.panels):
             return np.zeros(len(p.table), dtype=np.bool_)
-        centroid = _centroid(p)
+        centroid = p.table.centroids()
         with np.errstate(invalid="ignore"):
             inside: BoolArray = (
                 (_panel(p) == self.panel)
@@ -113,12 +113,6 @@ def _size(panel: dict[str, object]) -> tuple[float, float]:
     if isinstance(size, list) and len(size) == 2 and all(type(n) in (int, float) for n in size):
         return float(size[0]), float(size[1])
     return math.inf, math.inf
-
-
-def _centroid(p: PreparedDataSet) -> FloatArray:
-    centroid = p.table.get("xyzobs.px.value")
-    result: FloatArray = p.table.require("xyzcal.px") if centroid is None else centroid
-    return result
 
 
 def _panel(p: PreparedDataSet) -> np.ndarray:

@@ -218,9 +218,8 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     restraints = _set_final_restraints(fit, state.parameters)
     data_matrix = problem.normal_equations(state.parameters)[2] - restraints
     gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
-    parameters = fix_gauge(
-        gauge, sums, state.parameters, np.diag(joint.restraint_rows().matrix(joint.n_parameters)) > 0
-    )
+    restrained = joint.restraint_rows().diagonal(joint.n_parameters) > 0
+    parameters = fix_gauge(gauge, sums, state.parameters, restrained)
     if fit.information is not None:
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()

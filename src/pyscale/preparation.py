@@ -285,11 +285,7 @@ def _with_intensities(
     both = integrated_intensities(table)
     intensity, variance = combined_intensities(both, initial_imid(options))
     miller_index = table.require("miller_index")
-    centroid = table.get("xyzobs.px.value")
-    if centroid is None:
-        centroid = table.get("xyzcal.px")
-    if centroid is None:
-        raise DataError(f"{table.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
+    centroid = table.centroids()
     d = np.full(len(table), np.nan)
     indexed = (miller_index != 0).any(axis=1)
     d[indexed] = d_spacing(cell, np.ascontiguousarray(miller_index[indexed]))
@@ -302,9 +298,9 @@ def _with_intensities(
         intensity=intensity,
         variance=variance,
         d_spacing=d,
-        image_z=np.array(centroid[:, 2], dtype=np.float64),
-        x_px=np.array(centroid[:, 0], dtype=np.float64),
-        y_px=np.array(centroid[:, 1], dtype=np.float64),
+        image_z=np.ascontiguousarray(centroid[:, 2]),
+        x_px=np.ascontiguousarray(centroid[:, 0]),
+        y_px=np.ascontiguousarray(centroid[:, 1]),
         given_factor=np.ones(len(table)),
         suitable=np.ones(len(table), dtype=np.bool_),
         absent=absent,

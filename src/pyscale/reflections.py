@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError
-from .typing import IndexArray
+from .typing import FloatArray, IndexArray
 from .variable_length import VariableLengthColumn
 
 __all__ = ["COLUMN_TYPES", "ColumnType", "Flag", "OpaqueColumn", "ReflectionTable"]
@@ -222,6 +222,20 @@ class ReflectionTable:
     def get(self, name: str) -> NDArray[Any] | None:
         """Return a column, or None if the table has none of this name."""
         return self[name] if name in self._columns else None
+
+    def centroids(self) -> FloatArray:
+        """Centroid of each row in pixels and array coordinate, observed or else predicted, (n, 3) float64.
+
+        Raises
+        ------
+        DataError
+            If the table has neither.
+        """
+        for name in ("xyzobs.px.value", "xyzcal.px"):
+            centroid = self.get(name)
+            if centroid is not None:
+                return np.array(centroid, dtype=np.float64)
+        raise DataError(f"{self.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
 
     def require(self, name: str) -> NDArray[Any]:
         """Return a column.
