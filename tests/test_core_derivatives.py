@@ -15,6 +15,7 @@ from pyscale.components import NULL_VALUES, Axis, ComponentModel, CoordinateName
 from pyscale.joint_model import JointModel, RestraintRows
 from pyscale.scaling_model import DataSetModel
 from pyscale.typing import FloatArray
+from restraint_matrices import restraint_matrix
 
 EXTENT: dict[CoordinateName, tuple[float, float]] = {
     "image_z": (0.0, 100.0),
@@ -228,11 +229,11 @@ def test_derivatives_of_the_cost(name: str) -> None:
     gradient = numerical(problem.cost, p)
     np.testing.assert_allclose(2 * half_gradient[free], gradient[free], atol=1e-6 * np.abs(gradient).max())
     assert not half_gradient[~free].any()
-    normal = dense.T @ (weight[:, None] * dense) + restraints.matrix(p.size)
+    normal = dense.T @ (weight[:, None] * dense) + restraint_matrix(restraints, p.size)
     normal[~free], normal[:, ~free] = 0.0, 0.0
     normal[~free, ~free] = 1.0
     np.testing.assert_allclose(matrix, normal, atol=1e-9 * np.abs(normal).max())
-    np.testing.assert_allclose(np.diag(restraints.matrix(p.size)), restraints.diagonal(p.size), rtol=1e-14)
+    np.testing.assert_allclose(np.diag(restraint_matrix(restraints, p.size)), restraints.diagonal(p.size), rtol=1e-14)
 
 
 def residuals(g: FloatArray, intensity: FloatArray, weight: FloatArray, rows: Rows) -> FloatArray:

@@ -11,7 +11,7 @@ import pytest
 
 from pyscale import _core
 from pyscale.components import Axis, ComponentModel, ComponentRestraint
-from pyscale.gauge import Gauge, GaugeDirection, find_gauge, fix_gauge, parameter_covariance
+from pyscale.gauge import Gauge, GaugeDirection, dense_covariance, find_gauge, fix_gauge, parameter_covariance
 from pyscale.joint_model import JointModel, RestraintRows
 from pyscale.scaling_model import DataSetModel
 from pyscale.typing import FloatArray
@@ -185,7 +185,7 @@ def common_gauge(case: Case, problem: _core.FitProblem, parameters: FloatArray) 
     for _ in range(3):
         sums = problem.gauge_sums(parameters, label, 1)
         matrix = problem.normal_equations(parameters)[2]
-        gauge = find_gauge(case.joint, sums, matrix, parameters, label)
+        gauge = find_gauge(case.joint, sums, forms_of(matrix), parameters, label)
         parameters = fix_gauge(gauge, sums, parameters, np.zeros(len(parameters), np.bool_))
     return parameters
 
@@ -257,10 +257,15 @@ def test_an_error_in_the_callback_reaches_the_caller() -> None:
         _core.minimise(case.problem(restraint=0.1), case.truth, on_iteration=interrupt)
 
 
+def forms_of(matrix: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """From directions d (k, p) to d^T matrix d (k,)."""
+    return lambda directions: np.einsum("kp,pq,kq->k", directions, matrix, directions)
+
+
 def gauge_arrays(case: Case, problem: _core.FitProblem, parameters: FloatArray) -> tuple[Any, Any, Any]:
     label = np.zeros(len(case.joint.models), np.int32)
     matrix = problem.normal_equations(parameters)[2]
-    gauge = find_gauge(case.joint, problem.gauge_sums(parameters, label, 1), matrix, parameters, label)
+    gauge = find_gauge(case.joint, problem.gauge_sums(parameters, label, 1), forms_of(matrix), parameters, label)
     return matrix, *gauge.arrays(len(parameters))
 
 
@@ -311,7 +316,9 @@ def test_restraints_count_as_information_but_not_as_parameters() -> None:
     matrix, direction, functional = gauge_arrays(case, case.problem(), case.truth)
     names = ("scale", "decay")
     gauge = Gauge(tuple(GaugeDirection(n, 0, d, f) for n, d, f in zip(names, direction, functional, strict=True)))
-    free = parameter_covariance(case.joint, gauge, matrix, np.zeros_like(matrix), 1.0, 1000, 100)
+    free = parameter_covariance(
+        case.joint, gauge, dense_covariance(case.joint, gauge, matrix), RestraintRows.join([]), 1.0, 1000, 100
+    )
     assert free.effective_parameters == pytest.approx(len(case.truth) - 2)
     strong = ComponentRestraint("null", 1e9, 1e9, 1e9)
     restrained = JointModel(
@@ -320,9 +327,12 @@ def test_restraints_count_as_information_but_not_as_parameters() -> None:
             for m in case.joint.models
         ]
     )
-    restraints = restrained.restraint_rows().matrix(restrained.n_parameters)
+    restraints = restrained.restraint_rows()
+    assert len(restraints) == N_NODES  # one for each single parameter: their matrix is diagonal
     first = Gauge(gauge.directions[:1])
-    result = parameter_covariance(restrained, first, matrix + restraints, restraints, 1.0, 1000, 100)
+    whole = matrix + np.diag(restraints.diagonal(restrained.n_parameters))
+    unit = dense_covariance(restrained, first, whole)
+    result = parameter_covariance(restrained, first, unit, restraints, 1.0, 1000, 100)
     assert result.effective_parameters == pytest.approx(N_NODES - 1, abs=1e-2)
 
 

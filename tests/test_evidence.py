@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pyscale.components import ComponentModel, ComponentRestraint
 from pyscale.evidence import update_restraints
 from pyscale.joint_model import JointModel
+from pyscale.normal import DenseNormal
 from pyscale.scaling_model import DataSetModel
+from restraint_matrices import restraint_matrix
 
 LMAX = 8
 N = LMAX * (LMAX + 2)
@@ -40,10 +42,10 @@ def converge(
 ) -> tuple[JointModel, np.ndarray]:
     for _ in range(300):
         rows = joint.restraint_rows()
-        full = matrix + rows.matrix(len(rhs))
+        full = matrix + restraint_matrix(rows, len(rhs))
         pulls = np.bincount(rows.column, rows.weight * rows.target, minlength=len(rhs))
         parameters = np.linalg.solve(full, rhs + pulls)
-        models, change = update_restraints(joint, parameters, full, chi_squared)
+        models, change = update_restraints(joint, parameters, DenseNormal(full, joint, 1), chi_squared)
         joint = JointModel(models)
         if change < 1e-3:
             return joint, parameters
@@ -94,8 +96,8 @@ def test_limits_and_fixed_weights_are_kept(seed: int, log_size: float, log_start
     limits = (10**-3.0, 10**3.0)
     joint = surface(limits, start=10**log_start)
     parameters = 10**log_size * rng.normal(size=N + 1)
-    matrix = np.diag(10 ** rng.uniform(-2, 4, N + 1)) + joint.restraint_rows().matrix(N + 1)
-    models, change = update_restraints(joint, parameters, matrix, 1.0)
+    matrix = np.diag(10 ** rng.uniform(-2, 4, N + 1)) + restraint_matrix(joint.restraint_rows(), N + 1)
+    models, change = update_restraints(joint, parameters, DenseNormal(matrix, joint, 1), 1.0)
     new = models[0].components[1].weight("null")
     assert limits[0] <= new <= limits[1]
     step = abs(np.log(new / 10**log_start))
@@ -110,5 +112,5 @@ def test_without_a_weight_to_choose_nothing_changes() -> None:
     joint = surface()
     fixed = replace(joint.models[0].components[1], restraints=(ComponentRestraint("null", 3.0, 3.0, 3.0),))
     joint = JointModel([joint.models[0].with_components([joint.models[0].components[0], fixed])])
-    models, change = update_restraints(joint, np.ones(N + 1), np.eye(N + 1), 1.0)
+    models, change = update_restraints(joint, np.ones(N + 1), DenseNormal(np.eye(N + 1), joint, 1), 1.0)
     assert change == 0.0 and models == joint.models

@@ -10,6 +10,7 @@ namespace {
 
 using pyscale::FitProblem;
 using pyscale::Index;
+using pyscale::NormalOperator;
 using Gil = py::gil_scoped_release;
 
 py::array_t<double> square(std::vector<double>&& values) {
@@ -96,21 +97,97 @@ pyscale::IterationCallback with_gil(const py::object& callback) {
   };
 }
 
-py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
-                  double cost_tolerance, double initial_damping, const py::object& on_iteration,
-                  int n_threads) {
-  const auto p = view("start", start);
-  pyscale::LevMarSummary s;
-  {
-    const Gil release;
-    s = pyscale::minimise(problem, p, {max_iterations, cost_tolerance, initial_damping, n_threads},
-                          with_gil(on_iteration));
-  }
+py::dict summary_dict(pyscale::LevMarSummary&& s) {
   return py::dict("termination"_a = pyscale::to_string(s.termination), "message"_a = s.message,
                   "initial_cost"_a = s.initial_cost, "final_cost"_a = s.final_cost,
                   "n_iterations"_a = s.iterations.size(), "parameters"_a = to_numpy(std::move(s.parameters)),
                   "half_gradient"_a = to_numpy(std::move(s.equations.half_gradient)),
                   "matrix"_a = square(std::move(s.equations.matrix)));
+}
+
+py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
+                  double cost_tolerance, double initial_damping, const py::object& on_iteration,
+                  int n_threads, bool gauss_newton) {
+  const auto p = view("start", start);
+  const pyscale::LevMarOptions options{max_iterations, cost_tolerance, initial_damping,
+                                       n_threads,      1e-4,           gauss_newton};
+  pyscale::LevMarSummary s;
+  {
+    const Gil release;
+    s = pyscale::minimise(problem, p, options, with_gil(on_iteration));
+  }
+  return summary_dict(std::move(s));
+}
+
+pyscale::CoarseModes coarse_modes(const Array<std::int32_t>& mode, const Array<double>& value,
+                                  Index n_modes) {
+  return {n_modes, std::vector(mode.data(), mode.data() + mode.size()),
+          std::vector(value.data(), value.data() + value.size())};
+}
+
+py::dict minimise_iteratively(const FitProblem& problem, const Array<double>& start,
+                              const pyscale::CoarseModes& modes, int max_iterations, double cost_tolerance,
+                              double initial_damping, const py::object& on_iteration, int n_threads,
+                              double solver_tolerance, bool gauss_newton) {
+  const auto p = view("start", start);
+  const pyscale::LevMarOptions options{max_iterations, cost_tolerance,   initial_damping,
+                                       n_threads,      solver_tolerance, gauss_newton};
+  pyscale::LevMarSummary s;
+  {
+    const Gil release;
+    s = pyscale::minimise_iteratively(problem, p, modes, options, with_gil(on_iteration));
+  }
+  return summary_dict(std::move(s));
+}
+
+std::unique_ptr<NormalOperator> linearise(const FitProblem& problem, const Array<double>& parameters) {
+  const auto p = view("parameters", parameters);
+  const Gil release;
+  return std::make_unique<NormalOperator>(problem, p);
+}
+
+/// Columns of a two-dimensional array; 1 for a vector.
+Index n_columns(const Array<double>& x) { return x.ndim() == 2 ? x.shape(1) : 1; }
+
+py::array_t<double> product(const NormalOperator& n, const Array<double>& x) {
+  const pyscale::Span<const double> values{x.data(), x.size()};
+  const Index columns = n_columns(x);
+  std::vector<double> result;
+  {
+    const Gil release;
+    result = n.product(values, columns);
+  }
+  return to_numpy(std::move(result)).reshape({n.n_parameters(), columns});
+}
+
+py::dict solve(const NormalOperator& n, const Array<double>& b, const pyscale::CoarseModes& modes,
+               double damping, double tolerance, int max_iterations) {
+  const pyscale::Span<const double> values{b.data(), b.size()};
+  const Index columns = n_columns(b);
+  pyscale::LinearSolution s;
+  {
+    const Gil release;
+    s = n.solve(values, columns, modes, {damping, tolerance, max_iterations});
+  }
+  return py::dict("x"_a = to_numpy(std::move(s.x)).reshape({n.n_parameters(), columns}),
+                  "n_iterations"_a = s.n_iterations, "residual"_a = s.residual, "converged"_a = s.converged);
+}
+
+py::array_t<double> diagonal_blocks(const NormalOperator& n) {
+  {
+    const Gil release;
+    n.diagonal_blocks();
+  }
+  return to_numpy(std::vector<double>(n.diagonal_blocks()));
+}
+
+py::array_t<double> coarse_matrix(const NormalOperator& n, const pyscale::CoarseModes& modes) {
+  std::vector<double> result;
+  {
+    const Gil release;
+    result = n.coarse_matrix(modes);
+  }
+  return square(std::move(result));
 }
 
 Index n_rows(const Array<double>& matrix) { return matrix.ndim() == 2 ? matrix.shape(0) : 0; }
@@ -185,7 +262,29 @@ void bind_fit(py::module_& m) {
       .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
-        "n_threads"_a = 1, "Levenberg-Marquardt; a dict of pyscale::LevMarSummary.");
+        "n_threads"_a = 1, "gauss_newton"_a = false,
+        "Levenberg-Marquardt or Gauss-Newton; a dict of pyscale::LevMarSummary.");
+  py::class_<pyscale::CoarseModes>(m, "CoarseModes", "Few combinations of many parameters.")
+      .def(py::init(&coarse_modes), "mode"_a.noconvert(), "value"_a.noconvert(), "n_modes"_a)
+      .def_readonly("n_modes", &pyscale::CoarseModes::n_modes);
+  py::class_<NormalOperator>(m, "NormalOperator", "The normal matrix at one point, without forming it.")
+      .def(py::init(&linearise), "problem"_a, "parameters"_a.noconvert(), py::keep_alive<1, 2>())
+      .def_property_readonly("cost", &NormalOperator::cost)
+      .def_property_readonly(
+          "half_gradient",
+          [](const NormalOperator& n) { return to_numpy(std::vector<double>(n.half_gradient())); })
+      .def("product", &product, "x"_a.noconvert(), "N x for vectors x, (p,) or (p, n_vectors).")
+      .def("diagonal_blocks", &diagonal_blocks, "Diagonal blocks one after the other, (sum size^2,).")
+      .def(
+          "diagonal", [](const NormalOperator& n) { return to_numpy(n.diagonal()); }, "Diagonal of N, (p,).")
+      .def("coarse_matrix", &coarse_matrix, "modes"_a, "Z^T N Z, (n_modes, n_modes).")
+      .def("solve", &solve, "b"_a.noconvert(), "modes"_a, "damping"_a = 0.0, "tolerance"_a = 1e-8,
+           "max_iterations"_a = 1000,
+           "Preconditioned conjugate gradients; a dict of pyscale::LinearSolution.");
+  m.def("minimise_iteratively", &minimise_iteratively, "problem"_a, "start"_a.noconvert(), "modes"_a,
+        "max_iterations"_a = 50, "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4,
+        "on_iteration"_a = py::none(), "n_threads"_a = 1, "solver_tolerance"_a = 1e-4,
+        "gauss_newton"_a = false, "The same as minimise, without ever forming the matrix.");
   m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "direction"_a.noconvert(),
         "functional"_a.noconvert(), "n_threads"_a = 1, "Covariance of unit weight in a gauge.");
   m.def("inverse", &inverse, "matrix"_a.noconvert(), "n_threads"_a = 1,

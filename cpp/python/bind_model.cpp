@@ -226,6 +226,34 @@ void bind_model(py::module_& m) {
       },
       "model"_a, "observations"_a, "parameters"_a.noconvert(), "covariance"_a.noconvert(), "n_threads"_a = 1,
       "Variances of g from the covariance of the parameters, (n,).");
+  m.def(
+      "local_scale_factor_variances",
+      [](const JobModel& model, const Observations& o, const Array<double>& parameters,
+         const Array<double>& covariance, int n_threads) {
+        const auto p = view("parameters", parameters);
+        const auto c = view("covariance", covariance);
+        std::vector<double> variance;
+        {
+          const py::gil_scoped_release release;
+          variance = pyscale::local_scale_factor_variances(model, o.view(), p, c, n_threads);
+        }
+        return to_numpy(std::move(variance));
+      },
+      "model"_a, "observations"_a, "parameters"_a.noconvert(), "covariance"_a.noconvert(), "n_threads"_a = 1,
+      "Variances of g from the covariances inside each data set, (n,).");
+  m.def(
+      "parameter_blocks",
+      [](const JobModel& model) {
+        std::vector<pyscale::Index> edges;
+        for (const pyscale::ParameterBlock& b : pyscale::parameter_blocks(model)) {
+          edges.push_back(b.begin);
+          edges.push_back(b.end);
+        }
+        const auto n = static_cast<pyscale::Index>(edges.size()) / 2;
+        return to_numpy(std::move(edges)).reshape({n, pyscale::Index{2}});
+      },
+      "model"_a,
+      "First parameter and end of each data set's own, then of the shared ones, (n + 1, 2) int64.");
 }
 
 }  // namespace pyscale_python

@@ -36,7 +36,7 @@ FitProblem::Impl::Sums FitProblem::Impl::sum(Span<const double> p, bool gradient
                                        vectors.data(), active.data(), segments.data()};
     detail::ChunkSums sums{0.0, gradient ? part.gradient.data() : nullptr,
                            matrix ? part.normal.data() : nullptr, stride};
-    detail::best_group_pass()(view, blocks, p.data(), begin, end, batch, scratch, sums);
+    detail::best_group_passes().normal_equations(view, blocks, p.data(), begin, end, batch, scratch, sums);
     part.cost = sums.cost;
   });
   return tree_merge(std::move(parts));
@@ -61,6 +61,7 @@ FitProblem::FitProblem(const JobModel& model, const ObservationView& observation
   const bool batched = model.data_sets.size() <= kBatchedDataSets &&
                        model.n_parameters <= kBatchedParameters * d.layouts.value_stride();
   d.batch = batched ? detail::kGroupBatch : 1;
+  d.by_panels = model.data_sets.size() > kBatchedDataSets;
   d.intensity.assign(intensity.begin(), intensity.end());
   d.weight.assign(static_cast<std::size_t>(n), 0.0);
   d.given.assign(static_cast<std::size_t>(n), 1.0);
@@ -139,16 +140,21 @@ double FitProblem::cost_and_half_gradient(Span<const double> parameters,
 
 void FitProblem::evaluate(Span<const double> parameters, NormalEquations& result) const {
   const Index p = n_parameters();
-  Impl::Sums sums = impl_->sum(parameters, true, true);
-  sums.gradient.resize(static_cast<std::size_t>(p));
-  impl_->restraints.add_half_gradient(parameters, sums.gradient);
-  impl_->clear_held(sums.gradient);
-  result.cost = sums.cost + impl_->restraints.cost(parameters);
-  result.half_gradient = std::move(sums.gradient);
-  result.matrix.resize(static_cast<std::size_t>(p * p));
-  for (Index r = 0; r < p; ++r)
-    for (Index c = r; c < p; ++c)
-      result.matrix[r * p + c] = result.matrix[c * p + r] = sums.normal[r * impl_->stride + c];
+  require_size("parameters", parameters.size(), p);
+  if (impl_->by_panels) {
+    impl_->evaluate_by_panels(parameters, result);
+  } else {
+    Impl::Sums sums = impl_->sum(parameters, true, true);
+    sums.gradient.resize(static_cast<std::size_t>(p));
+    impl_->restraints.add_half_gradient(parameters, sums.gradient);
+    impl_->clear_held(sums.gradient);
+    result.cost = sums.cost + impl_->restraints.cost(parameters);
+    result.half_gradient = std::move(sums.gradient);
+    result.matrix.resize(static_cast<std::size_t>(p * p));
+    for (Index r = 0; r < p; ++r)
+      for (Index c = r; c < p; ++c)
+        result.matrix[r * p + c] = result.matrix[c * p + r] = sums.normal[r * impl_->stride + c];
+  }
   impl_->restraints.add_matrix(result.matrix, p);
   for (Index k = 0; k < p; ++k) {
     if (!impl_->held[k]) continue;
@@ -157,6 +163,6 @@ void FitProblem::evaluate(Span<const double> parameters, NormalEquations& result
   }
 }
 
-const char* simd_name() { return detail::best_group_pass_name(); }
+const char* simd_name() { return detail::best_group_passes_name(); }
 
 }  // namespace pyscale

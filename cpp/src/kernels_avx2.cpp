@@ -2,6 +2,6 @@
 #include "detail/kernels.inl"
 
 namespace pyscale::detail {
-GroupPass avx2_group_pass() { return &group_pass; }
+GroupPasses avx2_group_passes() { return kPasses; }
 CholeskyKernels avx2_cholesky_kernels() { return cholesky::kKernels; }
 }  // namespace pyscale::detail

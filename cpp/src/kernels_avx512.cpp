@@ -2,6 +2,6 @@
 #include "detail/kernels.inl"
 
 namespace pyscale::detail {
-GroupPass avx512_group_pass() { return &group_pass; }
+GroupPasses avx512_group_passes() { return kPasses; }
 CholeskyKernels avx512_cholesky_kernels() { return cholesky::kKernels; }
 }  // namespace pyscale::detail

@@ -2,6 +2,6 @@
 #include "detail/kernels.inl"
 
 namespace pyscale::detail {
-GroupPass baseline_group_pass() { return &group_pass; }
+GroupPasses baseline_group_passes() { return kPasses; }
 CholeskyKernels baseline_cholesky_kernels() { return cholesky::kKernels; }
 }  // namespace pyscale::detail

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <pyscale/error.hpp>  // for cat
 #include <pyscale/levmar.hpp>
 #include <stdexcept>
@@ -19,10 +20,18 @@ struct Step {
   bool ok = false;
 };
 
-/// Solves (N + damping diag N) step = -half gradient with N scaled to a unit diagonal; keeps its memory.
-class DampedSolver {
+/// Steps by a Cholesky factor of N + damping diag N, scaled to a unit diagonal; keeps its memory.
+class DenseEngine {
  public:
-  Step step(const NormalEquations& equations, double damping, int n_threads) {
+  using Point = NormalEquations;
+
+  DenseEngine(const LeastSquaresProblem& problem, const LevMarOptions& options)
+      : problem_(problem), n_threads_(options.n_threads) {}
+
+  void evaluate(Span<const double> parameters, Point& point) const { problem_.evaluate(parameters, point); }
+  static double cost(const Point& point) { return point.cost; }
+
+  Step step(const Point& equations, double damping) {
     const Index p = static_cast<Index>(equations.half_gradient.size());
     scale_.resize(equations.half_gradient.size());
     for (Index k = 0; k < p; ++k) {
@@ -31,7 +40,7 @@ class DampedSolver {
     }
     diagonal_.assign(scale_.size(), 1.0 + damping);
     Step step;
-    if (factor_.factor(equations.matrix, scale_, diagonal_, n_threads) >= 0) return step;
+    if (factor_.factor(equations.matrix, scale_, diagonal_, n_threads_) >= 0) return step;
     rhs_.resize(scale_.size());
     for (Index k = 0; k < p; ++k) rhs_[k] = -scale_[k] * equations.half_gradient[k];
     step.delta = rhs_;
@@ -46,28 +55,76 @@ class DampedSolver {
     return step;
   }
 
+  static void finish(Point& point, LevMarSummary& summary) { summary.equations = std::move(point); }
+
  private:
+  const LeastSquaresProblem& problem_;
+  int n_threads_;
   detail::Cholesky factor_;
   std::vector<double> scale_, diagonal_, rhs_;
 };
 
+/// Steps by conjugate gradients on the operator N + damping diag N.
+class IterativeEngine {
+ public:
+  using Point = std::optional<NormalOperator>;
+
+  IterativeEngine(const FitProblem& problem, const CoarseModes& modes, const LevMarOptions& options)
+      : problem_(problem), modes_(modes), tolerance_(options.solver_tolerance) {}
+
+  void evaluate(Span<const double> parameters, Point& point) const { point.emplace(problem_, parameters); }
+  static double cost(const Point& point) { return point->cost(); }
+
+  Step step(const Point& point, double damping) const {
+    std::vector<double> rhs(point->half_gradient());
+    for (double& value : rhs) value = -value;
+    LinearSolution solution = point->solve(rhs, 1, modes_, {damping, tolerance_, kMostSolverIterations});
+    const std::vector<double> diagonal = point->diagonal();
+    Step step;
+    step.ok = true;
+    for (std::size_t k = 0; k < rhs.size(); ++k) {
+      const double x = solution.x[k];
+      step.predicted_decrease += x * rhs[k] + damping * x * x * diagonal[k];
+      step.ok = step.ok && std::isfinite(x);
+    }
+    step.delta = std::move(solution.x);
+    return step;
+  }
+
+  static void finish(Point& point, LevMarSummary& summary) {
+    summary.equations.cost = point->cost();
+    summary.equations.half_gradient = point->half_gradient();
+    summary.equations.matrix.clear();
+  }
+
+ private:
+  static constexpr int kMostSolverIterations = 500;
+
+  const FitProblem& problem_;
+  const CoarseModes& modes_;
+  double tolerance_;
+};
+
+/// Levenberg-Marquardt, or Gauss-Newton, whose steps are never damped and never taken back.
+template <class Engine>
 class Minimiser {
  public:
-  Minimiser(const LeastSquaresProblem& problem, const LevMarOptions& options)
-      : problem_(problem), options_(options) {}
+  template <class... Arguments>
+  explicit Minimiser(const LevMarOptions& options, Arguments&&... arguments)
+      : engine_(std::forward<Arguments>(arguments)...), options_(options) {}
 
   LevMarSummary run(Span<const double> start, const IterationCallback& on_iteration) {
     summary_.parameters.assign(start.begin(), start.end());
-    problem_.evaluate(start, summary_.equations);
-    summary_.initial_cost = summary_.final_cost = summary_.equations.cost;
+    engine_.evaluate(start, point_);
+    summary_.initial_cost = summary_.final_cost = engine_.cost(point_);
     if (!std::isfinite(summary_.initial_cost))
       return stop(Termination::failed, "the cost at the start is not finite");
-    damping_ = options_.initial_damping;
+    damping_ = options_.gauss_newton ? 0.0 : options_.initial_damping;
     for (int k = 0; k < options_.max_iterations; ++k) {
       const bool ended = iterate(k);
       if (on_iteration && !summary_.iterations.empty() && !on_iteration(summary_.iterations.back()))
         return stop(Termination::stopped_by_caller, "stopped by the caller");
-      if (ended) return std::move(summary_);
+      if (ended) return stop(summary_.termination, summary_.message);
     }
     return stop(Termination::max_iterations,
                 cat("not converged after ", options_.max_iterations, " iterations"));
@@ -77,6 +134,7 @@ class Minimiser {
   LevMarSummary stop(Termination termination, std::string message) {
     summary_.termination = termination;
     summary_.message = std::move(message);
+    engine_.finish(point_, summary_);
     return std::move(summary_);
   }
 
@@ -88,9 +146,9 @@ class Minimiser {
 
   /// One trial step; true when the minimisation has ended.
   bool iterate(int index) {
-    const double cost = summary_.equations.cost;
+    const double cost = engine_.cost(point_);
     const double tolerance = options_.cost_tolerance * cost;
-    const Step step = solver_.step(summary_.equations, damping_, options_.n_threads);
+    const Step step = engine_.step(point_, damping_);
     IterationSummary it{index, cost, 0.0, step.predicted_decrease, damping_, false};
     if (step.ok) {
       if (step.predicted_decrease <= 0.01 * tolerance || cost == 0.0) {
@@ -99,23 +157,27 @@ class Minimiser {
       }
       std::vector<double> trial(summary_.parameters);
       for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[k];
-      problem_.evaluate(trial, trial_equations_);
-      it.decrease = cost - trial_equations_.cost;
-      it.accepted = std::isfinite(trial_equations_.cost) && it.decrease > 0;
+      engine_.evaluate(trial, trial_point_);
+      it.decrease = cost - engine_.cost(trial_point_);
+      it.accepted = std::isfinite(engine_.cost(trial_point_)) && it.decrease > 0;
       if (it.accepted) {
         summary_.parameters = std::move(trial);
-        std::swap(summary_.equations, trial_equations_);
-        summary_.final_cost = it.cost = summary_.equations.cost;
+        std::swap(point_, trial_point_);
+        summary_.final_cost = it.cost = engine_.cost(point_);
       }
     }
     summary_.iterations.push_back(it);
+    if (!it.accepted && options_.gauss_newton)
+      return step.ok ? end(Termination::no_further_decrease, "a full step increases the cost")
+                     : end(Termination::singular, "the normal matrix is singular");
     return it.accepted ? accepted(it, tolerance) : rejected();
   }
 
   bool accepted(const IterationSummary& it, double tolerance) {
     const double gain = it.decrease / it.predicted_decrease;
-    damping_ =
-        std::max(kSmallestDamping, damping_ * std::max(1.0 / 3.0, 1.0 - std::pow(2.0 * gain - 1.0, 3)));
+    if (!options_.gauss_newton)
+      damping_ =
+          std::max(kSmallestDamping, damping_ * std::max(1.0 / 3.0, 1.0 - std::pow(2.0 * gain - 1.0, 3)));
     growth_ = 2.0;
     if (it.decrease > tolerance || it.predicted_decrease > tolerance) return false;
     return end(Termination::converged, "the decrease is insignificant");
@@ -128,11 +190,10 @@ class Minimiser {
     return end(Termination::no_further_decrease, "no step decreases the cost any more");
   }
 
-  const LeastSquaresProblem& problem_;
+  Engine engine_;
   const LevMarOptions& options_;
   LevMarSummary summary_;
-  NormalEquations trial_equations_;
-  DampedSolver solver_;
+  typename Engine::Point point_, trial_point_;
   double damping_ = 0.0, growth_ = 2.0;
 };
 
@@ -145,6 +206,8 @@ void LevMarOptions::validate() const {
     throw std::invalid_argument(cat("cost_tolerance must be positive, got ", cost_tolerance));
   if (!(initial_damping > 0))
     throw std::invalid_argument(cat("initial_damping must be positive, got ", initial_damping));
+  if (!(solver_tolerance > 0 && solver_tolerance < 1))
+    throw std::invalid_argument(cat("solver_tolerance must be between 0 and 1, got ", solver_tolerance));
   if (n_threads < 1) throw std::invalid_argument(cat("n_threads must be at least 1, got ", n_threads));
 }
 
@@ -158,19 +221,35 @@ const char* to_string(Termination termination) {
       return "no_further_decrease";
     case Termination::stopped_by_caller:
       return "stopped_by_caller";
+    case Termination::singular:
+      return "singular";
     case Termination::failed:
       break;
   }
   return "failed";
 }
 
+namespace {
+
+void check(Index n_parameters, Span<const double> start, const LevMarOptions& options) {
+  options.validate();
+  if (start.size() != n_parameters)
+    throw std::invalid_argument(cat("start must have ", n_parameters, " elements, got ", start.size()));
+}
+
+}  // namespace
+
 LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
                        const LevMarOptions& options, const IterationCallback& on_iteration) {
-  options.validate();
-  if (start.size() != problem.n_parameters())
-    throw std::invalid_argument(
-        cat("start must have ", problem.n_parameters(), " elements, got ", start.size()));
-  return Minimiser(problem, options).run(start, on_iteration);
+  check(problem.n_parameters(), start, options);
+  return Minimiser<DenseEngine>(options, problem, options).run(start, on_iteration);
+}
+
+LevMarSummary minimise_iteratively(const FitProblem& problem, Span<const double> start,
+                                   const CoarseModes& modes, const LevMarOptions& options,
+                                   const IterationCallback& on_iteration) {
+  check(problem.n_parameters(), start, options);
+  return Minimiser<IterativeEngine>(options, problem, modes, options).run(start, on_iteration);
 }
 
 }  // namespace pyscale

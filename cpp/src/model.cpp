@@ -31,6 +31,29 @@ void JobModel::share_component(Index data_set, Component component, Index first_
   data_sets.at(static_cast<std::size_t>(data_set)).push_back({std::move(component), first_parameter});
 }
 
+std::vector<ParameterBlock> parameter_blocks(const JobModel& model) {
+  std::vector<int> uses(static_cast<std::size_t>(model.n_parameters));
+  for (const auto& components : model.data_sets)
+    for (const PlacedComponent& placed : components) ++uses[placed.first_parameter];
+  std::vector<ParameterBlock> blocks;
+  Index next = 0;
+  for (const auto& components : model.data_sets) {
+    const Index begin = next;
+    for (const PlacedComponent& placed : components) {
+      if (uses[placed.first_parameter] > 1) continue;
+      if (placed.first_parameter != next) {
+        blocks.assign(model.data_sets.size(), {0, 0});
+        blocks.push_back({0, model.n_parameters});
+        return blocks;
+      }
+      next += std::visit([](const auto& c) { return c.n_parameters(); }, placed.component);
+    }
+    blocks.push_back({begin, next});
+  }
+  blocks.push_back({next, model.n_parameters});
+  return blocks;
+}
+
 Observation ObservationView::operator[](Index i) const {
   Observation o;
   o.image_z = image_z[i];
@@ -100,28 +123,67 @@ std::vector<double> inverse_scale_factors(const JobModel& model, const Observati
   return g;
 }
 
+namespace {
+
+/// The covariance of the parameters that one data set looks at, and where they lie in it.
+struct CovarianceView {
+  const double* matrix;
+  Index size;
+  Index own_begin, shared_begin, shared_place;  ///< parameters from shared_begin on lie from shared_place on
+};
+
+/// `view_of(data set)` gives the covariance.
+template <class ViewOf>
+std::vector<double> variances(const JobModel& model, const ObservationView& observations,
+                              Span<const double> parameters, int n_threads, ViewOf&& view_of) {
+  observations.validate(model);
+  require_size("parameters", parameters.size(), model.n_parameters);
+  const detail::RowLayouts layouts(model);
+  std::vector<double> variance(static_cast<std::size_t>(observations.size()));
+  for_each_chunk(
+      fixed_size_edges(observations.size(), kRowsPerChunk), n_threads, [&](Index, Index begin, Index end) {
+        detail::RowBuffer row(layouts);
+        for (Index i = begin; i < end; ++i) {
+          const std::int32_t s = observations.data_set[i];
+          layouts.fill(model, s, observations[i], row.value.data(), row.start.data());
+          detail::evaluate_row(layouts[s], row.value.data(), row.start.data(), parameters.data(),
+                               observations.given(i), row.derivative.data());
+          const CovarianceView c = view_of(s);
+          for (std::int32_t& start : row.start)
+            start -= static_cast<std::int32_t>(start < c.shared_begin ? c.own_begin
+                                                                      : c.shared_begin - c.shared_place);
+          variance[i] =
+              detail::quadratic_form(layouts[s], row.derivative.data(), row.start.data(), c.matrix, c.size);
+        }
+      });
+  return variance;
+}
+
+}  // namespace
+
 std::vector<double> inverse_scale_factor_variances(const JobModel& model, const ObservationView& observations,
                                                    Span<const double> parameters,
                                                    Span<const double> covariance, int n_threads) {
-  observations.validate(model);
   const Index p = model.n_parameters;
-  require_size("parameters", parameters.size(), p);
   require_size("covariance", covariance.size(), p * p);
-  const detail::RowLayouts layouts(model);
-  std::vector<double> variance(static_cast<std::size_t>(observations.size()));
-  for_each_chunk(fixed_size_edges(observations.size(), kRowsPerChunk), n_threads,
-                 [&](Index, Index begin, Index end) {
-                   detail::RowBuffer row(layouts);
-                   for (Index i = begin; i < end; ++i) {
-                     const std::int32_t s = observations.data_set[i];
-                     layouts.fill(model, s, observations[i], row.value.data(), row.start.data());
-                     detail::evaluate_row(layouts[s], row.value.data(), row.start.data(), parameters.data(),
-                                          observations.given(i), row.derivative.data());
-                     variance[i] = detail::quadratic_form(layouts[s], row.derivative.data(), row.start.data(),
-                                                          covariance.data(), p);
-                   }
-                 });
-  return variance;
+  const CovarianceView all{covariance.data(), p, 0, p, p};
+  return variances(model, observations, parameters, n_threads, [&](Index) { return all; });
+}
+
+std::vector<double> local_scale_factor_variances(const JobModel& model, const ObservationView& observations,
+                                                 Span<const double> parameters, Span<const double> covariance,
+                                                 int n_threads) {
+  const std::vector<ParameterBlock> blocks = parameter_blocks(model);
+  const ParameterBlock shared = blocks.back();
+  std::vector<CovarianceView> views;
+  Index offset = 0;
+  for (std::size_t k = 0; k + 1 < blocks.size(); ++k) {
+    const Index n_own = blocks[k].size(), size = n_own + shared.size();
+    views.push_back({covariance.data() + offset, size, blocks[k].begin, shared.begin, n_own});
+    offset += size * size;
+  }
+  require_size("covariance", covariance.size(), offset);
+  return variances(model, observations, parameters, n_threads, [&](Index s) { return views[s]; });
 }
 
 }  // namespace pyscale

@@ -9,7 +9,7 @@ namespace {
 
 struct Choice {
   const char* name;
-  GroupPass pass;
+  GroupPasses passes;
   CholeskyKernels cholesky;
 };
 
@@ -21,11 +21,11 @@ Choice choose() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq");
-  if (avx512 && allowed("avx512")) return {"avx512", avx512_group_pass(), avx512_cholesky_kernels()};
-  if (avx2 && allowed("avx2")) return {"avx2", avx2_group_pass(), avx2_cholesky_kernels()};
+  if (avx512 && allowed("avx512")) return {"avx512", avx512_group_passes(), avx512_cholesky_kernels()};
+  if (avx2 && allowed("avx2")) return {"avx2", avx2_group_passes(), avx2_cholesky_kernels()};
 #endif
   (void)allowed;
-  return {"baseline", baseline_group_pass(), baseline_cholesky_kernels()};
+  return {"baseline", baseline_group_passes(), baseline_cholesky_kernels()};
 }
 
 const Choice& chosen() {
@@ -35,8 +35,8 @@ const Choice& chosen() {
 
 }  // namespace
 
-GroupPass best_group_pass() { return chosen().pass; }
+const GroupPasses& best_group_passes() { return chosen().passes; }
 const CholeskyKernels& best_cholesky_kernels() { return chosen().cholesky; }
-const char* best_group_pass_name() { return chosen().name; }
+const char* best_group_passes_name() { return chosen().name; }
 
 }  // namespace pyscale::detail

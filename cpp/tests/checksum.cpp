@@ -124,6 +124,19 @@ void fit(int n_threads) {
   fitted.add(summary.equations.matrix);
   fitted.add(pyscale::inverse_scale_factors(c.model, c.observations(), summary.parameters, n_threads));
   fitted.print("minimise");
+  const pyscale::NormalOperator n(*problem, c.start);
+  Checksum products;
+  products.add(n.cost());
+  products.add(n.half_gradient());
+  products.add(n.product(adversarial_values(9 * n.n_parameters(), 3), 9));
+  products.add(n.diagonal_blocks());
+  products.print("normal_operator");
+  Checksum solved;
+  solved.add(pyscale::minimise_iteratively(*problem, c.start, {}, options).parameters);
+  const FitCase many(20000, 1, 24);
+  many.problem(n_threads)->evaluate(many.start, equations);
+  solved.add(equations.matrix);
+  solved.print("many_data_sets");
 }
 
 }  // namespace

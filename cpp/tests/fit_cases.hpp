@@ -1,4 +1,4 @@
-// A small scaling job with every component, of two data sets that share all groups.
+// A small scaling job with every component, of data sets that share all groups.
 #pragma once
 #include <memory>
 #include <pyscale/levmar.hpp>
@@ -18,9 +18,9 @@ struct FitCase {
   std::vector<Index> offsets;
   std::vector<double> start;  ///< near, not at, the solution
 
-  FitCase(Index n, int lmax) : offsets(random_offsets(n, 9, 21)) {
+  FitCase(Index n, int lmax, int n_sets = 2) : offsets(random_offsets(n, 9, 21)) {
     const pyscale::SmootherAxis axis = pyscale::make_smoother_axis(0.1, 6, 0.0, 100.0);
-    for (int set = 0; set < 2; ++set) {
+    for (int set = 0; set < n_sets; ++set) {
       model.add_data_set();
       model.add_component(set, pyscale::SmoothScale{axis});
       model.add_component(set, pyscale::SmoothDecay{axis});
@@ -30,12 +30,12 @@ struct FitCase {
     }
     const pyscale::DoseDecay dose[2] = {{2, 0.1, 1.0}, {2, 0.2, 0.0}};
     const Index shared = model.add_component(0, dose[0]);
-    model.share_component(1, dose[1], shared);
-    add_rows(n);
+    for (int set = 1; set < n_sets; ++set) model.share_component(set, dose[set % 2], shared);
+    add_rows(n, n_sets);
     Random random(23);
     start.resize(static_cast<std::size_t>(model.n_parameters));
     for (double& p : start) p = 0.1 * (random.uniform() - 0.5);
-    for (int set = 0; set < 2; ++set)
+    for (int set = 0; set < n_sets; ++set)
       for (const pyscale::PlacedComponent& placed : model.data_sets[set]) {
         const auto [null_value, n] =
             std::visit([](const auto& c) { return std::pair<double, int>(c.null_value, c.n_parameters()); },
@@ -67,7 +67,7 @@ struct FitCase {
         {{Coordinate::x_px, axis(1000)}, {Coordinate::y_px, axis(500)}, {Coordinate::image_z, time}});
   }
 
-  void add_rows(Index n) {
+  void add_rows(Index n, int n_sets) {
     Random random(22);
     const auto direction = [&] {
       const double z = 2 * random.uniform() - 1, phi = 6.283185307179586 * random.uniform();
@@ -80,7 +80,7 @@ struct FitCase {
         inverse_d2 = 0.02 + 0.2 * random.uniform();
         ++group;
       }
-      data_set.push_back(static_cast<std::int32_t>(random.below(2)));
+      data_set.push_back(static_cast<std::int32_t>(random.below(n_sets)));
       image_z.push_back(100 * random.uniform());
       half_inv_d2.push_back(0.5 * inverse_d2);
       s0_crystal.push_back(direction());

@@ -98,6 +98,30 @@ class FitProblem:
         self, parameters: NDArray[np.float64], label: NDArray[np.int32], n_labels: int
     ) -> dict[str, NDArray[np.float64]]: ...
 
+class CoarseModes:
+    def __init__(self, mode: NDArray[np.int32], value: NDArray[np.float64], n_modes: int) -> None: ...
+    @property
+    def n_modes(self) -> int: ...
+
+class NormalOperator:
+    def __init__(self, problem: FitProblem, parameters: NDArray[np.float64]) -> None: ...
+    @property
+    def cost(self) -> float: ...
+    @property
+    def half_gradient(self) -> NDArray[np.float64]: ...
+    def product(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def diagonal_blocks(self) -> NDArray[np.float64]: ...
+    def diagonal(self) -> NDArray[np.float64]: ...
+    def coarse_matrix(self, modes: CoarseModes) -> NDArray[np.float64]: ...
+    def solve(
+        self,
+        b: NDArray[np.float64],
+        modes: CoarseModes,
+        damping: float = 0.0,
+        tolerance: float = 1e-8,
+        max_iterations: int = 1000,
+    ) -> dict[str, Any]: ...
+
 class IterationSummary:
     @property
     def index(self) -> int: ...
@@ -302,6 +326,14 @@ def inverse_scale_factor_variances(
     covariance: NDArray[np.float64],
     n_threads: int = 1,
 ) -> NDArray[np.float64]: ...
+def local_scale_factor_variances(
+    model: JobModel,
+    observations: Observations,
+    parameters: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def parameter_blocks(model: JobModel) -> NDArray[np.int64]: ...
 def minimise(
     problem: FitProblem,
     start: NDArray[np.float64],
@@ -310,6 +342,19 @@ def minimise(
     initial_damping: float = 0.0001,
     on_iteration: Callable[[IterationSummary], bool] | None = None,
     n_threads: int = 1,
+    gauss_newton: bool = False,
+) -> dict[str, Any]: ...
+def minimise_iteratively(
+    problem: FitProblem,
+    start: NDArray[np.float64],
+    modes: CoarseModes,
+    max_iterations: int = 50,
+    cost_tolerance: float = 1e-08,
+    initial_damping: float = 0.0001,
+    on_iteration: Callable[[IterationSummary], bool] | None = None,
+    n_threads: int = 1,
+    solver_tolerance: float = 0.0001,
+    gauss_newton: bool = False,
 ) -> dict[str, Any]: ...
 def gauge_covariance(
     matrix: NDArray[np.float64],

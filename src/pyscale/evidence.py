@@ -15,9 +15,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import _core
 from .components import SMOOTH_FORMS, ComponentModel, ComponentRestraint, RestraintForm
 from .joint_model import JointModel, PlacedComponent, restraint_rows
+from .local_covariance import LocalCovariance
+from .normal import Normal
 from .scaling_model import DataSetModel
 from .typing import FloatArray
 
@@ -33,9 +34,8 @@ Steps = dict[tuple[int, str], float]
 def update_restraints(
     joint: JointModel,
     parameters: FloatArray,
-    matrix: FloatArray,
+    normal: Normal,
     chi_squared: float,
-    n_threads: int = 1,
     steps: Steps | None = None,
 ) -> tuple[list[DataSetModel], float]:
     """Make one step towards the most probable restraint weights of all components that leave it to the data.
@@ -45,11 +45,10 @@ def update_restraints(
     joint : JointModel
     parameters : (p,) float64
         At the minimum.
-    matrix : (p, p) float64
+    normal : Normal
         Normal matrix there, restraints included.
     chi_squared : float
         Variance of an observation of unit weight.
-    n_threads : int
     steps : dict
         Changes of the last call, which this one extrapolates where they shrink slowly, and replaces by its own.
 
@@ -62,7 +61,7 @@ def update_restraints(
     """
     if not any(_is_free(r) for p in joint.own() for r in p.component.restraints):
         return joint.models, 0.0
-    covariance = _core.inverse(np.ascontiguousarray(matrix), n_threads)
+    covariance = normal.covariance()
     steps = {} if steps is None else steps
     changes = [0.0]
     updated: dict[int, tuple[ComponentRestraint, ...]] = {}
@@ -105,7 +104,11 @@ def _is_free(restraint: ComponentRestraint) -> bool:
 
 
 def _most_probable(
-    placed: PlacedComponent, r: ComponentRestraint, parameters: FloatArray, covariance: FloatArray, chi_squared: float
+    placed: PlacedComponent,
+    r: ComponentRestraint,
+    parameters: FloatArray,
+    covariance: LocalCovariance,
+    chi_squared: float,
 ) -> tuple[float, float]:
     """Most probable weight, and how many parameters the data determine."""
     rows = restraint_rows(placed, r.form, 1.0, parameters)

@@ -29,7 +29,19 @@ def log_fit(fit: FitResult) -> None:
         c.chi_squared,
     )
     if fit.termination not in ("converged", "no_further_decrease"):
-        _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
+        _logger.warning(
+            "The fit has not converged (%s): treat scales and uncertainties with care. %s; likely: %s",
+            fit.message,
+            fit.weakest.capitalize(),
+            _likely_cause(fit),
+        )
+    if c.local is None:
+        _logger.info("Without the full matrix (full_matrix=False) scales and parameters have no uncertainties")
+    elif c.standard_error > 0:
+        _logger.info(
+            "Too many parameters for the inverse of the full matrix: variances were estimated, standard error %.1f %%",
+            100.0 * c.standard_error,
+        )
     unknown = len(c.undetermined) + len(fit.gauge.directions)
     freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
     if freedom < 1.0:
@@ -57,6 +69,18 @@ def log_fit(fit: FitResult) -> None:
         model.b,
         model.isa,
     )
+
+
+def _likely_cause(fit: FitResult) -> str:
+    """Why a fit did not end, as far as its numbers tell."""
+    refinery = fit.options.scaling_refinery
+    if refinery.full_matrix_max_iterations is not None or refinery.max_iterations is not None:
+        return "max_iterations or full_matrix_max_iterations is too low"
+    if fit.n_observations - fit.n_groups < 2 * fit.parameters.size:
+        return "too few equivalents for the model; give larger scale_interval and decay_interval or a lower lmax"
+    if fit.covariance.undetermined:
+        return "the data leave parameters undetermined; see below"
+    return "data that the model cannot describe; look for bad images and wrong indexing"
 
 
 def log_undetermined(names: Sequence[str]) -> None:

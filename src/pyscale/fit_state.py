@@ -16,6 +16,7 @@ from .evidence import Steps, update_restraints
 from .fit_start import FitStart
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .joint_model import JointModel, RestraintRows
+from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakest_parameter
 from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
@@ -32,6 +33,7 @@ _logger = logging.getLogger(__name__)
 _WEAK, _LARGEST_A = 3.0, 2.5
 _ROUNDING = 1e-6
 _ROUNDS_OF_EXPECTATION = 2
+_EARLY_SOLVER, _LAST_SOLVER = 1e-2, 1e-6
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Fit:
         small_scale_cutoff: float,
         n_threads: int,
         fit_start: FitStart,
+        is_iterative: bool | None = None,
     ) -> None:
         self.label = data_set_components(observations, len(joint.models))
         self.information: FloatArray | None = None
@@ -81,6 +84,9 @@ class Fit:
             joint.core, self.core, observations.intensity, observations.target_offsets, n_threads
         )
         self.problem.set_held(joint.held.astype(np.uint8))
+        self.minimiser = Minimiser(
+            self.problem, joint, observations.data_set, observations.target_offsets, n_threads, is_iterative
+        )
         self.rows = joint.restraint_rows()
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
@@ -272,47 +278,75 @@ class Fit:
         self.count_slope = self._count_slope()
         self.problem.set_intensity(self.obs.intensity)
 
-    def update_restraints(self, result: dict[str, Any], least: float = 0.0) -> float:
+    def update_restraints(self, result: Minimisation, least: float = 0.0) -> float:
         """Step towards the most probable restraint weights; return the largest change, which counts above `least`."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
-        chi_squared = float(result["final_cost"]) / freedom
         models, change = update_restraints(
-            self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads, self.steps
+            self.joint, result.parameters, result.normal, result.cost / freedom, self.steps
         )
         if change > least:
             self.joint = JointModel(models)
         return change
 
-    def minimise(self, state: FitState, number: int, tolerance: float) -> dict[str, Any]:
+    def minimise(self, state: FitState, number: int, tolerance: float, *, is_last: bool = False) -> Minimisation:
         """Minimise the cost with the weights of the state, which moves to the minimum; DataError when it fails."""
         self.problem.set_weights(state.weight)
         self._restrain(state)
-        if self.problem.n_groups == 0 and self.excluded(state).sum() > self.obs.absent.sum():
+        self._require_groups(state)
+        refinery = self.options.scaling_refinery
+        with_full_matrix = is_last and self.options.scaling_options.full_matrix is not False
+        engine = refinery.full_matrix_engine if with_full_matrix else engine_of_rounds(self.options)
+        limit = refinery.max_iterations if engine == "SimpleLBFGS" else refinery.full_matrix_max_iterations
+        start = state.parameters
+        if refinery.refinement_order == "consecutive" and not is_last:
+            start = self._one_after_the_other(start, engine, tolerance, limit)
+        result = self.minimiser.run(
+            start,
+            engine,
+            tolerance,
+            limit,
+            on_iteration=lambda it: self._progress(number, it),
+            solver_tolerance=_LAST_SOLVER if is_last else _EARLY_SOLVER,
+        )
+        self.information = result.normal.diagonal() - self.rows.diagonal(self.joint.n_parameters)
+        if result.termination == "failed":
+            raise DataError(f"the fit failed: {result.message}; {self.weakest(result)}")
+        state.parameters = result.parameters
+        state.g = self.evaluate(state.parameters)
+        return result
+
+    def _one_after_the_other(
+        self, start: FloatArray, engine: Engine, tolerance: float, limit: int | None
+    ) -> FloatArray:
+        """Minimise by scales and B's, then by surfaces, then by modulations, the others held meanwhile."""
+        held, stage = self.joint.held, self.joint.refinement_stage()
+        try:
+            for k in np.unique(stage).tolist():
+                self.problem.set_held((held | (stage != k)).astype(np.uint8))
+                start = self.minimiser.run(start, engine, tolerance, limit).parameters
+        finally:
+            self.problem.set_held(held.astype(np.uint8))
+        return start
+
+    def weakest(self, result: Minimisation) -> str:
+        """The parameter that the data determine worst, as part of a sentence."""
+        restraints = self.rows.diagonal(self.joint.n_parameters)
+        name = weakest_parameter(result.normal, restraints, self.joint.held, self.joint.names)
+        return f"the parameter that the data determine worst is {name}"
+
+    def _require_groups(self, state: FitState) -> None:
+        if self.problem.n_groups > 0:
+            return
+        if self.excluded(state).sum() > self.obs.absent.sum():
             raise DataError(
                 f"every group of equivalents has lost its observations ({int(state.wilson.sum())} by emax, "
                 f"{int(state.standard.sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
                 "these options, or give a simpler model"
             )
-        if self.problem.n_groups == 0:
-            raise DataError(
-                "no reflection is measured more than once: without symmetry equivalents nothing can be scaled "
-                "(check the space group; data in P1 need repeated measurements)"
-            )
-        limit = self.options.scaling_refinery.full_matrix_max_iterations
-        result: dict[str, Any] = _core.minimise(
-            self.problem,
-            state.parameters,
-            max_iterations=100 if limit is None else int(limit),
-            cost_tolerance=tolerance,
-            on_iteration=lambda it: self._progress(number, it),
-            n_threads=self.n_threads,
+        raise DataError(
+            "no reflection is measured more than once: without symmetry equivalents nothing can be scaled "
+            "(check the space group; data in P1 need repeated measurements)"
         )
-        self.information = np.diag(result["matrix"]) - self.rows.diagonal(self.joint.n_parameters)
-        if result["termination"] == "failed":
-            raise DataError(f"the fit failed: {result['message']}")
-        state.parameters = result["parameters"]
-        state.g = self.evaluate(state.parameters)
-        return result
 
     def smooth_rows(self, parameters: FloatArray) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""
@@ -328,7 +362,7 @@ class Fit:
         if smoothness > 0 or has_smooth_restraint(self.joint):
             if self.information is None:
                 self.problem.set_restraints(*RestraintRows.join([]).arrays)
-                self.information = np.diag(self.problem.normal_equations(state.parameters)[2]).copy()
+                self.information = _core.NormalOperator(self.problem, state.parameters).diagonal()
             # Information below this is rounding: what intensities known beforehand would give, times a small number.
             known = float(np.sum(state.weight * self.obs.intensity**2))
             self.information = np.maximum(self.information, _ROUNDING * known / max(self.joint.n_parameters, 1))

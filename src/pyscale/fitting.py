@@ -12,9 +12,19 @@ from . import _core
 from .error_model import ErrorModel, ErrorModelFit
 from .fit_start import FitStart
 from .fit_state import Fit, FitState
-from .gauge import Gauge, ParameterCovariance, find_gauge, fix_gauge, parameter_covariance
+from .gauge import (
+    Gauge,
+    ParameterCovariance,
+    UnitCovariance,
+    dense_covariance,
+    find_gauge,
+    fix_gauge,
+    parameter_covariance,
+)
 from .intensity_choice import ImidCandidate
 from .joint_model import JointModel, RestraintRows
+from .large_covariance import large_covariance
+from .minimiser import Engine, Minimisation
 from .observations import JobObservations
 from .options import ScalingOptions
 from .scaling_model import DataSetModel
@@ -36,6 +46,7 @@ class FitRound:
     """One round: a minimisation, then outliers and error model with its scales."""
 
     number: int
+    engine: Engine
     n_iterations: int
     termination: str
     initial_cost: float
@@ -70,8 +81,11 @@ class FitResult:
         Rows whose g is too small to be trusted.
     component : (n_data_sets,) int32
         Connected component of each data set.
+    weakest : str
+        The parameter that the data determine worst, as part of a sentence.
     observations : JobObservations
         With the intensities that were scaled.
+    options : ScalingOptions
     imid, tried_imids : float, list of ImidCandidate
         Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
     error_model_given_up : bool
@@ -96,6 +110,8 @@ class FitResult:
     rounds: list[FitRound]
     termination: str
     message: str
+    options: ScalingOptions
+    weakest: str
     cost: float
     n_observations: int
     n_groups: int
@@ -167,9 +183,9 @@ def fit_job(
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
-    result = fit.minimise(state, len(rounds) + 1, options_tolerance(options))
+    result = fit.minimise(state, len(rounds) + 1, options_tolerance(options), is_last=True)
     rounds.append(_round(len(rounds) + 1, result, fit, state))
-    return _finish(fit, state, result, label, rounds)
+    return _finish(fit, state, result, rounds)
 
 
 def options_tolerance(options: ScalingOptions) -> float:
@@ -189,13 +205,14 @@ def _report_components(label: IntArray) -> None:
         )
 
 
-def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> FitRound:
+def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitRound:
     return FitRound(
         number=number,
-        n_iterations=int(result["n_iterations"]),
-        termination=str(result["termination"]),
-        initial_cost=float(result["initial_cost"]),
-        cost=float(result["final_cost"]),
+        engine=result.engine,
+        n_iterations=result.n_iterations,
+        termination=result.termination,
+        initial_cost=result.initial_cost,
+        cost=result.cost,
         n_observations=int(fit.problem.n_observations),
         n_outliers=int(np.count_nonzero(state.standard | state.wilson)),
         a=state.error_model.a,
@@ -203,41 +220,74 @@ def _round(number: int, result: dict[str, Any], fit: Fit, state: FitState) -> Fi
     )
 
 
-def _set_final_restraints(fit: Fit, parameters: FloatArray) -> FloatArray:
-    """Leave out the restraint that kept the overall scale; return the matrix of the others, (p, p) float64."""
+def _set_final_restraints(fit: Fit, parameters: FloatArray) -> RestraintRows:
+    """Leave out the restraint that kept the overall scale; return the others."""
     rows = RestraintRows.join([fit.joint.restraint_rows(parameters), *fit.smooth_rows(parameters)])
     fit.problem.set_restraints(*rows.arrays)
-    return rows.matrix(fit.joint.n_parameters)
+    return rows
 
 
-def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, rounds: list[FitRound]) -> FitResult:
-    """Gauge, covariance, and the quantities of every observation with the final scales."""
-    problem, joint = fit.problem, fit.joint
-    n_labels = int(label.max()) + 1
-    sums = problem.gauge_sums(state.parameters, label, n_labels)
-    restraints = _set_final_restraints(fit, state.parameters)
-    data_matrix = problem.normal_equations(state.parameters)[2] - restraints
-    gauge = find_gauge(joint, sums, data_matrix, state.parameters, label)
+def _find_gauge(fit: Fit, parameters: FloatArray, restraints: RestraintRows) -> tuple[Gauge, dict[str, FloatArray]]:
+    sums = fit.problem.gauge_sums(parameters, fit.label, int(fit.label.max()) + 1)
+    normal = _core.NormalOperator(fit.problem, parameters)
+
+    def data_forms(directions: FloatArray) -> FloatArray:
+        products = normal.product(np.ascontiguousarray(directions.T))
+        result: FloatArray = np.einsum("kp,pk->k", directions, products) - restraints.forms(directions)
+        return result
+
+    return find_gauge(fit.joint, sums, data_forms, parameters, fit.label), sums
+
+
+def _parameters_in_gauge(fit: Fit, state: FitState) -> FloatArray:
+    joint = fit.joint
+    gauge, sums = _find_gauge(fit, state.parameters, _set_final_restraints(fit, state.parameters))
     restrained = joint.restraint_rows().diagonal(joint.n_parameters) > 0
     parameters = fix_gauge(gauge, sums, state.parameters, restrained)
     if fit.information is not None:
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()
         fit.information = fit.information * np.where(same, 1.0, state.parameters / np.where(same, 1.0, parameters)) ** 2
+    return parameters
+
+
+def _unit_covariance(
+    fit: Fit, parameters: FloatArray, restraints: RestraintRows, gauge: Gauge
+) -> UnitCovariance | None:
+    if fit.options.scaling_options.full_matrix is False:
+        return None
+    if fit.minimiser.has_exact_covariance:
+        matrix = fit.problem.normal_equations(parameters)[2]
+        return dense_covariance(fit.joint, gauge, matrix, fit.n_threads)
+    seed = fit.options.scaling_options.seed
+    return large_covariance(fit.problem, fit.joint, restraints, parameters, gauge, seed)
+
+
+def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRound]) -> FitResult:
+    """Gauge, covariance, and the quantities of every observation with the final scales."""
+    problem, joint = fit.problem, fit.joint
+    parameters = _parameters_in_gauge(fit, state)
     restraints = _set_final_restraints(fit, parameters)
-    sums = problem.gauge_sums(parameters, label, n_labels)
-    cost, _, matrix = problem.normal_equations(parameters)
-    gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)
+    gauge, _ = _find_gauge(fit, parameters, restraints)
+    cost = problem.cost(parameters)
+    information = _core.NormalOperator(problem, parameters).diagonal() - restraints.diagonal(joint.n_parameters)
     covariance = parameter_covariance(
-        joint, gauge, matrix, restraints, cost, problem.n_observations, problem.n_groups, fit.n_threads
+        joint,
+        gauge,
+        _unit_covariance(fit, parameters, restraints, gauge),
+        restraints,
+        cost,
+        problem.n_observations,
+        problem.n_groups,
     )
     state.parameters, state.g = parameters, fit.evaluate(parameters)
     state.small = state.g < fit.small_scale_cutoff
-    excluded = fit.excluded(state)
-    state.expected = fit.expected(state, excluded)
-    g_variance = _core.inverse_scale_factor_variances(
-        joint.core, fit.core, parameters, covariance.covariance, fit.n_threads
-    )
+    state.expected = fit.expected(state, fit.excluded(state))
+    g_variance = np.zeros(len(fit.obs))
+    if covariance.local is not None:
+        g_variance = _core.local_scale_factor_variances(
+            joint.core, fit.core, parameters, covariance.local.values, fit.n_threads
+        )
     return FitResult(
         models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
@@ -251,10 +301,12 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         error_model_fit=state.error_model_fit,
         rejected={"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small},
         small_scale=state.small,
-        component=label,
+        component=fit.label,
         rounds=rounds,
-        termination=str(result["termination"]),
-        message=str(result["message"]),
+        termination=result.termination,
+        message=result.message,
+        options=fit.options,
+        weakest=fit.weakest(result),
         cost=cost,
         n_observations=int(problem.n_observations),
         n_groups=int(problem.n_groups),
@@ -262,5 +314,5 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         imid=fit.imid,
         tried_imids=fit.tried_imids,
         error_model_given_up=fit.fixed_error_model is not None,
-        without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
+        without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
     )

@@ -8,18 +8,22 @@ are zero; weights are w (g I_h)^2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import _core
-from .joint_model import JointModel
-from .typing import BoolArray, FloatArray, IntArray
+from .joint_model import JointModel, RestraintRows
+from .local_covariance import BlockLayout, LocalCovariance
+from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
 __all__ = [
     "Gauge",
     "GaugeDirection",
     "ParameterCovariance",
+    "UnitCovariance",
+    "dense_covariance",
     "find_gauge",
     "fix_gauge",
     "parameter_covariance",
@@ -56,37 +60,61 @@ class Gauge:
 
 
 @dataclass(frozen=True)
+class UnitCovariance:
+    """Covariances in the gauge for observations of unit weight.
+
+    Attributes
+    ----------
+    local : LocalCovariance
+        Inside each data set.
+    undetermined : list of (k,) int64
+        Parameters that take part in each combination of which the data say nothing, the strongest first.
+    condition : float
+        Condition number of the scaled matrix; NaN where it was not found.
+    standard_error : float
+        Relative standard error of the variances; 0 where they are exact.
+    """
+
+    local: LocalCovariance
+    undetermined: list[IndexArray]
+    condition: float = np.nan
+    standard_error: float = 0.0
+
+
+@dataclass(frozen=True)
 class ParameterCovariance:
     """Covariance of the parameters in the gauge.
 
     Attributes
     ----------
-    covariance : (p, p) float64
-        chi^2_red times the inverse of the undamped normal matrix.
-    sigmas : (p,) float64
+    local : LocalCovariance or None
+        chi^2_red times the inverse of the undamped normal matrix, inside each data set; None where it was not asked
+        for.
+    sigmas : (p,) float64 or None
         Infinite for parameters that the data leave undetermined.
     chi_squared : float
         Phi / (observations - groups - effective parameters).
     effective_parameters : float
-        What the data determine, not the restraints.
+        What the data determine, not the restraints; without covariances all that are free.
     undetermined : list of str
         Names of the undetermined combinations.
-    condition : float
-        Condition number of the scaled matrix.
+    condition, standard_error : float
+        As in `UnitCovariance`.
     """
 
-    covariance: FloatArray
-    sigmas: FloatArray
+    local: LocalCovariance | None
+    sigmas: FloatArray | None
     chi_squared: float
     effective_parameters: float
     undetermined: list[str]
     condition: float
+    standard_error: float = 0.0
 
 
 def find_gauge(
     joint: JointModel,
     sums: dict[str, FloatArray],
-    matrix: FloatArray,
+    data_forms: Callable[[FloatArray], FloatArray],
     parameters: FloatArray,
     label: IntArray,
 ) -> Gauge:
@@ -97,15 +125,15 @@ def find_gauge(
     joint : JointModel
     sums : dict
         Result of `FitProblem.gauge_sums`.
-    matrix : (p, p) float64
-        Normal matrix without restraints.
+    data_forms : callable
+        From directions d (k, p) to d^T N d (k,), N the normal matrix without restraints.
     parameters : (p,) float64
     label : (n_data_sets,) int32
         Connected component of each data set.
     """
     component_of = label[joint.data_set_of_parameters()]
     scale, decay = joint.scale_like(), joint.decay_like()
-    directions = []
+    found: list[tuple[GaugeDirection, float]] = []
     for k in range(int(label.max(initial=-1)) + 1):
         weight = sums["weight"][k]
         if not weight > 0:
@@ -119,18 +147,17 @@ def find_gauge(
         if spread > 0:
             slope = (sums["first"][k] / weight - mean_x * mean) / spread
             candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope, sums["x_squared"][k]))
-        directions += [
+        found += [
             # What is held has no part in a functional: it does not vary.
-            GaugeDirection(name, k, direction, np.where(joint.held, 0.0, functional))
+            (GaugeDirection(name, k, direction, np.where(joint.held, 0.0, functional)), known)
             for name, direction, functional, known in candidates
-            if _is_null(matrix, direction, known)
+            if direction.any()
         ]
-    return Gauge(tuple(directions))
-
-
-def _is_null(matrix: FloatArray, direction: FloatArray, known: float) -> bool:
-    """Whether data say nothing of a direction, against `known`: what they would say if intensities were known."""
-    return bool(direction.any()) and float(direction @ matrix @ direction) < _NULL_TOLERANCE * known
+    if not found:
+        return Gauge(())
+    # Data say nothing of a gauge direction, against `known`: what they would say if intensities were known.
+    said = data_forms(np.ascontiguousarray([d.direction for d, _ in found]))
+    return Gauge(tuple(d for (d, known), form in zip(found, said, strict=True) if form < _NULL_TOLERANCE * known))
 
 
 def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restrained: BoolArray) -> FloatArray:
@@ -150,50 +177,69 @@ def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray,
     return moved
 
 
-def parameter_covariance(
-    joint: JointModel,
-    gauge: Gauge,
-    matrix: FloatArray,
-    restraints: FloatArray,
-    cost: float,
-    n_observations: int,
-    n_groups: int,
-    n_threads: int = 1,
-) -> ParameterCovariance:
-    """Covariance from the undamped normal matrix, projected on the gauge.
-
-    Parameters
-    ----------
-    joint : JointModel
-    gauge : Gauge
-    matrix, restraints : (p, p) float64
-        Normal matrix, restraints included, and their part of it.
-    cost : float
-    n_observations, n_groups : int
-    """
+def dense_covariance(joint: JointModel, gauge: Gauge, matrix: FloatArray, n_threads: int = 1) -> UnitCovariance:
+    """Exact covariances from the undamped normal matrix (p, p), restraints included, projected on the gauge."""
     direction, functional = gauge.arrays(joint.n_parameters)
     result = _core.gauge_covariance(np.ascontiguousarray(matrix), direction, functional, n_threads=n_threads)
     unit, held = result["covariance"], joint.held
     unit[held] = 0.0
     unit[:, held] = 0.0
-    unknown = [v for v in result["undetermined"] if not _is_gauge(v, gauge)]
-    free = joint.n_parameters - int(held.sum()) - len(gauge.directions) - len(unknown)
-    effective = free - float(np.sum(unit * restraints))
-    freedom = n_observations - n_groups - effective
-    chi_squared = cost / freedom if freedom > 0 else 1.0
-    covariance = np.ascontiguousarray(chi_squared * unit)
-    sigmas = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    names = joint.names
     undetermined = []
-    for vector in unknown:
-        part = np.abs(vector) > _TAKES_PART
-        sigmas[part] = np.inf
-        strongest = np.argsort(-np.abs(vector))[:3]
-        undetermined.append(" / ".join(names[i] for i in strongest if part[i]))
-    return ParameterCovariance(covariance, sigmas, chi_squared, effective, undetermined, float(result["condition"]))
+    for vector in np.abs(result["undetermined"]):
+        order = np.argsort(-vector)
+        undetermined.append(order[vector[order] > _TAKES_PART])
+    local = LocalCovariance.from_dense(BlockLayout.of(joint.core), unit)
+    return UnitCovariance(local, undetermined, float(result["condition"]))
 
 
-def _is_gauge(vector: FloatArray, gauge: Gauge) -> bool:
+def parameter_covariance(
+    joint: JointModel,
+    gauge: Gauge,
+    unit: UnitCovariance | None,
+    restraints: RestraintRows,
+    cost: float,
+    n_observations: int,
+    n_groups: int,
+) -> ParameterCovariance:
+    """Covariances for the scatter of the observations, and what the data determine.
+
+    Parameters
+    ----------
+    joint : JointModel
+    gauge : Gauge
+    unit : UnitCovariance or None
+        None where no uncertainties were asked for.
+    restraints : RestraintRows
+    cost : float
+    n_observations, n_groups : int
+    """
+    free = joint.n_parameters - int(joint.held.sum()) - len(gauge.directions)
+    if unit is None:
+        chi_squared = _chi_squared(cost, n_observations - n_groups - free)
+        return ParameterCovariance(None, None, chi_squared, float(free), [], np.nan)
+    unknown = [numbers for numbers in unit.undetermined if not _is_gauge(numbers, gauge)]
+    effective = free - len(unknown) - float(restraints.weight @ restraints.spreads(unit.local))
+    chi_squared = _chi_squared(cost, n_observations - n_groups - effective)
+    local = unit.local.scaled(chi_squared)
+    sigmas = np.sqrt(np.maximum(local.diagonal(), 0.0))
+    names = joint.names if unknown else []
+    for numbers in unknown:
+        sigmas[numbers] = np.inf
+    return ParameterCovariance(
+        local=local,
+        sigmas=sigmas,
+        chi_squared=chi_squared,
+        effective_parameters=effective,
+        undetermined=[" / ".join(names[i] for i in numbers[:3]) for numbers in unknown],
+        condition=unit.condition,
+        standard_error=unit.standard_error,
+    )
+
+
+def _chi_squared(cost: float, freedom: float) -> float:
+    return cost / freedom if freedom > 0 else 1.0
+
+
+def _is_gauge(numbers: IndexArray, gauge: Gauge) -> bool:
     """Whether an undetermined direction is one that the gauge has fixed, alone of its parameters."""
-    part = np.abs(vector) > _TAKES_PART
-    return any(np.array_equal(d.direction != 0.0, part) for d in gauge.directions)
+    return any(np.array_equal(np.flatnonzero(d.direction), np.sort(numbers)) for d in gauge.directions)

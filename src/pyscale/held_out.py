@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
 from .fit_start import FitStart
 from .fit_state import Fit, FitState
 from .fitting import FitResult
@@ -162,12 +161,7 @@ class HeldOut:
         """Log-likelihood of all groups by the fit without a fold, a step or two from the fit to all."""
         obs = self.observations
         fit.problem.set_weights(np.where(self._fold == k, 0.0, self._weight))
-        without = _core.minimise(
-            fit.problem,
-            parameters,
-            max_iterations=_FOLD_STEPS,
-            cost_tolerance=self._tolerance,
-            initial_damping=_FOLD_DAMPING,
-            n_threads=self._n_threads,
-        )["parameters"]
+        without = fit.minimiser.run(
+            parameters, "LevMar", self._tolerance, _FOLD_STEPS, initial_damping=_FOLD_DAMPING
+        ).parameters
         return group_log_likelihood(obs.intensity, self._weight, fit.evaluate(without), obs.target_offsets)

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _core
 from .components import SMOOTH_FORMS, ComponentModel, RestraintForm
+from .local_covariance import LocalCovariance
 from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
@@ -99,17 +100,14 @@ class RestraintRows:
         weight = np.repeat(self.weight, np.diff(self.row_offsets))
         return np.bincount(self.column, weight * self.value**2, minlength=n_parameters).astype(np.float64)
 
-    def matrix(self, n_parameters: int) -> FloatArray:
-        """Their part of the normal matrix, (p, p) float64."""
-        dense = np.zeros((n_parameters, n_parameters))
-        lengths = np.diff(self.row_offsets)
-        for length in np.unique(lengths[lengths > 0]).tolist():
-            rows = np.flatnonzero(lengths == length)
-            places = self.row_offsets[rows][:, None] + np.arange(length)
-            columns, values = self.column[places], self.value[places]
-            terms = self.weight[rows][:, None, None] * values[:, :, None] * values[:, None, :]
-            np.add.at(dense, (columns[:, :, None], columns[:, None, :]), terms)
-        return dense
+    def forms(self, directions: FloatArray) -> FloatArray:
+        """Their part d^T N d of directions (k, p), (k,) float64."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.row_offsets))
+        result = np.zeros(len(directions))
+        for k, direction in enumerate(directions):
+            products = np.bincount(rows, self.value * direction[self.column], minlength=len(self))
+            result[k] = float(self.weight @ products**2)
+        return result
 
     def deviations(self, parameters: FloatArray) -> FloatArray:
         """Deviation of each restraint from its target, (k,) float64."""
@@ -117,15 +115,15 @@ class RestraintRows:
         sums: FloatArray = np.add.reduceat(terms, self.row_offsets[:-1]) if len(self) else np.zeros(0)
         return sums - self.target
 
-    def spreads(self, covariance: FloatArray) -> FloatArray:
-        """Variance a^T C a of each restraint's combination of at most two parameters, (k,) float64."""
+    def spreads(self, covariance: LocalCovariance) -> FloatArray:
+        """Variance a^T C a of each restraint's combination of parameters of one data set, (k,) float64."""
         variances = np.zeros(len(self))
         lengths = np.diff(self.row_offsets)
         for length in np.unique(lengths[lengths > 0]).tolist():
             rows = np.flatnonzero(lengths == length)
             places = self.row_offsets[rows][:, None] + np.arange(length)
             columns, values = self.column[places], self.value[places]
-            block = covariance[columns[:, :, None], columns[:, None, :]]
+            block = covariance.entries(columns[:, :, None], columns[:, None, :])
             variances[rows] = np.einsum("ki,kij,kj->k", values, block, values)
         return variances
 
@@ -267,6 +265,16 @@ class JointModel:
                     mask[place] = True
                     break
         return mask
+
+    def refinement_stage(self) -> IndexArray:
+        """Place of each parameter in the order of `refinement_order=consecutive`, (n_parameters,) int64.
+
+        Scales and B's come first, then absorption, then modulation.
+        """
+        stage = np.zeros(self.n_parameters, np.int64)
+        for p in self.own():
+            stage[p.place] = {"absorption": 1, "modulation": 2}.get(p.component.name, 0)
+        return stage
 
     def data_set_of_parameters(self) -> np.ndarray:
         """Data set of each parameter, the first one for shared parameters, (n_parameters,) int64."""

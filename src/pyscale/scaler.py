@@ -45,9 +45,6 @@ __all__ = ["scale_files", "scale_job"]
 
 _logger = logging.getLogger(__name__)
 
-_MAX_PARAMETERS = 5000
-"""The dense matrix takes minutes and gigabytes beyond."""
-
 
 @dataclass
 class _Clock:
@@ -170,7 +167,6 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         models = build_models(prepared, plans, options, kept)
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
-        _require_tractable(models)
         observations = _collected(prepared, models, space_group, options, n_threads)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
     return _Prepared(
@@ -274,15 +270,6 @@ def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
     if not any((p.intensity[p.suitable] > 0).any() for p in prepared):
         sources = ", ".join(sorted({p.table.source for p in prepared}))
         raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
-
-
-def _require_tractable(models: Sequence[DataSetModel]) -> None:
-    n = sum(m.n_parameters for m in models)
-    if n > _MAX_PARAMETERS:
-        raise DataError(
-            f"{n} parameters for {len(models)} data sets, more than {_MAX_PARAMETERS} cannot be fitted together: scale "
-            "fewer data sets at a time, or give larger physical.scale_interval and decay_interval"
-        )
 
 
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:

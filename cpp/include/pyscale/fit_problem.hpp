@@ -75,6 +75,7 @@ class FitProblem final : public LeastSquaresProblem {
   GaugeSums gauge_sums(Span<const double> parameters, Span<const std::int32_t> label, Index n_labels) const;
 
  private:
+  friend class NormalOperator;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

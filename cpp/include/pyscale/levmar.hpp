@@ -1,8 +1,8 @@
-// Levenberg-Marquardt with diagonal scaling and an honest reason for stopping.
+// Levenberg-Marquardt and Gauss-Newton, the first with diagonal scaling and an honest reason for stopping.
 #pragma once
 #include <functional>
 #include <limits>
-#include <pyscale/fit_problem.hpp>
+#include <pyscale/normal_operator.hpp>
 #include <string>
 #include <vector>
 
@@ -12,8 +12,10 @@ struct LevMarOptions {
   int max_iterations = 50;  ///< accepted and rejected steps together, >= 1
   double cost_tolerance =
       1e-8;  ///< stop when both the actual and the predicted decrease are below this * cost
-  double initial_damping = 1e-4;  ///< lambda in (N + lambda diag N) step = -half gradient
-  int n_threads = 1;              ///< of the solver; the same bits for any number
+  double initial_damping = 1e-4;   ///< lambda in (N + lambda diag N) step = -half gradient
+  int n_threads = 1;               ///< of the solver; the same bits for any number
+  double solver_tolerance = 1e-4;  ///< of each step's linear system where it is solved iteratively
+  bool gauss_newton = false;       ///< full steps without damping, until one increases the cost
   /// \throws std::invalid_argument naming the field
   void validate() const;
 };
@@ -24,7 +26,8 @@ enum class Termination {
   no_further_decrease,  ///< no damping gives a lower cost: at the limit of rounding, or a cost that is not
                         ///< smooth
   stopped_by_caller,
-  failed  ///< nothing usable: the message says why
+  singular,  ///< Gauss-Newton alone: no undamped step; the parameters are the best found
+  failed     ///< nothing usable: the message says why
 };
 
 const char* to_string(Termination termination);
@@ -51,5 +54,10 @@ using IterationCallback = std::function<bool(const IterationSummary&)>;
 /// Damping after Nielsen (1999): lambda *= max(1/3, 1 - (2 rho - 1)^3) on success, doubled growth on failure.
 LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
                        const LevMarOptions& options, const IterationCallback& on_iteration = {});
+
+/// The same without ever forming the matrix: steps by NormalOperator::solve. `equations.matrix` stays empty.
+LevMarSummary minimise_iteratively(const FitProblem& problem, Span<const double> start,
+                                   const CoarseModes& modes, const LevMarOptions& options,
+                                   const IterationCallback& on_iteration = {});
 
 }  // namespace pyscale

@@ -26,6 +26,17 @@ struct JobModel {
   void share_component(Index data_set, Component component, Index first_parameter);
 };
 
+/// A run of the parameter vector: what belongs to one data set alone, or what data sets share.
+struct ParameterBlock {
+  Index begin = 0, end = 0;
+  Index size() const { return end - begin; }
+};
+
+/// The parameters of each data set, in their order, then those that data sets share (an empty run if there
+/// are none). All are in the last where parameters of a data set are not one run, or shared ones not the
+/// last.
+std::vector<ParameterBlock> parameter_blocks(const JobModel& model);
+
 /// Observations as a structure of arrays. Those from `s0_crystal` on may be empty when nothing needs them.
 struct ObservationView {
   Span<const std::int32_t> data_set;  ///< (n) number of the data set
@@ -52,5 +63,12 @@ std::vector<double> inverse_scale_factors(const JobModel& model, const Observati
 std::vector<double> inverse_scale_factor_variances(const JobModel& model, const ObservationView& observations,
                                                    Span<const double> parameters,
                                                    Span<const double> covariance, int n_threads);
+
+/// The same from the covariances inside each data set alone. For each data set the square block of its own
+/// parameters and then of the shared ones, as `parameter_blocks` has them; blocks row-major, one after the
+/// other.
+std::vector<double> local_scale_factor_variances(const JobModel& model, const ObservationView& observations,
+                                                 Span<const double> parameters, Span<const double> covariance,
+                                                 int n_threads);
 
 }  // namespace pyscale

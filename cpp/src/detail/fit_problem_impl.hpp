@@ -14,9 +14,13 @@ struct FitProblem::Impl {
   static constexpr Index kRowsPerChunk = 4096, kMaxChunks = 32, kMatrixBytes = Index{256} << 20;
 
   Impl(const JobModel& model, int threads)
-      : layouts(model), n_parameters(model.n_parameters), n_threads(threads) {}
+      : layouts(model),
+        blocks(parameter_blocks(model)),
+        n_parameters(model.n_parameters),
+        n_threads(threads) {}
 
   detail::RowLayouts layouts;
+  std::vector<ParameterBlock> blocks;
   Index n_parameters;
   int n_threads;
   std::vector<double> intensity, weight, given, half_inv_d2;
@@ -27,6 +31,7 @@ struct FitProblem::Impl {
   std::vector<Index> offsets;
   Index largest_group = 0, n_observations = 0, n_groups = 0;
   int batch = 1, stride = 0;
+  bool by_panels = false;  ///< the normal matrix
 
   detail::FitRows rows() const {
     return {intensity.data(), weight.data(), given.data(),           data_set.data(),
@@ -52,6 +57,7 @@ struct FitProblem::Impl {
   };
 
   Sums sum(Span<const double> p, bool gradient, bool matrix) const;
+  void evaluate_by_panels(Span<const double> p, NormalEquations& result) const;
   void clear_held(std::vector<double>& half_gradient) const;
 };
 

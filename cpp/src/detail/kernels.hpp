@@ -52,12 +52,39 @@ constexpr int kPadding = 8;     ///< parameters are padded to a multiple of this
 using GroupPass = void (*)(const FitRows&, const ParameterBlocks&, const double* parameters, Index begin,
                            Index end, int batch, const ChunkScratch&, ChunkSums&);
 
-GroupPass baseline_group_pass();
-GroupPass avx2_group_pass();    ///< null when not built
-GroupPass avx512_group_pass();  ///< null when not built
+/// What products with J^T W J need of the rows at one point.
+struct LinearisedRows {
+  double* g;      ///< (n)
+  double* slope;  ///< (n * slope_stride) derivative of g by the sum inside each factor
+  int slope_stride;
+  double* group_intensity;       ///< (n_groups) I_h
+  double* group_inverse_weight;  ///< (n_groups) 1 / S_h; negative: the group has no part in the fit
+};
 
-/// The best pass for this processor; PYSCALE_SIMD=baseline|avx2|avx512 forces one.
-GroupPass best_group_pass();
-const char* best_group_pass_name();
+/// Fills `at` for groups [begin, end), adds half the gradient, and returns their cost.
+using LinearisePass = double (*)(const FitRows&, const double* parameters, Index begin, Index end,
+                                 const LinearisedRows& at, double* half_gradient);
+
+constexpr int kLanes = 8;  ///< vectors that a product takes at once, if not a single one
+
+/// result += J^T W J x for groups [begin, end), for one vector or kLanes of them, interleaved.
+/// `sums` has room for one number per vector and row of the largest group.
+using ProductPass = void (*)(const FitRows&, const LinearisedRows& at, const double* x, Index begin,
+                             Index end, double* sums, double* result);
+
+/// The passes over groups of one instruction set.
+struct GroupPasses {
+  GroupPass normal_equations;
+  LinearisePass linearise;
+  ProductPass product, product_of_lanes;
+};
+
+GroupPasses baseline_group_passes();
+GroupPasses avx2_group_passes();
+GroupPasses avx512_group_passes();
+
+/// The best passes for this processor; PYSCALE_SIMD=baseline|avx2|avx512 forces one.
+const GroupPasses& best_group_passes();
+const char* best_group_passes_name();
 
 }  // namespace pyscale::detail

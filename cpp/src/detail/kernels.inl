@@ -246,6 +246,40 @@ inline double group_cost(const FitRows& rows, const GroupSums& group, const Chun
   return cost;
 }
 
+/// u = dg_i . x for one row and `lanes` interleaved vectors.
+template <int lanes>
+inline void multiply_row(const FitRows& rows, const LinearisedRows& at, Index i, const double* x, double* u) {
+  const RowLayout& layout = rows.layouts[rows.data_set[i]];
+  for (int l = 0; l < lanes; ++l) u[l] = 0.0;
+  for (int f = 0; f < layout.n_factors; ++f) {
+    double sum[lanes] = {};
+    for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
+      const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
+      const double* q = x + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
+      for (int k = 0; k < layout.windows[w].length; ++k)
+        for (int l = 0; l < lanes; ++l) sum[l] += static_cast<double>(value[k]) * q[k * lanes + l];
+    }
+    const double slope = at.slope[i * at.slope_stride + f];
+    for (int l = 0; l < lanes; ++l) u[l] += slope * sum[l];
+  }
+}
+
+/// result += factor dg_i for one row and `lanes` interleaved vectors.
+template <int lanes>
+inline void add_row(const FitRows& rows, const LinearisedRows& at, Index i, const double* factor, double* result) {
+  const RowLayout& layout = rows.layouts[rows.data_set[i]];
+  for (int f = 0; f < layout.n_factors; ++f) {
+    double scaled[lanes];
+    for (int l = 0; l < lanes; ++l) scaled[l] = at.slope[i * at.slope_stride + f] * factor[l];
+    for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
+      const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
+      double* __restrict target = result + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
+      for (int k = 0; k < layout.windows[w].length; ++k)
+        for (int l = 0; l < lanes; ++l) target[k * lanes + l] += static_cast<double>(value[k]) * scaled[l];
+    }
+  }
+}
+
 void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double* parameters, Index begin,
                 Index end, int batch_size, const ChunkScratch& scratch, ChunkSums& sums) {
   Batch batch;
@@ -263,6 +297,75 @@ void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double
   }
   if (batch.n_vectors > 0) flush(batch, blocks, scratch, sums);
 }
+
+double linearise_pass(const FitRows& rows, const double* parameters, Index begin, Index end,
+                      const LinearisedRows& at, double* half_gradient) {
+  double cost = 0.0;
+  for (Index group = begin; group < end; ++group) {
+    double weight = 0.0, wgi = 0.0;
+    int n = 0;
+    for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
+      if (!(rows.weight[i] > 0)) continue;
+      const double g = evaluate_factors(rows.layouts[rows.data_set[i]], rows.value + i * rows.value_stride,
+                                        rows.start + i * rows.start_stride, parameters, rows.given[i],
+                                        at.slope + i * at.slope_stride);
+      at.g[i] = g;
+      weight += rows.weight[i] * g * g;
+      wgi += rows.weight[i] * g * rows.intensity[i];
+      ++n;
+    }
+    const bool used = n >= 2 && weight > 0;
+    at.group_inverse_weight[group] = used ? 1.0 / weight : -1.0;
+    const double intensity = at.group_intensity[group] = used ? wgi / weight : 0.0;
+    if (!used) continue;
+    for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
+      if (!(rows.weight[i] > 0)) continue;
+      const double r = rows.intensity[i] - at.g[i] * intensity;
+      cost += rows.weight[i] * r * r;
+      const double factor = -intensity * rows.weight[i] * r;
+      add_row<1>(rows, at, i, &factor, half_gradient);
+    }
+  }
+  return cost;
+}
+
+template <int lanes>
+void product_pass(const FitRows& rows, const LinearisedRows& at, const double* x, Index begin, Index end,
+                  double* sums, double* result) {
+  for (Index group = begin; group < end; ++group) {
+    const double inverse = at.group_inverse_weight[group];
+    if (inverse < 0) continue;
+    const double intensity = at.group_intensity[group], square = intensity * intensity;
+    double a[lanes] = {}, c[lanes] = {};
+    double* u = sums;
+    for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
+      if (!(rows.weight[i] > 0)) continue;
+      multiply_row<lanes>(rows, at, i, x, u);
+      const double wg = rows.weight[i] * at.g[i];
+      const double wr = rows.weight[i] * (rows.intensity[i] - at.g[i] * intensity);
+      for (int l = 0; l < lanes; ++l) {
+        a[l] += wg * u[l];
+        c[l] += wr * u[l];
+      }
+      u += lanes;
+    }
+    for (int l = 0; l < lanes; ++l) {
+      a[l] *= square * inverse;
+      c[l] *= inverse;
+    }
+    u = sums;
+    for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
+      if (!(rows.weight[i] > 0)) continue;
+      const double w = rows.weight[i], wg = w * at.g[i];
+      const double wr = w * (rows.intensity[i] - at.g[i] * intensity);
+      for (int l = 0; l < lanes; ++l) u[l] = square * w * u[l] - a[l] * wg + c[l] * wr;
+      add_row<lanes>(rows, at, i, u, result);
+      u += lanes;
+    }
+  }
+}
+
+constexpr GroupPasses kPasses{&group_pass, &linearise_pass, &product_pass<1>, &product_pass<kLanes>};
 
 }  // namespace
 }  // namespace pyscale::detail

@@ -30,11 +30,11 @@ struct RowLayout {
   const WindowLayout* windows;
 };
 
-/// g of one row; with `dg` non-null also dg/dp in the order of the row's values.
+/// g of one row; with `slope` non-null also the derivative of g by the sum inside each factor, (n_factors).
 /// `start[w]` is the first parameter of window w, `given` the factor that no parameter changes.
 template <class Value>
-static inline double evaluate_row(const RowLayout& layout, const Value* value, const std::int32_t* start,
-                                  const double* p, double given, double* dg) {
+static inline double evaluate_factors(const RowLayout& layout, const Value* value, const std::int32_t* start,
+                                      const double* p, double given, double* slope) {
   double factor[kMaxFactors];
   double g = given;
   for (int f = 0; f < layout.n_factors; ++f) {
@@ -56,15 +56,27 @@ static inline double evaluate_row(const RowLayout& layout, const Value* value, c
     factor[f] = component.link == Link::exponential ? std::exp(u) : u;
     g *= factor[f];
   }
+  if (slope == nullptr) return g;
+  for (int f = 0; f < layout.n_factors; ++f) {
+    slope[f] = given;
+    for (int c = 0; c < layout.n_factors; ++c)
+      if (c != f || layout.factors[f].link == Link::exponential) slope[f] *= factor[c];
+  }
+  return g;
+}
+
+/// g of one row; with `dg` non-null also dg/dp in the order of the row's values.
+template <class Value>
+static inline double evaluate_row(const RowLayout& layout, const Value* value, const std::int32_t* start,
+                                  const double* p, double given, double* dg) {
+  double slope[kMaxFactors];
+  const double g = evaluate_factors(layout, value, start, p, given, dg == nullptr ? nullptr : slope);
   if (dg == nullptr) return g;
   for (int f = 0; f < layout.n_factors; ++f) {
     const FactorLayout& component = layout.factors[f];
-    double d = given;
-    for (int c = 0; c < layout.n_factors; ++c)
-      if (c != f || component.link == Link::exponential) d *= factor[c];
     for (int w = component.first_window; w < component.end_window; ++w) {
       const int begin = layout.windows[w].value_offset, end = begin + layout.windows[w].length;
-      for (int k = begin; k < end; ++k) dg[k] = d * static_cast<double>(value[k]);
+      for (int k = begin; k < end; ++k) dg[k] = slope[f] * static_cast<double>(value[k]);
     }
   }
   return g;

@@ -19,7 +19,6 @@ _ERROR_GROUPS = "one error model for all data sets; scale the groups in separate
 _ERROR_STILLS = "the error model uses all groups of two or more"
 _REFERENCE = "scale all data sets together from their integrated files"
 _FREE_SET = "judge by R_pim and CC1/2 of the job"
-_ENGINE = "the full matrix over all reflections does without it"
 _JOURNAL = "every step is in the log file and in pyscale.scale.json"
 _CROSS_VALIDATION = "run one job for each setting and compare R_pim and CC1/2"
 
@@ -157,8 +156,7 @@ class JobOptions(OptionScope, scope="scaling_options"):
     full_matrix: bool | Auto = option(
         AUTO,
         "full-matrix fit with uncertainties of the scales; auto: always (dials.scale: not for stills or more "
-        "than 10 data sets)",
-        unavailable={False: "the full matrix is the only engine"},
+        "than 10 data sets); False: no uncertainties of the scales",
     )
     outlier_rejection: Literal["standard", "simple"] | None = option(
         "standard",
@@ -191,23 +189,21 @@ class JournalOptions(OptionScope, scope="scaling_refinery.journal"):
 class RefineryOptions(OptionScope, scope="scaling_refinery"):
     """Minimisation."""
 
-    engine: Literal["LevMar", "SimpleLBFGS", "GaussNewton"] = option(
-        "LevMar",
-        "minimiser; the full matrix from the start (dials.scale: SimpleLBFGS first)",
-        unavailable=_ENGINE,
+    engine: Literal["LevMar", "SimpleLBFGS", "GaussNewton"] | Auto = option(
+        AUTO,
+        "minimiser of all fits but the last; auto: LevMar, the full matrix from the start (dials.scale: SimpleLBFGS "
+        "first), and SimpleLBFGS with full_matrix=False, where it has the last fit, too",
     )
     refinement_order: Literal["concurrent", "consecutive"] = option(
-        "concurrent", "all components at once, or one after the other", unavailable=_ENGINE
+        "concurrent",
+        "all components at once; or in each fit but the last first scales and decays, then absorption, then modulation",
     )
     max_iterations: int | None = option(
-        None,
-        "most steps of a minimiser without full matrix",
-        range=(1, None),
-        unavailable="use scaling_refinery.full_matrix_max_iterations",
+        None, "most steps of a SimpleLBFGS fit; None: until it has converged", range=(1, None)
     )
     rmsd_tolerance: float = option(1e-4, "relative change of the rmsd at which a fit has converged", range=(1e-6, 1.0))
     full_matrix_engine: Literal["LevMar", "GaussNewton"] = option(
-        "LevMar", "minimiser of the full matrix", unavailable={"GaussNewton": _ENGINE}
+        "LevMar", "minimiser of the last fit, which gives the full matrix"
     )
     full_matrix_max_iterations: int | None = option(
         None, "most steps of a full-matrix fit; None: until it has converged", range=(1, None)

@@ -1,0 +1,127 @@
+"""The normal matrix at one point, dense or not, as far as rounds of a fit look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from . import _core
+from .joint_model import JointModel
+from .local_covariance import BlockLayout, LocalCovariance
+from .typing import FloatArray, IndexArray
+
+__all__ = ["DenseNormal", "LocalNormal", "Normal", "block_inverse", "coarse_modes", "split_blocks"]
+
+_RIDGE = 1e-9
+
+
+class Normal(Protocol):
+    """A normal matrix, restraints included."""
+
+    def diagonal(self) -> FloatArray:
+        """Diagonal, (p,) float64."""
+
+    def covariance(self) -> LocalCovariance:
+        """The inverse inside each data set, for unit weight; a relative 1e-9 of the diagonal is added before."""
+
+
+class DenseNormal:
+    """A normal matrix that was formed.
+
+    Parameters
+    ----------
+    matrix : (p, p) float64
+    joint : JointModel
+    n_threads : int
+    """
+
+    def __init__(self, matrix: FloatArray, joint: JointModel, n_threads: int) -> None:
+        self._matrix, self._joint, self._n_threads = matrix, joint, n_threads
+
+    def diagonal(self) -> FloatArray:
+        """Diagonal, (p,) float64."""
+        return np.array(np.diag(self._matrix))
+
+    def covariance(self) -> LocalCovariance:
+        """The inverse inside each data set."""
+        inverse = _core.inverse(np.ascontiguousarray(self._matrix), self._n_threads)
+        return LocalCovariance.from_dense(BlockLayout.of(self._joint.core), inverse)
+
+
+class LocalNormal:
+    """The diagonal blocks of a normal matrix that is never formed.
+
+    Its inverse is that of each block: all other data sets count as known, so that variances are too small by about
+    one part in the number of data sets that a group links.
+    """
+
+    def __init__(self, operator: _core.NormalOperator, joint: JointModel) -> None:
+        self._operator, self._joint = operator, joint
+
+    def diagonal(self) -> FloatArray:
+        """Diagonal, (p,) float64."""
+        return self._operator.diagonal()
+
+    def covariance(self) -> LocalCovariance:
+        """The inverse of each diagonal block, and nothing between data sets and what they share."""
+        layout = BlockLayout.of(self._joint.core)
+        values = self._operator.diagonal_blocks()
+        n_shared = layout.shared[1] - layout.shared[0]
+        shared = block_inverse(values[values.size - n_shared**2 :].reshape(1, n_shared, n_shared))
+
+        def blocks() -> Iterator[tuple[IndexArray, FloatArray]]:
+            for sets, numbers, own in split_blocks(layout, values):
+                block = np.zeros((sets.size, numbers.shape[1], numbers.shape[1]))
+                n_own = own.shape[1]
+                block[:, :n_own, :n_own] = block_inverse(own)
+                block[:, n_own:, n_own:] = shared
+                yield sets, block
+
+        return LocalCovariance.from_sizes(layout, blocks())
+
+
+def split_blocks(layout: BlockLayout, values: FloatArray) -> Iterator[tuple[IndexArray, IndexArray, FloatArray]]:
+    """Diagonal blocks of data sets of equal size together, from `NormalOperator.diagonal_blocks`.
+
+    Returns
+    -------
+    iterator of (sets, numbers, blocks)
+        Data sets (n,); all parameters that each looks at (n, n_own + n_shared); blocks (n, n_own, n_own).
+    """
+    n_own = layout.own[:, 1] - layout.own[:, 0]
+    offset = np.concatenate([[0], np.cumsum(n_own**2)])
+    n_shared = layout.shared[1] - layout.shared[0]
+    for sets, numbers in layout.by_size():
+        size = numbers.shape[1] - n_shared
+        yield sets, numbers, values[offset[sets][:, None] + np.arange(size * size)].reshape(-1, size, size)
+
+
+def block_inverse(blocks: FloatArray, ridge: float = _RIDGE) -> FloatArray:
+    """Inverses of symmetric blocks (n, size, size), a relative ridge of their diagonal being added."""
+    diagonal = np.einsum("kii->ki", blocks)
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = blocks * scale[:, :, None] * scale[:, None, :] + ridge * np.eye(blocks.shape[1])
+    scaled += np.eye(blocks.shape[1]) * (diagonal <= 0)[:, :, None]
+    inverse: FloatArray = np.linalg.inv(scaled) * scale[:, :, None] * scale[:, None, :]
+    return inverse
+
+
+def coarse_modes(joint: JointModel, parameters: FloatArray, *, use: bool = True) -> _core.CoarseModes:
+    """The overall scale and the overall B of each data set as combinations of its parameters.
+
+    Parameters
+    ----------
+    joint : JointModel
+    parameters : (p,) float64
+    use : bool
+        False: no modes at all.
+    """
+    if not use:
+        return _core.CoarseModes(np.zeros(0, np.int32), np.zeros(0), 0)
+    scale, decay = joint.scale_like(), joint.decay_like()
+    data_set = joint.data_set_of_parameters()
+    mode = np.where(scale, 2 * data_set, np.where(decay, 2 * data_set + 1, -1)).astype(np.int32)
+    value = np.where(scale, parameters, np.where(decay, 1.0, 0.0))
+    return _core.CoarseModes(mode, value, 2 * len(joint.models))
