@@ -17,7 +17,7 @@ from .connectivity import Connectivity
 from .observations import JobObservations
 from .options import AUTO, ScalingOptions
 from .preparation import UnitCell
-from .selection_rules import METHODS, Candidates, areas_of_directions, make_candidates
+from .selection_rules import METHODS, Candidates, make_candidates
 from .typing import BoolArray, IndexArray
 
 __all__ = ["ReflectionSelection", "select_reflections"]
@@ -158,7 +158,7 @@ def _is_less_connected(candidates: Candidates, rows: BoolArray, connectivity: Co
 
 
 def _per_area(candidates: Candidates, rows: BoolArray) -> IndexArray:
-    area = areas_of_directions(candidates)[rows]
+    area = candidates.area[rows]
     key = candidates.observations.data_set[rows].astype(np.int64) * _core.N_SEGMENTS + area
     counts = np.bincount(key[area >= 0], minlength=candidates.n_data_sets * _core.N_SEGMENTS)
     return counts.reshape(candidates.n_data_sets, _core.N_SEGMENTS)

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .preparation import UnitCell
 from .symmetry import epsilon_and_centric, unit_cell_from
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["METHODS", "Candidates", "areas_of_directions", "make_candidates"]
+__all__ = ["METHODS", "Candidates", "make_candidates"]
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +65,26 @@ class Candidates:
     def choice(self) -> ReflectionSelectionOptions:
         """The options of the selection."""
         return self.options.reflection_selection
+
+    @cached_property
+    def area(self) -> IntArray:
+        """Segment of the direction of each candidate, -1 for others, (n,) int32.
+
+        The direction is that of the diffracted beam in the crystal's frame, which absorption depends on, or that of the
+        reciprocal-lattice vector where the model of the data set looks at no beams.
+        """
+        obs = self.observations
+        if obs.s1_crystal.size:
+            area = _core.equal_area_segments(np.ascontiguousarray(obs.s1_crystal))
+        else:
+            area = np.full(len(obs), -1, np.int32)
+        missing = np.flatnonzero(area < 0)
+        if missing.size:
+            to_fractional = np.array(unit_cell_from(self.unit_cell).frac.mat.tolist())
+            vectors = obs.miller_index[missing].astype(np.float64) @ to_fractional
+            area[missing] = _core.equal_area_segments(np.ascontiguousarray(vectors))
+        area[~self.use] = -1
+        return area
 
     def rows_of(self, groups: BoolArray) -> BoolArray:
         """Candidates in some groups, (n,) bool."""
@@ -169,8 +190,7 @@ def _group_mean_e2(candidates: Candidates) -> FloatArray:
 
 def _quasi_random(candidates: Candidates) -> tuple[BoolArray, str]:
     """Groups that cover the directions of each data set evenly in each shell, and groups that link data sets."""
-    area = areas_of_directions(candidates)
-    rows = _within_data_sets(candidates, area)
+    rows = _within_data_sets(candidates)
     reason = f"equal areas of {_direction_name(candidates)} in resolution shells of each data set"
     if candidates.n_data_sets > 1:
         rows |= candidates.rows_of(_linking_groups(candidates))
@@ -183,26 +203,6 @@ def _direction_name(candidates: Candidates) -> str:
     return (
         "diffracted beams in the crystal's frame" if has_beams else "reciprocal-lattice vectors (no model needs beams)"
     )
-
-
-def areas_of_directions(candidates: Candidates) -> IntArray:
-    """Segment of the direction of each candidate, -1 for others, (n,) int32.
-
-    The direction is that of the diffracted beam in the crystal's frame, which absorption depends on, or that of the
-    reciprocal-lattice vector where the model of the data set looks at no beams.
-    """
-    obs = candidates.observations
-    if obs.s1_crystal.size:
-        area = _core.equal_area_segments(np.ascontiguousarray(obs.s1_crystal))
-    else:
-        area = np.full(len(obs), -1, np.int32)
-    missing = np.flatnonzero(area < 0)
-    if missing.size:
-        to_fractional = np.array(unit_cell_from(candidates.unit_cell).frac.mat.tolist())
-        vectors = obs.miller_index[missing].astype(np.float64) @ to_fractional
-        area[missing] = _core.equal_area_segments(np.ascontiguousarray(vectors))
-    area[~candidates.use] = -1
-    return area
 
 
 def _per_data_set(name: str, values: Sequence[int], n_data_sets: int) -> IndexArray:
@@ -225,7 +225,7 @@ def _bins(d_spacing: FloatArray, part: IndexArray, n_bins: IndexArray) -> IndexA
     return shell
 
 
-def _within_data_sets(candidates: Candidates, area: IntArray) -> BoolArray:
+def _within_data_sets(candidates: Candidates) -> BoolArray:
     """Observations of groups with two or more in one data set, chosen to cover areas in shells, (n,) bool."""
     choice, n_data_sets = candidates.choice.quasi_random, candidates.n_data_sets
     min_per_area = _per_data_set("min_per_area", choice.min_per_area, n_data_sets)
@@ -245,7 +245,7 @@ def _within_data_sets(candidates: Candidates, area: IntArray) -> BoolArray:
     stratum[repeated] = first_bin[part[repeated]] + _bins(d[repeated], part[repeated], n_bins)
     minima = np.repeat(min_per_area, n_bins)
     chosen = _core.select_groups(
-        np.ascontiguousarray(area[rows]),
+        np.ascontiguousarray(candidates.area[rows]),
         offsets,
         stratum,
         minima,
@@ -262,8 +262,9 @@ def _linking_groups(candidates: Candidates) -> BoolArray:
     """Groups that link each data set with others, spread over resolution shells, (n_groups,) bool."""
     choice = candidates.choice.quasi_random
     obs, multi = candidates.observations, choice.multi_dataset
-    key = np.unique(candidates.group[candidates.use] * candidates.n_data_sets + obs.data_set[candidates.use])
-    members = np.bincount(key // candidates.n_data_sets, minlength=candidates.size.size)
+    key = np.sort(candidates.group[candidates.use] * candidates.n_data_sets + obs.data_set[candidates.use])
+    distinct = key[np.diff(key, prepend=-1) != 0]
+    members = np.bincount(distinct // candidates.n_data_sets, minlength=candidates.size.size)
     linking = _above(candidates, members >= multi.min_multiplicity, multi.Isigma_cutoff)
     n_bins = np.array([max(choice.n_resolution_bins)])
     shell = np.full(linking.size, -1, np.int32)
