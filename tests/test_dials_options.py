@@ -265,7 +265,8 @@ def test_values_below_the_range_are_refused(row: Row) -> None:
     assert "not yet available" not in str(error.value)
 
 
-# Names of the guide (2018-19) with a value, and the options that they set now; none: it has no effect any more.
+# Names of the guide (2018-19) with a value, and the options that they set now; "=": that of the same name; none: it has
+# no effect any more.
 _GUIDE = """
 parameterisation.scale_term=True physical.scale_correction
 parameterisation.decay_term=True physical.decay_correction array.decay_correction KB.decay_correction
@@ -280,11 +281,11 @@ parameterisation.decay_restraint=0.1 physical.decay_restraint
 parameterisation.lmax=4 physical.lmax
 parameterisation.surface_weight=1e6 physical.surface_weight
 reflection_selection.method=use_all reflection_selection.method
-reflection_selection.quasi_random.min_per_area=100
-reflection_selection.quasi_random.n_resolution_bins=20
-reflection_selection.quasi_random.multi_dataset.min_per_dataset=500
-reflection_selection.quasi_random.multi_dataset.Isigma_cutoff=1.0
-reflection_selection.quasi_random.multi_dataset.min_multiplicity=2
+reflection_selection.quasi_random.min_per_area=100 =
+reflection_selection.quasi_random.n_resolution_bins=20 =
+reflection_selection.quasi_random.multi_dataset.min_per_dataset=500 =
+reflection_selection.quasi_random.multi_dataset.Isigma_cutoff=1.0 =
+reflection_selection.quasi_random.multi_dataset.min_multiplicity=2 =
 weighting.optimise_errors=True weighting.error_model.error_model
 weighting.output_optimised_vars=True
 cut_data.exclude_image_range=None exclude_images
@@ -314,6 +315,7 @@ GUIDE = [line.split() for line in _GUIDE.strip().splitlines()]
 def test_names_of_the_guide_by_their_full_and_bare_names(words: list[str]) -> None:
     argument, *paths = words
     name, _, value = argument.partition("=")
+    paths = [name if path == "=" else path for path in paths]
     bare = name.rpartition(".")[2]
     for written in {name, bare} - _TAKEN:
         parsed = parse_arguments([f"{written}={value}"], SCALING_NAMES)

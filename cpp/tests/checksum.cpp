@@ -6,6 +6,8 @@
 #include <cstring>
 #include <pyscale/covariance.hpp>
 #include <pyscale/outliers.hpp>
+#include <pyscale/random.hpp>
+#include <pyscale/selection.hpp>
 #include <type_traits>
 
 #include "../src/detail/cholesky.hpp"
@@ -81,6 +83,20 @@ void errors(int n_threads) {
   model.print("error_model");
 }
 
+void selection(int n_threads) {
+  const std::vector<Index> offsets = random_offsets(100000, 12, 1);
+  pyscale::KeyedRandom random(2);
+  std::vector<std::int32_t> class_of_row, stratum;
+  for (Index i = 0; i < offsets.back(); ++i)
+    class_of_row.push_back(static_cast<std::int32_t>(random.below(12)));
+  for (std::size_t h = 1; h < offsets.size(); ++h)
+    stratum.push_back(static_cast<std::int32_t>(random.below(100)));
+  const std::vector<Index> per_class(100, 20), total(100, 360);
+  Checksum sum;
+  sum.add(pyscale::select_groups(class_of_row, offsets, stratum, {per_class, total}, {}, n_threads));
+  sum.print("select_groups");
+}
+
 void dense_solver(int n_threads) {
   const DenseCase c(700, 6);
   pyscale::detail::Cholesky factor;
@@ -150,6 +166,7 @@ int main(int argc, char** argv) {
   chunked_sums(n_threads);
   groups(n_threads);
   errors(n_threads);
+  selection(n_threads);
   dense_solver(n_threads);
   fit(n_threads);
   return 0;

@@ -254,6 +254,27 @@ def find_outliers(
     excluded: NDArray[np.uint8],
     n_threads: int = 1,
 ) -> NDArray[np.uint8]: ...
+
+N_SEGMENTS: int
+
+def equal_area_segments(direction: NDArray[np.float64]) -> NDArray[np.int32]: ...
+def select_groups(
+    class_of_row: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    stratum_of_group: NDArray[np.int32],
+    min_per_class: NDArray[np.int64],
+    min_total: NDArray[np.int64],
+    chosen_before: NDArray[np.uint8],
+    n_threads: int = 1,
+) -> NDArray[np.uint8]: ...
+def connectivity(
+    data_set: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    use: NDArray[np.uint8],
+    shell_of_group: NDArray[np.int32],
+    n_data_sets: int,
+    n_shells: int,
+) -> dict[str, Any]: ...
 def expected_intensity(
     intensity: NDArray[np.float64],
     weight: NDArray[np.float64],

@@ -53,7 +53,7 @@ class FitState:
 
 def data_set_components(observations: JobObservations, n_data_sets: int) -> IntArray:
     """Number of the connected component of each data set, (n_data_sets,) int32."""
-    return connected_components(observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets)
+    return connected_components(observations.data_set, observations.target_offsets, observations.usable, n_data_sets)
 
 
 class Fit:
@@ -164,8 +164,10 @@ class Fit:
         )
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
+        """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
         sigma_squared = state.error_model.sigma_squared(self.variance(state), state.expected)
-        return np.where(excluded, 0.0, 1.0 / sigma_squared)
+        unused = excluded if self.obs.selected is None else excluded | ~self.obs.selected
+        return np.where(unused, 0.0, 1.0 / sigma_squared)
 
     def expected(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Expected intensities g I_h of all observations, (n,) float64."""

@@ -149,7 +149,6 @@ def fit_job(
     fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
     label = fit.label
-    _report_components(label)
     rounds: list[FitRound] = []
     first_settled = 1 if start.is_solution and start.imid is not None else 2
     settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
@@ -191,18 +190,6 @@ def fit_job(
 def options_tolerance(options: ScalingOptions) -> float:
     """Relative decrease of the cost at which the last minimisation stops: rmsd_tolerance squared."""
     return min(float(options.scaling_refinery.rmsd_tolerance) ** 2, 1e-6)
-
-
-def _report_components(label: IntArray) -> None:
-    n = int(label.max()) + 1
-    if n > 1:
-        groups = [np.flatnonzero(label == k).tolist() for k in range(n)]
-        shown = "; ".join(", ".join(map(str, g)) for g in groups[:8]) + (" ..." if n > 8 else "")
-        _logger.warning(
-            "The data sets fall into %d parts without a common reflection (%s): each part is on a scale of its own",
-            n,
-            shown,
-        )
 
 
 def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitRound:

@@ -59,6 +59,8 @@ def make_ledger(
     out = np.logical_or.reduce([*gone.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
     merged = ~out
     fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
+    if observations.selected is not None:
+        fitted = fitted & observations.selected
     in_group = np.add.reduceat(fitted.astype(np.int64), observations.target_offsets[:-1])
     used = fitted & np.repeat(in_group > 1, np.diff(observations.target_offsets))
 

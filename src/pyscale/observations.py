@@ -47,6 +47,8 @@ class JobObservations:
         Observations that are scaled and merged, but take no part in the fit; None if there are none.
     was_outlier : (n,) bool or None
         Observations that an earlier job rejected; None if there are none.
+    selected : (n,) bool or None
+        Observations that the minimisation is limited to (`reflection_selection`); None if it is not.
     """
 
     data_set: IntArray
@@ -69,9 +71,16 @@ class JobObservations:
     integrated: IntegratedIntensities
     not_fitted: BoolArray | None = None
     was_outlier: BoolArray | None = None
+    selected: BoolArray | None = None
 
     def __len__(self) -> int:
         return int(self.data_set.size)
+
+    @property
+    def usable(self) -> BoolArray:
+        """Observations that a fit may use, (n,) bool."""
+        usable: BoolArray = ~self.absent
+        return usable if self.not_fitted is None else usable & ~self.not_fitted
 
     def with_imid(self, imid: float) -> JobObservations:
         """Return the observations with the intensities of another crossover (`intensity_choice`)."""

@@ -108,12 +108,13 @@ def wilson_outliers(
     if rows.size < _MIN_ROWS_FOR_WILSON:
         return outlier
     normalised = np.maximum(intensity[rows], 0.0) / (inverse_scale_factor[rows] * epsilon[rows])
-    expected = _wilson_mean(normalised, d_spacing[rows] ** -2.0)
+    expected = wilson_mean(normalised, d_spacing[rows] ** -2.0)
     outlier[rows] = normalised > emax**2 * expected
     return outlier
 
 
-def _wilson_mean(normalised: FloatArray, d_star_sq: FloatArray) -> FloatArray:
+def wilson_mean(normalised: FloatArray, d_star_sq: FloatArray) -> FloatArray:
+    """Mean of intensities over epsilon as a function of resolution, at each of them; see `wilson_outliers`."""
     n_shells = 20 if normalised.size > 20_000 else 15 if normalised.size > 15_000 else 10
     edges = np.linspace(d_star_sq.min(), d_star_sq.max(), n_shells + 1)
     shell = np.clip(np.searchsorted(edges, d_star_sq, side="right") - 1, 0, n_shells - 1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ._core import __version__
 from .auto import ModelPlan
+from .connectivity import Connectivity
 from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import Experiment, ExperimentList
@@ -27,6 +28,7 @@ from .model_json import model_to_dict
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import PreparedDataSet, UnitCell
+from .reflection_selection import ReflectionSelection
 from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
@@ -54,6 +56,10 @@ class ScalingResult:
         What became of every observation.
     model_choice : ModelChoice or None
         What model=cross_validated tried.
+    connectivity : Connectivity
+        Which data sets have reflections in common.
+    selection : ReflectionSelection
+        Which observations the models were fitted to.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -71,6 +77,8 @@ class ScalingResult:
     statistics: MergingStatistics
     statistics_with_outliers: MergingStatistics
     ledger: list[LedgerEntry]
+    connectivity: Connectivity
+    selection: ReflectionSelection
     n_threads: int
     model_choice: ModelChoice | None = None
     seconds: dict[str, float] = field(default_factory=dict)

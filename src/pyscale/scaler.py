@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .auto import ModelPlan
+from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
@@ -33,6 +34,7 @@ from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
+from .reflection_selection import ReflectionSelection, select_reflections
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
@@ -104,6 +106,8 @@ class _Prepared:
     models: list[DataSetModel]
     start: FitStart
     observations: JobObservations
+    connectivity: Connectivity
+    selection: ReflectionSelection
 
     def fit(self, models: Sequence[DataSetModel]) -> FitResult:
         """Fit models to all observations."""
@@ -144,6 +148,8 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         statistics_with_outliers=with_outliers,
         ledger=_ledger(before.data_sets, fit.observations, fit),
         model_choice=choice,
+        connectivity=before.connectivity,
+        selection=before.selection,
         n_threads=before.n_threads,
         seconds=clock.seconds,
     )
@@ -169,6 +175,13 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         observations = _collected(prepared, models, space_group, options, n_threads)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
+    with clock.stage("select"):
+        connectivity = find_connectivity(observations, [p.identifier for p in prepared])
+        report_connectivity(connectivity)
+        sizes = [m.n_parameters for m in models]
+        observations, selection = select_reflections(
+            observations, connectivity, sizes, options, cell, space_group, n_threads
+        )
     return _Prepared(
         job=job,
         options=options,
@@ -182,6 +195,8 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         models=models,
         start=start,
         observations=observations,
+        connectivity=connectivity,
+        selection=selection,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from . import _core
 from .observations import JobObservations
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
@@ -13,15 +14,6 @@ __all__ = ["connected_components", "starting_scales"]
 
 _STRONG = 2.0
 _ROUNDS = 4
-
-
-def _pairs(data_set: IntArray, offsets: IndexArray, use: BoolArray) -> tuple[IndexArray, IntArray]:
-    """Group and data set of each combination of the two that occurs among some observations."""
-    group = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[use]
-    chosen = data_set[use]
-    n_data_sets = int(data_set.max(initial=0)) + 1
-    key = np.unique(group * n_data_sets + chosen)
-    return key // n_data_sets, (key % n_data_sets).astype(np.int32)
 
 
 def connected_components(data_set: IntArray, offsets: IndexArray, use: BoolArray, n_data_sets: int) -> IntArray:
@@ -40,21 +32,9 @@ def connected_components(data_set: IntArray, offsets: IndexArray, use: BoolArray
     (n_data_sets,) int32
         Labels from 0 in the order of the first data set of each component.
     """
-    group, member = _pairs(data_set, offsets, use)
-    label = np.arange(n_data_sets, dtype=np.int64)
-    if group.size == 0:
-        return label.astype(np.int32)
-    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
-    sizes = np.diff(np.append(starts, group.size))
-    while True:
-        lowest = np.repeat(np.minimum.reduceat(label[member], starts), sizes)
-        new = label.copy()
-        np.minimum.at(new, member, lowest)
-        if np.array_equal(new, label):
-            break
-        label = new
-    _, components = np.unique(label, return_inverse=True)
-    return components.astype(np.int32)
+    shell = np.zeros(offsets.size - 1, np.int32)
+    component: IntArray = _core.connectivity(data_set, offsets, use.view(np.uint8), shell, n_data_sets, 1)["component"]
+    return component
 
 
 def starting_scales(

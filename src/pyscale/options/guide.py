@@ -12,7 +12,6 @@ __all__ = ["OLD_NAMES", "SCALING_NAMES", "options_from_keywords"]
 
 _logger = logging.getLogger(__name__)
 
-_ALL_USED = OldName(advice="the fit uses every suitable reflection")
 _REPORT = OldName(advice="see the report, output.html")
 _FILTERING = OldName(forbidden=True, advice="leave poor data sets out by naming only the other files")
 
@@ -39,11 +38,6 @@ OLD_NAMES = {
             "surface_weight",
         )
     },
-    "reflection_selection.quasi_random.min_per_area": _ALL_USED,
-    "reflection_selection.quasi_random.n_resolution_bins": _ALL_USED,
-    "reflection_selection.quasi_random.multi_dataset.min_per_dataset": _ALL_USED,
-    "reflection_selection.quasi_random.multi_dataset.min_multiplicity": _ALL_USED,
-    "reflection_selection.quasi_random.multi_dataset.Isigma_cutoff": _ALL_USED,
     "weighting.optimise_errors": OldName(
         now="weighting.error_model.error_model",
         translate=lambda value: None if _is_false(value) else "basic",

@@ -17,7 +17,6 @@ __all__ = ["CutDataOptions", "DatasetSelectionOptions", "FilteringOptions", "Ref
 
 UnitCell = tuple[float, float, float, float, float, float]
 
-_SUBSET = "the fit uses every suitable reflection, which costs a fraction of a second per million"
 _JOINT = "scale the data sets in separate jobs"
 _FILTERING = "leave poor data sets out by naming only the other files"
 
@@ -26,7 +25,7 @@ _FILTERING = "leave poor data sets out by naming only the other files"
 class MultiDatasetSelectionOptions(OptionScope, scope="reflection_selection.random.multi_dataset"):
     """Selection across data sets."""
 
-    Isigma_cutoff: float = option(1.0, "mean I/sigma of a group needed", unavailable=_SUBSET)
+    Isigma_cutoff: float = option(1.0, "random, several data sets: mean I/sigma of a group needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,41 @@ class RandomSelectionOptions(OptionScope, scope="reflection_selection.random"):
     """Random selection of groups."""
 
     multi_dataset: MultiDatasetSelectionOptions = MultiDatasetSelectionOptions()
-    min_groups: int = option(2000, "least number of groups", range=(1, None), unavailable=_SUBSET)
-    min_reflections: int = option(50000, "least number of reflections", range=(1, None), unavailable=_SUBSET)
+    min_groups: int = option(2000, "random: least number of groups", range=(1, None))
+    min_reflections: int = option(50000, "random: least number of observations", range=(1, None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkingSelectionOptions(OptionScope, scope="reflection_selection.quasi_random.multi_dataset"):
+    """Groups that link data sets."""
+
+    min_per_dataset: int = option(
+        500, "quasi_random: least number of observations of each data set in linking groups", range=(0, None), own=True
+    )
+    min_multiplicity: int = option(
+        2, "quasi_random: data sets that a linking group must be in", range=(2, None), own=True
+    )
+    Isigma_cutoff: float = option(1.0, "quasi_random: mean I/sigma that a linking group needs", own=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuasiRandomSelectionOptions(OptionScope, scope="reflection_selection.quasi_random"):
+    """Even coverage of reciprocal space."""
+
+    min_per_area: tuple[int, ...] = option(
+        (100,),
+        "quasi_random: least number of observations in each of 12 equal areas of a resolution shell; one number for "
+        "each data set, or one for all",
+        range=(0, None),
+        own=True,
+    )
+    n_resolution_bins: tuple[int, ...] = option(
+        (20,),
+        "quasi_random: resolution shells; one number for each data set, or one for all",
+        range=(1, None),
+        own=True,
+    )
+    multi_dataset: LinkingSelectionOptions = LinkingSelectionOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +87,21 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
     """Choice of reflections and intensities for the fit."""
 
     method: Literal["use_all", "quasi_random", "intensity_ranges", "random"] | Auto = option(
-        "use_all",
-        "which reflections the model is fitted to; auto means use_all (dials.scale's default is a subset)",
-        unavailable=dict.fromkeys(("quasi_random", "intensity_ranges", "random"), _SUBSET),
+        AUTO,
+        "which reflections the model is fitted to; auto: use_all (dials.scale's auto is a subset)",
     )
+    quasi_random: QuasiRandomSelectionOptions = QuasiRandomSelectionOptions()
     random: RandomSelectionOptions = RandomSelectionOptions()
     best_unit_cell: UnitCell | None = option(
         None, "unit cell for resolutions (Å, degrees); default: the median over the crystals"
     )
-    E2_range: tuple[float, float] = option((0.8, 5.0), "normalised intensities used", unavailable=_SUBSET)
-    Isigma_range: tuple[float, float] = option((2.0, 0.0), "I/sigma used, upper 0 for no limit", unavailable=_SUBSET)
-    d_range: tuple[float, float] | None = option(None, "resolutions used (Å)", unavailable=_SUBSET)
+    E2_range: tuple[float, float] = option(
+        (0.8, 5.0), "intensity_ranges: mean normalised intensities E² of groups that are used"
+    )
+    Isigma_range: tuple[float, float] = option(
+        (2.0, 0.0), "intensity_ranges, random: mean I/sigma of groups that are used; upper 0 for no limit"
+    )
+    d_range: tuple[float, float] | None = option(None, "resolutions used, in either order (Å); not with use_all")
     min_partiality: float = option(
         0.25,
         "least partiality of a reflection used in the fit; others are scaled and merged all the same, unless "

@@ -131,6 +131,11 @@ def warnings(document: Document) -> list[str]:
     if fit["undetermined"]:
         found.append(f"The data leave undetermined: {listed(fit['undetermined'], '; ')}.")
     found += _separate_parts(document["datasets"])
+    if weak := document["connectivity"]["weakly_linked"]:
+        found.append(
+            f"{count(len(weak))} data sets have hardly a significant reflection in common with others, so that how "
+            f"their scales relate is little more than a guess: {listed(weak)}."
+        )
     unused = [name for name, entry in document["ledger"].items() if entry["used_in_fit"] == 0]
     if unused:
         found.append(f"No observation of these data sets took part in the fit: {listed(unused)}.")
