@@ -35,6 +35,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
         "connectivity": result.connectivity.to_dict(),
         "reflection_selection": result.selection.to_dict([p.identifier for p in result.prepared]),
+        "indexing": None if result.indexing is None else result.indexing.to_dict(result.job.identifiers),
         "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
         "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
         "fit": _fit(result),

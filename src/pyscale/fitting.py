@@ -148,7 +148,6 @@ def fit_job(
     start = fit_start or FitStart()
     fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
-    label = fit.label
     rounds: list[FitRound] = []
     first_settled = 1 if start.is_solution and start.imid is not None else 2
     settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters

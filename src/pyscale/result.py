@@ -19,6 +19,7 @@ from .document import result_document
 from .experiment import Experiment, ExperimentList
 from .fitting import FitResult
 from .image_ranges import valid_span
+from .indexing_ambiguity import IndexingAnalysis
 from .io.atomic import OutputSet
 from .io.expt import write_expt
 from .io.refl import write_refl
@@ -60,6 +61,8 @@ class ScalingResult:
         Which data sets have reflections in common.
     selection : ReflectionSelection
         Which observations the models were fitted to.
+    indexing : IndexingAnalysis or None
+        Whether the data sets are indexed alike; None where the lattice has one indexing only.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -81,6 +84,7 @@ class ScalingResult:
     selection: ReflectionSelection
     n_threads: int
     model_choice: ModelChoice | None = None
+    indexing: IndexingAnalysis | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)

@@ -18,11 +18,12 @@ from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
-from .exclude_reflections import exclude_reflections, parse_regions, parse_shells
+from .exclude_reflections import DetectorRegion, ResolutionShell, exclude_reflections, parse_regions, parse_shells
 from .fit_log import log_fit
 from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
 from .held_out import HeldOut
+from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
@@ -35,6 +36,7 @@ from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
 from .reflection_selection import ReflectionSelection, select_reflections
+from .reindexing import consistently_indexed
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
@@ -108,6 +110,7 @@ class _Prepared:
     observations: JobObservations
     connectivity: Connectivity
     selection: ReflectionSelection
+    indexing: IndexingAnalysis | None
 
     def fit(self, models: Sequence[DataSetModel]) -> FitResult:
         """Fit models to all observations."""
@@ -150,6 +153,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         model_choice=choice,
         connectivity=before.connectivity,
         selection=before.selection,
+        indexing=before.indexing,
         n_threads=before.n_threads,
         seconds=clock.seconds,
     )
@@ -163,10 +167,10 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
     space_group = _common_space_group(job)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
-        cell = best_unit_cell(job.data_sets, options)
-        prepared = [prepare(d, cell, options) for d in job.data_sets]
-        exclude_reflections(prepared, [*shells, *regions])
-        _require_suitable(prepared)
+        cell, prepared = _prepared_data_sets(job, options, [*shells, *regions])
+        job, indexing = consistently_indexed(job, prepared, cell, space_group, options, n_threads)
+        if indexing is not None and indexing.reindexed:
+            cell, prepared = _prepared_data_sets(job, options, [*shells, *regions])
         stored = stored_models(prepared, options, given, n_threads)
         kept = [s.model if s else None for s in stored]
         plans = [s.plan if s else plan for s, plan in zip(stored, plan_models(prepared, options), strict=True)]
@@ -197,7 +201,19 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         observations=observations,
         connectivity=connectivity,
         selection=selection,
+        indexing=indexing,
     )
+
+
+def _prepared_data_sets(
+    job: Job, options: ScalingOptions, exclusions: Sequence[ResolutionShell | DetectorRegion]
+) -> tuple[UnitCell, list[PreparedDataSet]]:
+    """Best cell and prepared data sets of a job, with what is excluded by resolution or detector region set aside."""
+    cell = best_unit_cell(job.data_sets, options)
+    prepared = [prepare(d, cell, options) for d in job.data_sets]
+    exclude_reflections(prepared, exclusions)
+    _require_suitable(prepared)
+    return cell, prepared
 
 
 def _collected(

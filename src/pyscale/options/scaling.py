@@ -123,8 +123,15 @@ class JobOptions(OptionScope, scope="scaling_options"):
 
     check_consistent_indexing: bool = option(
         False,
-        "reindex the data sets to agree",
-        unavailable="reindex before scaling, for example with dials.cosym",
+        "reindex data sets that agree with the others only in another indexing of the lattice; otherwise a warning "
+        "names them",
+    )
+    indexing_obliquity: float = option(
+        3.0,
+        "how far (degrees) the directions of a lattice row and of the normal of its plane may differ for the row to "
+        "count as a twofold axis of the lattice: what other indexings are looked for",
+        range=(0.0, 10.0),
+        own=True,
     )
     target_cycle: bool = option(True, "scale new data sets against scaled ones first", unavailable=_REFERENCE)
     only_target: bool = option(False, "stop after the target cycle", unavailable=_REFERENCE)

@@ -136,6 +136,7 @@ def warnings(document: Document) -> list[str]:
             f"{count(len(weak))} data sets have hardly a significant reflection in common with others, so that how "
             f"their scales relate is little more than a guess: {listed(weak)}."
         )
+    found += _other_indexings(document.get("indexing"))
     unused = [name for name, entry in document["ledger"].items() if entry["used_in_fit"] == 0]
     if unused:
         found.append(f"No observation of these data sets took part in the fit: {listed(unused)}.")
@@ -170,6 +171,17 @@ def _separate_parts(datasets: Sequence[Document]) -> list[str]:
         f"The data sets fall into {len(parts)} parts without a common reflection: each part is on a scale of its own, "
         f"and merging them has no meaning. Parts: {shown}{more}."
     ]
+
+
+def _other_indexings(indexing: Document | None) -> list[str]:
+    """Data sets that are indexed unlike the others and were left so."""
+    if indexing is None or indexing["reindexed"]:
+        return []
+    sets = [(d["identifier"], d["decision"]) for d in indexing["data_sets"]]
+    other = [f"{name} ({decision})" for name, decision in sets if decision not in ("consistent", "undecided")]
+    if not other:
+        return []
+    return [f"Indexed unlike the others: {listed(other)}. Scale again with check_consistent_indexing=True."]
 
 
 def _rejected(document: Document) -> int:
