@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from .fitting import FitResult
 
 __all__ = ["log_fit", "log_undetermined"]
 
 _logger = logging.getLogger(__name__)
 
+_LITTLE = 0.5
 _MOST_NAMED = 5
 """Undetermined parameters named in the warning."""
 
@@ -30,6 +33,9 @@ def log_fit(fit: FitResult) -> None:
     )
     if fit.termination not in ("converged", "no_further_decrease"):
         _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
+    if np.any(fit.robust_factor != 1.0):
+        low = int(np.count_nonzero(fit.robust_factor[~fit.outlier] < _LITTLE))
+        _logger.info("%d observations that are no outliers have less than half their weight in the fit", low)
     unknown = len(c.undetermined) + len(fit.gauge.directions)
     freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
     if freedom < 1.0:

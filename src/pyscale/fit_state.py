@@ -14,6 +14,7 @@ from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_e
 from .errors import DataError
 from .evidence import Steps, update_restraints
 from .fit_start import FitStart
+from .fit_weights import FitWeights
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
@@ -49,9 +50,9 @@ class FitState:
     small: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
-def data_set_components(observations: JobObservations, n_data_sets: int) -> IntArray:
-    """Number of the connected component of each data set, (n_data_sets,) int32."""
-    return connected_components(observations.data_set, observations.target_offsets, ~observations.absent, n_data_sets)
+def data_set_components(observations: JobObservations, rows: BoolArray, n_data_sets: int) -> IntArray:
+    """Number of the component of each data set, connected by groups of some rows, (n_data_sets,) int32."""
+    return connected_components(observations.data_set, observations.target_offsets, rows, n_data_sets)
 
 
 class Fit:
@@ -67,7 +68,9 @@ class Fit:
         n_threads: int,
         fit_start: FitStart,
     ) -> None:
-        self.label = data_set_components(observations, len(joint.models))
+        self.fit_weights = FitWeights(observations, options)
+        self.in_fit = ~observations.absent & ~self.fit_weights.free
+        self.label = data_set_components(observations, self.in_fit, len(joint.models))
         self.information: FloatArray | None = None
         self.steps: Steps = {}
         self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid
@@ -121,7 +124,7 @@ class Fit:
         kept = self.fit_start.kept_data_sets(n_data_sets)
         if kept.all():
             return parameters
-        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets, self.evaluate(parameters))
+        scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters))
         for k in np.unique(self.label[kept]):
             here = self.label == k
             scales[here] /= np.exp(np.log(scales[here & kept]).mean())
@@ -129,9 +132,14 @@ class Fit:
         return np.where(self.joint.scale_like(), parameters * factors, parameters)
 
     def excluded(self, state: FitState) -> BoolArray:
-        """Observations that take no part in fit and error model, (n,) bool."""
+        """Observations that take no part in means of groups, (n,) bool."""
         result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
         return result if self.obs.not_fitted is None else result | self.obs.not_fitted
+
+    def uninformative(self, state: FitState) -> BoolArray:
+        """Those that take no part in fit, error model and choice of intensities, (n,) bool: the free set too."""
+        result: BoolArray = self.excluded(state) | self.fit_weights.free
+        return result
 
     def update_errors(self, state: FitState, method: str | None) -> None:
         """Error model (None: as it is), outliers and weights with the scales of the state."""
@@ -155,6 +163,7 @@ class Fit:
             self.obs.integrated.conversion,
             self.obs.data_set,
             len(self.joint.models),
+            self.fit_weights.free,
         )
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
@@ -185,7 +194,7 @@ class Fit:
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
-            excluded=self.excluded(state),
+            excluded=self.uninformative(state),
             start=state.error_model,
             fixed_a=choice.basic.a if self.fixed_error_model is None else self.fixed_error_model.a,
             fixed_b=choice.basic.b if self.fixed_error_model is None else self.fixed_error_model.b,
@@ -214,7 +223,7 @@ class Fit:
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
-            excluded=self.excluded(state) | strong,
+            excluded=self.uninformative(state) | strong,
             fixed_b=start.b,
             method="robust",
             n_threads=self.n_threads,
@@ -263,7 +272,7 @@ class Fit:
             self.obs.integrated,
             state.g,
             self.obs.offsets,
-            ~self.excluded(state),
+            ~self.uninformative(state),
             selection.combine.Imid,
         )
         self.tried_imids = tried
@@ -275,7 +284,7 @@ class Fit:
     def update_restraints(self, result: dict[str, Any], least: float = 0.0) -> float:
         """Step towards the most probable restraint weights; return the largest change, which counts above `least`."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
-        chi_squared = float(result["final_cost"]) / freedom
+        chi_squared = float(result["sum_of_squares"]) / freedom
         models, change = update_restraints(
             self.joint, result["parameters"], result["matrix"], chi_squared, self.n_threads, self.steps
         )
@@ -285,7 +294,9 @@ class Fit:
 
     def minimise(self, state: FitState, number: int, tolerance: float) -> dict[str, Any]:
         """Minimise the cost with the weights of the state, which moves to the minimum; DataError when it fails."""
-        self.problem.set_weights(state.weight)
+        # The first scales are too rough to tell which observations deviate.
+        robust = number > 1 or self.fit_start.is_solution
+        self.problem.set_weights(self.fit_weights.update(self.obs, state.weight, state.g, robust=robust))
         self._restrain(state)
         if self.problem.n_groups == 0 and self.excluded(state).sum() > self.obs.absent.sum():
             raise DataError(
@@ -312,7 +323,12 @@ class Fit:
             raise DataError(f"the fit failed: {result['message']}")
         state.parameters = result["parameters"]
         state.g = self.evaluate(state.parameters)
+        result["sum_of_squares"] = self.sum_of_squares(state, float(result["final_cost"]))
         return result
+
+    def sum_of_squares(self, state: FitState, cost: float) -> float:
+        """Return what, over the degrees of freedom, is the variance of an observation of unit weight."""
+        return self.fit_weights.sum_of_squares(self.obs, state.weight, state.g, cost)
 
     def smooth_rows(self, parameters: FloatArray) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""

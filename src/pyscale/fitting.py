@@ -78,6 +78,10 @@ class FitResult:
         Whether it was fixed since the data cannot tell it.
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
+    free : (n,) bool
+        Rows of the free set, which took no part in the fit.
+    robust_factor : (n,) float64
+        Of the weights of the fit under `weighting_scheme`; 1 for invvar.
     """
 
     models: list[DataSetModel]
@@ -104,6 +108,8 @@ class FitResult:
     tried_imids: list[ImidCandidate]
     error_model_given_up: bool
     without_data: dict[str, list[int]]
+    free: BoolArray
+    robust_factor: FloatArray
 
     @property
     def outlier(self) -> BoolArray:
@@ -149,11 +155,11 @@ def fit_job(
                     result = fit.minimise(state, number, early)
             if start.imid is None:
                 fit.choose_intensities(state)
-        before = fit.excluded(state)
+        before = fit.uninformative(state)
         change = fit.update_restraints(result, settled if number == 1 and start.is_solution else 0.0)
         fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
-        changed = int(np.count_nonzero(fit.excluded(state) != before))
+        changed = int(np.count_nonzero(fit.uninformative(state) != before))
         _logger.info(
             "round %d: %d outliers (%d changed), error model a = %.4f, b = %.4f",
             number,
@@ -163,6 +169,7 @@ def fit_job(
             state.error_model.b,
         )
         few = changed <= max(1, _SETTLED_ROWS * len(observations))
+        few &= fit.fit_weights.settled(fit.obs, state.weight, state.g)
         if number >= first_settled and few and change < settled:
             break
     else:
@@ -228,10 +235,11 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
     sums = problem.gauge_sums(parameters, label, n_labels)
     cost, _, matrix = problem.normal_equations(parameters)
     gauge = find_gauge(joint, sums, matrix - restraints, parameters, label)
-    covariance = parameter_covariance(
-        joint, gauge, matrix, restraints, cost, problem.n_observations, problem.n_groups, fit.n_threads
-    )
     state.parameters, state.g = parameters, fit.evaluate(parameters)
+    squares = fit.sum_of_squares(state, cost)
+    covariance = parameter_covariance(
+        joint, gauge, matrix, restraints, squares, problem.n_observations, problem.n_groups, fit.n_threads
+    )
     state.small = state.g < fit.small_scale_cutoff
     excluded = fit.excluded(state)
     state.expected = fit.expected(state, excluded)
@@ -263,4 +271,6 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         tried_imids=fit.tried_imids,
         error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
+        free=fit.fit_weights.free,
+        robust_factor=fit.fit_weights.factor,
     )

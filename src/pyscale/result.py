@@ -17,6 +17,7 @@ from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import Experiment, ExperimentList
 from .fitting import FitResult
+from .free_set import FreeSetComparison
 from .image_ranges import valid_span
 from .io.atomic import OutputSet
 from .io.expt import write_expt
@@ -54,6 +55,8 @@ class ScalingResult:
         What became of every observation.
     model_choice : ModelChoice or None
         What model=cross_validated tried.
+    free_set : FreeSetComparison or None
+        Groups that took no part in the fit, compared with the others.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -73,6 +76,7 @@ class ScalingResult:
     ledger: list[LedgerEntry]
     n_threads: int
     model_choice: ModelChoice | None = None
+    free_set: FreeSetComparison | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
@@ -188,6 +192,7 @@ class ScalingResult:
         """Merging statistics as text: by shell, and overall."""
         put_back = self.statistics_with_outliers.overall
         rejected = int(np.count_nonzero(self.fit.outlier))
+        free_set = [] if self.free_set is None else ["", "Groups in the fit and free set", self.free_set.table()]
         return "\n".join(
             [
                 f"Dataset unique identifiers are {self.job.identifiers}",
@@ -197,6 +202,7 @@ class ScalingResult:
                 "",
                 "Summary of merging statistics",
                 summary_table(self.statistics),
+                *free_set,
                 "",
                 f"{rejected} outliers rejected; with all of them put back R_meas {put_back.r_meas:.4f}, "
                 f"R_pim {put_back.r_pim:.4f} over {put_back.n_obs} observations.",
