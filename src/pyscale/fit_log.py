@@ -33,9 +33,7 @@ def log_fit(fit: FitResult) -> None:
     )
     if fit.termination not in ("converged", "no_further_decrease"):
         _logger.warning("The fit has not converged (%s): treat scales and uncertainties with care", fit.message)
-    if np.any(fit.robust_factor != 1.0):
-        low = int(np.count_nonzero(fit.robust_factor[~fit.outlier] < _LITTLE))
-        _logger.info("%d observations that are no outliers have less than half their weight in the fit", low)
+    _log_robust(fit)
     unknown = len(c.undetermined) + len(fit.gauge.directions)
     freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
     if freedom < 1.0:
@@ -63,6 +61,12 @@ def log_fit(fit: FitResult) -> None:
         model.b,
         model.isa,
     )
+
+
+def _log_robust(fit: FitResult) -> None:
+    if np.any(fit.robust_factor != 1.0):
+        low = int(np.count_nonzero(fit.robust_factor[~fit.outlier] < _LITTLE))
+        _logger.info("%d observations that are no outliers have less than half their weight in the fit", low)
 
 
 def log_undetermined(names: Sequence[str]) -> None:
