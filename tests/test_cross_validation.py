@@ -193,14 +193,16 @@ def test_warnings_of_folds_are_told_once_and_nothing_else_is(caplog: pytest.LogC
 
     def talks(k: int) -> FreeSetComparison:
         logger.info("step of fold %d", k)
-        logger.warning("odd data")
+        logger.warning("odd data in fold %d", k)
         return good
 
     with caplog.at_level(logging.INFO, logger="pyscale"):
         scripted({"physical": talks, "KB": lambda _: good}, 3)
         logger.info("afterwards")
     assert "step of fold" not in caplog.text
-    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == ["model=physical: odd data"]
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
+        "model=physical: odd data in fold 0 (and 2 more like it)"
+    ]
     assert "afterwards" in caplog.text
 
 

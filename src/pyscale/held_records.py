@@ -19,7 +19,7 @@ class HeldRecords(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._here = threading.local()
-        self._of_task: dict[int, list[str]] = {}
+        self._of_task: dict[int, list[tuple[str, str]]] = {}
 
     def of_task(self, task: Callable[[int], T]) -> Callable[[int], T]:
         """Return a numbered task whose records are held, whatever thread runs it."""
@@ -34,15 +34,22 @@ class HeldRecords(logging.Filter):
         return held
 
     def messages(self) -> list[str]:
-        """Return the warnings of all tasks, each once, in the order of the tasks."""
-        return list(dict.fromkeys(m for number in sorted(self._of_task) for m in self._of_task[number]))
+        """Return the first warning of each kind in the order of the tasks, and how many more there are."""
+        found: dict[str, list[str]] = {}
+        for number in sorted(self._of_task):
+            for kind, message in self._of_task[number]:
+                found.setdefault(kind, []).append(message)
+        return [m[0] + (f" (and {len(m) - 1} more like it)" if len(m) > 1 else "") for m in found.values()]
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is none of a task's."""
-        messages: list[str] | None = getattr(self._here, "messages", None)
-        if messages is not None and record.levelno >= logging.WARNING:
-            messages.append(record.getMessage())
-        return messages is None
+        messages: list[tuple[str, str]] | None = getattr(self._here, "messages", None)
+        if messages is None:
+            return True
+        if record.levelno >= logging.WARNING and not getattr(record, "is_held", False):
+            record.is_held = True  # another handler may ask about the same record
+            messages.append((str(record.msg), record.getMessage()))
+        return False
 
 
 @contextmanager
