@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "src" / "pyscale" / "schema" / "scale.schema.json"
+SCHEMAS = ROOT / "src" / "pyscale" / "schema"
 PAGE = ROOT / "docs" / "json.md"
 
 HEAD = """# The JSON document
@@ -21,6 +21,13 @@ documents.
 
 Numbers that are not defined or infinite are `null`. Each top-level key is on a line of its own. `NAME` stands for a key
 that depends on the data (an identifier, a reason, a stage), `[]` for each element of a list.
+"""
+
+CROSS_VALIDATION = """
+# Cross validation
+
+`pyscale scale cross_validation_mode=...` writes `pyscale.cross_validation.json` in place of all other files
+([its schema](../src/pyscale/schema/cross_validation.schema.json)); `CrossValidation.to_dict()` returns the same.
 """
 
 
@@ -60,11 +67,21 @@ def table(schema: dict[str, Any], root: dict[str, Any]) -> str:
 
 def page() -> str:
     """Render the whole page."""
-    root = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    root = read("scale")
     parts = [HEAD, table(root, root)]
     for name, schema in root["$defs"].items():
         parts += ["", f"## {name}", "", schema["description"], "", table(schema, root)]
+    cross_validation = read("cross_validation")
+    free_set = cross_validation["$defs"]["free_set"]
+    parts += [CROSS_VALIDATION, table(cross_validation, cross_validation)]
+    parts += ["", "## free_set", "", free_set["description"], "", table(free_set, cross_validation)]
     return "\n".join(parts) + "\n"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read a schema."""
+    schema: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return schema
 
 
 def main() -> int:

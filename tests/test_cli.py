@@ -74,7 +74,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["scale", "a.expt", "dmin=1"], "unknown option dmin: did you mean cut_data.d_min"),
         (["scale", "a.expt", "d_min=x"], "option cut_data.d_min=x: expected number or None"),
         (["scale", "a.expt", "d_min=2", "d_max=1"], "must be less than cut_data.d_max=1"),
-        (["scale", "a.expt", "use_free_set=True"], "not yet available"),
+        (["scale", "a.expt", "check_consistent_indexing=True"], "not yet available"),
         (["scale", "a.expt", "--verbos"], "unknown flag --verbos: did you mean --verbose?"),
         (["scale", "none.phil"], "cannot read options from none.phil"),
         (["simulate", "a.expt"], "pyscale simulate takes no files"),
@@ -237,7 +237,7 @@ def test_help_lists_common_options_first_and_none_that_are_missing(
     main(["scale", "--help"])
     text = capsys.readouterr().out
     assert text.index("cut_data.d_min=") < text.index("physical.lmax=") < text.index("scaling_refinery.")
-    assert "use_free_set" not in text and "filtering.method" not in text
+    assert "refinery_log" not in text and "filtering.method" not in text
 
 
 def test_no_arguments_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

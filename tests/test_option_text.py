@@ -145,7 +145,7 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("anomalous=maybe", "option anomalous=maybe: expected True or False"),
         ("anomalous=None", "option anomalous=None: expected True or False"),
         ("model=phys", "expected one of physical, KB, array, dose_decay, cross_validated or auto"),
-        ("use_free_set=True", "option scaling_options.use_free_set is not yet available in pyscale: judge by"),
+        ("refinery_log=x", "option scaling_refinery.refinery_log is not yet available in pyscale: every step"),
         ("best_unit_cell=1 2 3", "expected 6 numbers or None"),
         ("best_unit_cell=1 2 3 4 5 x", "expected 6 numbers or None"),
         ("full_matrix=False", "not yet available"),

@@ -134,7 +134,6 @@ def test_wrong_values_are_one_line(path: str, value: object, reason: str) -> Non
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("scaling_options.full_matrix", False, "only engine"),
         ("scaling_options.outlier_rejection", "simple", "standard"),
     ],
 )

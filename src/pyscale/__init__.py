@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._core import __version__
-    from .api import read, scale, simulate
+    from .api import cross_validate, read, scale, simulate
     from .errors import DataError, PyscaleError, UsageError
     from .options import ScalingOptions
     from .result import ScalingResult
@@ -25,6 +25,7 @@ __all__ = [
     "ScalingResult",
     "UsageError",
     "__version__",
+    "cross_validate",
     "read",
     "scale",
     "simulate",
@@ -37,6 +38,7 @@ _HOMES = {
     "ScalingResult": "result",
     "UsageError": "errors",
     "__version__": "_core",
+    "cross_validate": "api",
     "read": "api",
     "scale": "api",
     "simulate": "api",

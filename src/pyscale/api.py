@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from .cross_validation import CrossValidation
 from .dataset import Job
 from .errors import UsageError
 from .io import read
-from .options import SCALING_NAMES, ScalingOptions, options_from_keywords
+from .options import SCALING_NAMES, ScalingOptions, options_from_keywords, with_changes
 from .result import ScalingResult
-from .scaler import scale_job
+from .scaler import cross_validate_job, scale_job
 from .simulation import SimulatedData, SimulationOptions
 from .simulation import simulate as _simulate
 
-__all__ = ["read", "scale", "simulate"]
+__all__ = ["cross_validate", "read", "scale", "simulate"]
 
 
 def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:
@@ -36,9 +37,37 @@ def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) 
     """
     if options is not None and keywords:
         raise UsageError("give either options=... or single options as keywords, not both")
-    if options is not None:
-        return scale_job(data, options)
-    return scale_job(data, options_from_keywords(**keywords), SCALING_NAMES.given_by(keywords))
+    given = None if options is not None else SCALING_NAMES.given_by(keywords)
+    options = options or options_from_keywords(**keywords)
+    if options.cross_validation.cross_validation_mode is not None:
+        raise UsageError("scale: with cross_validation_mode call cross_validate, which returns no scaled data")
+    return scale_job(data, options, given)
+
+
+def cross_validate(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> CrossValidation:
+    """Scale a job several times, each without another free set, and compare (docs/using.md).
+
+    Parameters
+    ----------
+    data, options, keywords
+        As for `scale`. Without `cross_validation_mode` it is `multi` if there is a `parameter`, else `single`.
+
+    Raises
+    ------
+    UsageError
+        For unknown options or impossible values.
+    DataError
+        If no setting can be scaled.
+    """
+    if options is not None and keywords:
+        raise UsageError("give either options=... or single options as keywords, not both")
+    given = None if options is not None else SCALING_NAMES.given_by(keywords)
+    options = options or options_from_keywords(**keywords)
+    choice = options.cross_validation
+    if choice.cross_validation_mode is None:
+        mode = "single" if choice.parameter is None else "multi"
+        options = with_changes(options, {"cross_validation.cross_validation_mode": mode})
+    return cross_validate_job(data, options, given)
 
 
 def simulate(options: SimulationOptions | None = None, **keywords: Any) -> SimulatedData:

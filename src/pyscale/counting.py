@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .typing import FloatArray, IntArray
+from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["count_variance_slope", "expected_count_variance"]
 
@@ -24,7 +24,12 @@ _LEAST_ROWS = 50
 
 
 def count_variance_slope(
-    intensity: FloatArray, variance: FloatArray, conversion: FloatArray, data_set: IntArray, n_data_sets: int
+    intensity: FloatArray,
+    variance: FloatArray,
+    conversion: FloatArray,
+    data_set: IntArray,
+    n_data_sets: int,
+    left_out: BoolArray | None = None,
 ) -> FloatArray:
     """Variance per unit of intensity k of each observation.
 
@@ -37,14 +42,16 @@ def count_variance_slope(
     intensity, variance, conversion : (n,) float64
         Before division by g; `conversion` is LP / QE.
     data_set : (n,) int32
+    left_out : (n,) bool, optional
+        Observations that f is not to know.
 
     Returns
     -------
     (n,) float64
     """
     factor = np.zeros(n_data_sets)
-    usable = conversion > 0
-    scale = np.where(usable, conversion, 1.0)
+    usable = conversion > 0 if left_out is None else (conversion > 0) & ~left_out
+    scale = np.where(conversion > 0, conversion, 1.0)
     raw, raw_variance = intensity / scale, variance / scale**2
     sigma = np.sqrt(raw_variance)
     for k in range(n_data_sets):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .experiment import Experiment
     from .result import ScalingResult
 
-__all__ = ["DOCUMENT_VERSION", "result_document"]
+__all__ = ["DOCUMENT_VERSION", "plain_values", "result_document"]
 
 DOCUMENT_VERSION = 1
 
@@ -36,6 +36,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "connectivity": result.connectivity.to_dict(),
         "reflection_selection": result.selection.to_dict([p.identifier for p in result.prepared]),
         "indexing": None if result.indexing is None else result.indexing.to_dict(result.job.identifiers),
+        "free_set": None if result.free_set is None else result.free_set.to_dict(),
         "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
         "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
         "fit": _fit(result),
@@ -46,7 +47,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "identifier_changes": [list(change) for change in result.job.identifier_changes],
         "n_unindexed": result.job.n_unindexed,
     }
-    cleaned: dict[str, Any] = _plain(document)
+    cleaned: dict[str, Any] = plain_values(document)
     return cleaned
 
 
@@ -137,12 +138,12 @@ def _peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """Replace what JSON cannot say: infinite and undefined numbers, tuples, numpy scalars, paths."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain_values(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain_values(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -14,13 +14,14 @@ from .merging import merge_reflections
 from .typing import FloatArray, IndexArray, IntArray
 
 if TYPE_CHECKING:
+    from .cross_validation import CrossValidation
     from .dataset import DataSet
     from .result import ScalingResult
 
 __all__ = ["write_json", "write_merged", "write_report", "write_unmerged"]
 
 
-def write_json(result: ScalingResult, path: Path) -> None:
+def write_json(result: ScalingResult | CrossValidation, path: Path) -> None:
     """Write the public document, one top-level key per line."""
     document = result.to_dict()
     lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in document.items()]

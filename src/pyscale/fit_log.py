@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from .fitting import FitResult
 
 __all__ = ["log_fit", "log_undetermined"]
 
 _logger = logging.getLogger(__name__)
 
+_LITTLE = 0.5
 _MOST_NAMED = 5
 """Undetermined parameters named in the warning."""
 
@@ -42,6 +45,7 @@ def log_fit(fit: FitResult) -> None:
             "Too many parameters for the inverse of the full matrix: variances were estimated, standard error %.1f %%",
             100.0 * c.standard_error,
         )
+    _log_robust(fit)
     unknown = len(c.undetermined) + len(fit.gauge.directions)
     freedom = fit.n_observations - fit.n_groups - c.effective_parameters - unknown
     if freedom < 1.0:
@@ -81,6 +85,12 @@ def _likely_cause(fit: FitResult) -> str:
     if fit.covariance.undetermined:
         return "the data leave parameters undetermined; see below"
     return "data that the model cannot describe; look for bad images and wrong indexing"
+
+
+def _log_robust(fit: FitResult) -> None:
+    if np.any(fit.robust_factor != 1.0):
+        low = int(np.count_nonzero(fit.robust_factor[~fit.outlier] < _LITTLE))
+        _logger.info("%d observations that are no outliers have less than half their weight in the fit", low)
 
 
 def log_undetermined(names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_e
 from .errors import DataError
 from .evidence import Steps, update_restraints
 from .fit_start import FitStart
+from .fit_weights import FitWeights
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
 from .joint_model import JointModel, RestraintRows
 from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakest_parameter
@@ -51,9 +52,9 @@ class FitState:
     small: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
-def data_set_components(observations: JobObservations, n_data_sets: int) -> IntArray:
-    """Number of the connected component of each data set, (n_data_sets,) int32."""
-    return connected_components(observations.data_set, observations.target_offsets, observations.usable, n_data_sets)
+def data_set_components(observations: JobObservations, rows: BoolArray, n_data_sets: int) -> IntArray:
+    """Number of the component of each data set, connected by groups of some rows, (n_data_sets,) int32."""
+    return connected_components(observations.data_set, observations.target_offsets, rows, n_data_sets)
 
 
 class Fit:
@@ -70,7 +71,9 @@ class Fit:
         fit_start: FitStart,
         is_iterative: bool | None = None,
     ) -> None:
-        self.label = data_set_components(observations, len(joint.models))
+        self.fit_weights = FitWeights(observations, options)
+        self.in_fit = observations.usable & ~self.fit_weights.free
+        self.label = data_set_components(observations, self.in_fit, len(joint.models))
         self.information: FloatArray | None = None
         self.steps: Steps = {}
         self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid
@@ -127,7 +130,7 @@ class Fit:
         kept = self.fit_start.kept_data_sets(n_data_sets)
         if kept.all():
             return parameters
-        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets, self.evaluate(parameters))
+        scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters))
         for k in np.unique(self.label[kept]):
             here = self.label == k
             scales[here] /= np.exp(np.log(scales[here & kept]).mean())
@@ -135,9 +138,14 @@ class Fit:
         return np.where(self.joint.scale_like(), parameters * factors, parameters)
 
     def excluded(self, state: FitState) -> BoolArray:
-        """Observations that take no part in fit and error model, (n,) bool."""
+        """Observations that take no part in means of groups, (n,) bool."""
         result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
         return result if self.obs.not_fitted is None else result | self.obs.not_fitted
+
+    def uninformative(self, state: FitState) -> BoolArray:
+        """Those that take no part in fit, error model and choice of intensities, (n,) bool: the free set too."""
+        result: BoolArray = self.excluded(state) | self.fit_weights.free
+        return result
 
     def update_errors(self, state: FitState, method: str | None) -> None:
         """Error model (None: as it is), outliers and weights with the scales of the state."""
@@ -161,6 +169,7 @@ class Fit:
             self.obs.integrated.conversion,
             self.obs.data_set,
             len(self.joint.models),
+            self.fit_weights.free,
         )
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
@@ -193,7 +202,7 @@ class Fit:
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
-            excluded=self.excluded(state),
+            excluded=self.uninformative(state),
             start=state.error_model,
             fixed_a=choice.basic.a if self.fixed_error_model is None else self.fixed_error_model.a,
             fixed_b=choice.basic.b if self.fixed_error_model is None else self.fixed_error_model.b,
@@ -222,7 +231,7 @@ class Fit:
             state.g,
             self.obs.target_offsets,
             self.obs.anomalous_offsets,
-            excluded=self.excluded(state) | strong,
+            excluded=self.uninformative(state) | strong,
             fixed_b=start.b,
             method="robust",
             n_threads=self.n_threads,
@@ -271,7 +280,7 @@ class Fit:
             self.obs.integrated,
             state.g,
             self.obs.offsets,
-            ~self.excluded(state),
+            ~self.uninformative(state),
             selection.combine.Imid,
         )
         self.tried_imids = tried
@@ -280,19 +289,20 @@ class Fit:
         self.count_slope = self._count_slope()
         self.problem.set_intensity(self.obs.intensity)
 
-    def update_restraints(self, result: Minimisation, least: float = 0.0) -> float:
+    def update_restraints(self, state: FitState, result: Minimisation, least: float = 0.0) -> float:
         """Step towards the most probable restraint weights; return the largest change, which counts above `least`."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
-        models, change = update_restraints(
-            self.joint, result.parameters, result.normal, result.cost / freedom, self.steps
-        )
+        chi_squared = self.sum_of_squares(state, result.cost) / freedom
+        models, change = update_restraints(self.joint, result.parameters, result.normal, chi_squared, self.steps)
         if change > least:
             self.joint = JointModel(models)
         return change
 
     def minimise(self, state: FitState, number: int, tolerance: float, *, is_last: bool = False) -> Minimisation:
         """Minimise the cost with the weights of the state, which moves to the minimum; DataError when it fails."""
-        self.problem.set_weights(state.weight)
+        # The first scales are too rough to tell which observations deviate.
+        robust = number > 1 or self.fit_start.is_solution
+        self.problem.set_weights(self.fit_weights.update(self.obs, state.weight, state.g, robust=robust))
         self._restrain(state)
         self._require_groups(state)
         refinery = self.options.scaling_refinery
@@ -349,6 +359,10 @@ class Fit:
             "no reflection is measured more than once: without symmetry equivalents nothing can be scaled "
             "(check the space group; data in P1 need repeated measurements)"
         )
+
+    def sum_of_squares(self, state: FitState, cost: float) -> float:
+        """Return what, over the degrees of freedom, is the variance of an observation of unit weight."""
+        return self.fit_weights.sum_of_squares(self.obs, state.weight, state.g, cost)
 
     def smooth_rows(self, parameters: FloatArray) -> list[RestraintRows]:
         """The weak restraints between neighbours, with what the last minimisation knew of the parameters."""

@@ -92,6 +92,10 @@ class FitResult:
         Whether it was fixed since the data cannot tell it.
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
+    free : (n,) bool
+        Rows of the free set, which took no part in the fit.
+    robust_factor : (n,) float64
+        Of the weights of the fit under `weighting_scheme`; 1 for invvar.
     """
 
     models: list[DataSetModel]
@@ -120,6 +124,8 @@ class FitResult:
     tried_imids: list[ImidCandidate]
     error_model_given_up: bool
     without_data: dict[str, list[int]]
+    free: BoolArray
+    robust_factor: FloatArray
 
     @property
     def outlier(self) -> BoolArray:
@@ -163,11 +169,11 @@ def fit_job(
                     result = fit.minimise(state, number, early)
             if start.imid is None:
                 fit.choose_intensities(state)
-        before = fit.excluded(state)
-        change = fit.update_restraints(result, settled if number == 1 and start.is_solution else 0.0)
+        before = fit.uninformative(state)
+        change = fit.update_restraints(state, result, settled if number == 1 and start.is_solution else 0.0)
         fit.update_errors(state, "likelihood")
         rounds.append(_round(number, result, fit, state))
-        changed = int(np.count_nonzero(fit.excluded(state) != before))
+        changed = int(np.count_nonzero(fit.uninformative(state) != before))
         _logger.info(
             "round %d: %d outliers (%d changed), error model a = %.4f, b = %.4f",
             number,
@@ -177,6 +183,7 @@ def fit_job(
             state.error_model.b,
         )
         few = changed <= max(1, _SETTLED_ROWS * len(observations))
+        few &= fit.fit_weights.settled(fit.obs, state.weight, state.g)
         if number >= first_settled and few and change < settled:
             break
     else:
@@ -262,7 +269,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         gauge,
         _unit_covariance(fit, parameters, restraints, gauge),
         restraints,
-        cost,
+        fit.sum_of_squares(state, cost),
         problem.n_observations,
         problem.n_groups,
     )
@@ -301,4 +308,6 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         tried_imids=fit.tried_imids,
         error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
+        free=fit.fit_weights.free,
+        robust_factor=fit.fit_weights.factor,
     )

@@ -17,7 +17,7 @@ from .scaling_model import DataSetModel
 from .typing import BoolArray, FloatArray, IndexArray
 from .warm_start import warm_started
 
-__all__ = ["HeldOut", "HeldOutScore", "group_log_likelihood"]
+__all__ = ["HeldOut", "HeldOutScore", "group_log_likelihood", "paired_excess"]
 
 _MAX_ROUNDS = 4
 _SETTLED_RESTRAINT = 1.0
@@ -58,10 +58,21 @@ class HeldOutScore:
         The spread over the folds and that over the groups both estimate the error, the one from few numbers, the other
         without what fits to different folds differ by; it is the greater of the two.
         """
-        difference = self.log_likelihood - other.log_likelihood
-        by_fold = np.bincount(self.fold, difference)
-        error = max(np.sqrt(a.size) * a.std(ddof=1) for a in (by_fold, difference) if a.size > 1)
-        return float(difference.sum()), float(error)
+        return paired_excess(self.log_likelihood - other.log_likelihood, self.fold)
+
+
+def paired_excess(difference: FloatArray, fold: IndexArray) -> tuple[float, float]:
+    """Sum of differences of the log-likelihoods of groups, and its standard error (29); NaN for fewer than two.
+
+    Parameters
+    ----------
+    difference : (n_groups,) float64
+    fold : (n_groups,) int64
+        Fold of each group.
+    """
+    by_fold = np.bincount(fold, difference)
+    errors = [np.sqrt(a.size) * a.std(ddof=1) for a in (by_fold, difference) if a.size > 1]
+    return float(difference.sum()), float(max(errors, default=np.nan))
 
 
 def group_log_likelihood(
@@ -103,12 +114,14 @@ class HeldOut:
         self, reference: FitResult, space_group: Any, options: ScalingOptions, cutoff: float, n_threads: int
     ) -> None:
         self.observations = reference.observations
-        options = with_changes(options, {"scaling_refinery.full_matrix_max_iterations": _FULL_STEPS})
+        known = {"scaling_options.use_free_set": False, "weighting.weighting_scheme": "invvar"}
+        options = with_changes(options, {"scaling_refinery.full_matrix_max_iterations": _FULL_STEPS, **known})
         self._fit_arguments = (space_group, options, cutoff, n_threads, FitStart())
         self._n_threads = n_threads
         self._reference = reference
         obs = self.observations
         self._weight = self._weights(reference)
+        self._fit_weight = self._weight * reference.robust_factor
         self.n_folds = options.model_choice.n_folds
         n_groups = obs.offsets.size - 1
         fold_of_group = np.random.default_rng(options.scaling_options.seed).permutation(n_groups) % self.n_folds
@@ -120,7 +133,7 @@ class HeldOut:
 
     def _weights(self, reference: FitResult) -> FloatArray:
         obs = self.observations
-        excluded: BoolArray = reference.outlier | reference.small_scale | obs.absent
+        excluded: BoolArray = reference.outlier | reference.small_scale | reference.free | obs.absent
         if obs.not_fitted is not None:
             excluded = excluded | obs.not_fitted
         sigma_squared = reference.error_model.sigma_squared(reference.variance, reference.expected)
@@ -144,10 +157,10 @@ class HeldOut:
         joint = JointModel(warm_started(models, start))
         fit = Fit(self.observations, joint, *self._fit_arguments)
         state = FitState(joint.parameters, np.ones(len(self.observations)), self._reference.error_model)
-        state.weight = self._weight
+        state.weight = self._fit_weight
         for _ in range(_MAX_ROUNDS):
             result = fit.minimise(state, 0, self._tolerance)
-            if fit.update_restraints(result) < _SETTLED_RESTRAINT:
+            if fit.update_restraints(state, result) < _SETTLED_RESTRAINT:
                 break
         likelihood = np.zeros(self._target_fold.size)
         for k in range(self.n_folds):
@@ -160,7 +173,7 @@ class HeldOut:
     def _log_likelihood_without(self, k: int, fit: Fit, parameters: FloatArray) -> FloatArray:
         """Log-likelihood of all groups by the fit without a fold, a step or two from the fit to all."""
         obs = self.observations
-        fit.problem.set_weights(np.where(self._fold == k, 0.0, self._weight))
+        fit.problem.set_weights(np.where(self._fold == k, 0.0, self._fit_weight))
         without = fit.minimiser.run(
             parameters, "LevMar", self._tolerance, _FOLD_STEPS, initial_damping=_FOLD_DAMPING
         ).parameters

@@ -18,6 +18,7 @@ from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import Experiment, ExperimentList
 from .fitting import FitResult
+from .free_set import FreeSetComparison
 from .image_ranges import valid_span
 from .indexing_ambiguity import IndexingAnalysis
 from .io.atomic import OutputSet
@@ -63,6 +64,8 @@ class ScalingResult:
         Which observations the models were fitted to.
     indexing : IndexingAnalysis or None
         Whether the data sets are indexed alike; None where the lattice has one indexing only.
+    free_set : FreeSetComparison or None
+        Groups that took no part in the fit, compared with the others.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -85,6 +88,7 @@ class ScalingResult:
     n_threads: int
     model_choice: ModelChoice | None = None
     indexing: IndexingAnalysis | None = None
+    free_set: FreeSetComparison | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
@@ -200,6 +204,7 @@ class ScalingResult:
         """Merging statistics as text: by shell, and overall."""
         put_back = self.statistics_with_outliers.overall
         rejected = int(np.count_nonzero(self.fit.outlier))
+        free_set = [] if self.free_set is None else ["", "Groups in the fit and free set", self.free_set.table()]
         return "\n".join(
             [
                 f"Dataset unique identifiers are {self.job.identifiers}",
@@ -209,6 +214,7 @@ class ScalingResult:
                 "",
                 "Summary of merging statistics",
                 summary_table(self.statistics),
+                *free_set,
                 "",
                 f"{rejected} outliers rejected; with all of them put back R_meas {put_back.r_meas:.4f}, "
                 f"R_pim {put_back.r_pim:.4f} over {put_back.n_obs} observations.",

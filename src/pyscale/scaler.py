@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
+from .cross_validation import CrossValidation, Fold, cross_validate
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .errors import DataError
@@ -22,6 +23,7 @@ from .exclude_reflections import DetectorRegion, ResolutionShell, exclude_reflec
 from .fit_log import log_fit
 from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
+from .free_set import FreeSetComparison, compare_free_set
 from .held_out import HeldOut
 from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
@@ -31,7 +33,7 @@ from .model_choice import ModelChoice, choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options
-from .options import ScalingOptions
+from .options import ScalingOptions, with_changes
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
 from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
@@ -45,7 +47,7 @@ from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
 
-__all__ = ["scale_files", "scale_job"]
+__all__ = ["cross_validate_files", "cross_validate_job", "scale_files", "scale_job"]
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +92,45 @@ def scale_job(job: Job, options: ScalingOptions, given: Collection[str] | None =
         If the data cannot be scaled; the message says what and where.
     """
     return _scale(job, options, given, _Clock())
+
+
+def cross_validate_files(
+    files: Sequence[str | os.PathLike[str]], options: ScalingOptions, given: Collection[str] | None = None
+) -> CrossValidation:
+    """Read files and cross-validate them; see `cross_validate_job`."""
+    return cross_validate_job(load_job(files), options, given)
+
+
+def cross_validate_job(job: Job, options: ScalingOptions, given: Collection[str] | None = None) -> CrossValidation:
+    """Scale a job several times, each without another free set, as `cross_validation` says.
+
+    Parameters
+    ----------
+    job, options, given
+        As for `scale_job`.
+
+    Raises
+    ------
+    UsageError
+        If the options of the cross validation make no sense.
+    DataError
+        If no setting can be scaled.
+    """
+
+    def prepared(options: ScalingOptions, given: Collection[str]) -> Fold:
+        before = _prepare(job, options, given, _Clock())
+
+        def fold(offset: int, n_threads: int) -> FreeSetComparison:
+            options = with_changes(before.options, {"scaling_options.free_set_offset": offset})
+            here = replace(before, options=options, n_threads=n_threads, clock=_Clock())
+            _, fit, _ = _fit_and_choose(here)
+            log_fit(fit)
+            return _free_set(fit, _scaled(fit), here)
+
+        return fold
+
+    given = changed_options(options).keys() if given is None else given
+    return cross_validate(options, given, prepared, thread_count(options.scaling_options.nproc))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +195,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         connectivity=before.connectivity,
         selection=before.selection,
         indexing=before.indexing,
+        free_set=_free_set(fit, scaled, before) if options.scaling_options.use_free_set else None,
         n_threads=before.n_threads,
         seconds=clock.seconds,
     )
@@ -330,6 +372,14 @@ def _both_statistics(
         _statistics(fit.observations, scaled, complete & ~fit.outlier, *arguments),
         _statistics(fit.observations, scaled, complete, *arguments, anomalous=False),
     )
+
+
+def _free_set(fit: FitResult, scaled: ScaledObservations, before: _Prepared) -> FreeSetComparison:
+    def statistics(rows: BoolArray) -> MergingStatistics:
+        arguments = (before.cell, before.space_group, before.options, before.n_threads)
+        return _statistics(fit.observations, scaled, rows, *arguments, anomalous=False)
+
+    return compare_free_set(fit, scaled.variance, before.space_group, before.options, statistics)
 
 
 def _statistics(

@@ -45,7 +45,9 @@ def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> No
         _log_start(parsed)
         # The numerical libraries are loaded only now, when the arguments are known to be right.
         scaler: Any = importlib.import_module("pyscale.scaler")
-        result = scaler.scale_files(parsed.files, options, parsed.given)
+        cross_validated = options.cross_validation.cross_validation_mode is not None
+        scale = scaler.cross_validate_files if cross_validated else scaler.scale_files
+        result = scale(parsed.files, options, parsed.given)
         result.write_outputs(options.output, inputs=parsed.files, named_outputs=parsed.given)
         summary = result.summary()
         _LOGGER.info("%s", summary, extra={"console": False})

@@ -18,9 +18,7 @@ __all__ = ["ScalingOptions"]
 _ERROR_GROUPS = "one error model for all data sets; scale the groups in separate jobs"
 _ERROR_STILLS = "the error model uses all groups of two or more"
 _REFERENCE = "scale all data sets together from their integrated files"
-_FREE_SET = "judge by R_pim and CC1/2 of the job"
 _JOURNAL = "every step is in the log file and in pyscale.scale.json"
-_CROSS_VALIDATION = "run one job for each setting and compare R_pim and CC1/2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +103,11 @@ class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
 class WeightingOptions(OptionScope, scope="weighting"):
     """Weights and error model."""
 
-    weighting_scheme: Literal["invvar"] = option("invvar", "weights are inverse variances")
+    weighting_scheme: Literal["invvar", "huber", "student_t"] = option(
+        "invvar",
+        "weights of the fit: inverse variances, or less of them for observations that disagree with their group, by "
+        "Huber's loss or that of Student's t (which dials.scale lacks); merging has inverse variances in any case",
+    )
     error_model: ErrorModelOptions = ErrorModelOptions()
 
 
@@ -155,11 +157,11 @@ class JobOptions(OptionScope, scope="scaling_options"):
         own=True,
     )
     seed: int = option(42, "seed of the random halves of CC1/2", range=(0, 2**32 - 1), own=True)
-    use_free_set: bool = option(False, "keep a free set out of the fit", unavailable=_FREE_SET)
-    free_set_percentage: float = option(
-        10.0, "size of the free set (percent)", range=(0.0, 100.0), unavailable=_FREE_SET
+    use_free_set: bool = option(
+        False, "leave whole groups of equivalents, the free set, out of the fit, and judge the scales by them"
     )
-    free_set_offset: int = option(0, "which free set", range=(0, None), unavailable=_FREE_SET)
+    free_set_percentage: float = option(10.0, "size of the free set (percent)", range=(0.1, 50.0))
+    free_set_offset: int = option(0, "which free set, less than 100 / free_set_percentage", range=(0, None))
     full_matrix: bool | Auto = option(
         AUTO,
         "full-matrix fit with uncertainties of the scales; auto: always (dials.scale: not for stills or more "
@@ -224,11 +226,15 @@ class CrossValidationOptions(OptionScope, scope="cross_validation"):
     """Cross validation."""
 
     cross_validation_mode: Literal["single", "multi"] | None = option(
-        None, "repeat one setting, or several", unavailable=_CROSS_VALIDATION
+        None,
+        "scale nfolds times, each with another free set, and compare the free sets with the rest: with the options as "
+        "they are (single), or with each value of one of them (multi). No scaled files are written",
     )
-    parameter: str | None = option(None, "option that is varied", unavailable=_CROSS_VALIDATION)
-    parameter_values: tuple[str, ...] | None = option(None, "its values", unavailable=_CROSS_VALIDATION)
-    nfolds: int = option(1, "number of free sets", range=(1, None), unavailable=_CROSS_VALIDATION)
+    parameter: str | None = option(None, "option that is varied (multi)")
+    parameter_values: tuple[str, ...] | None = option(
+        None, "its values; for model physical, KB and array and for True or False both, unless others are given"
+    )
+    nfolds: int = option(1, "number of free sets, at most 100 / free_set_percentage", range=(1, None))
 
 
 @dataclass(frozen=True, kw_only=True)

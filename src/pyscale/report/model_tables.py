@@ -89,6 +89,16 @@ def model_choice_table(choice: Document) -> Table:
     return Table(["Model", "Parameters", "Log-likelihood per observation", "Excess over the rules' model"], rows)
 
 
+def free_set_table(free_set: Document) -> Table:
+    """Groups in the fit and those that took no part in it."""
+    rows = [
+        [name, *(fixed(free_set[part][key], 4) for part in ("work", "free"))]
+        for name, key in (("R_meas", "r_meas"), ("CC½", "cc_half"), ("χ²", "chi_squared"))
+    ]
+    rows.append(["Observations", *(count(free_set[part]["n_observations"]) for part in ("work", "free"))])
+    return Table(["", "In the fit", "Free set"], rows)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
