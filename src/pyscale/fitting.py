@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .intensity_choice import ImidCandidate
 from .joint_model import JointModel, RestraintRows
 from .observations import JobObservations
 from .options import ScalingOptions
+from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
 from .typing import BoolArray, FloatArray, IntArray
@@ -78,6 +79,10 @@ class FitResult:
         Whether it was fixed since the data cannot tell it.
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
+    reference : two (n_groups,) float64
+        Expected intensities of the groups given the reference, and their weights in the fit; empty without one.
+    reference_error : (n_shells,) float64
+        Error u of the reference by resolution shell.
     """
 
     models: list[DataSetModel]
@@ -104,12 +109,27 @@ class FitResult:
     tried_imids: list[ImidCandidate]
     error_model_given_up: bool
     without_data: dict[str, list[int]]
+    reference: tuple[FloatArray, FloatArray] = NO_REFERENCE
+    reference_error: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def outlier(self) -> BoolArray:
         """Rows rejected by any rule, (n,) bool."""
         result: BoolArray = np.logical_or.reduce(list(self.rejected.values()))
         return result
+
+    def of_data_sets(self, chosen: BoolArray) -> FitResult:
+        """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
+        observations, rows = self.observations.of_data_sets(chosen)
+        names = ("g", "g_variance", "expected", "variance", "small_scale")
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in names},
+            models=[m for m, is_chosen in zip(self.models, chosen.tolist(), strict=True) if is_chosen],
+            rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
+            component=self.component[chosen],
+            observations=observations,
+        )
 
 
 def fit_job(
@@ -263,4 +283,6 @@ def _finish(fit: Fit, state: FitState, result: dict[str, Any], label: IntArray, 
         tried_imids=fit.tried_imids,
         error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, np.diag(matrix - restraints), fit.options.scaling_options.smoothness),
+        reference=fit.reference,
+        reference_error=fit.reference_error,
     )

@@ -31,6 +31,7 @@ from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
 from .statistics_text import shell_table, summary_table
+from .targeting import ReferenceReport
 from .typing import FloatArray
 
 __all__ = ["ScalingResult"]
@@ -54,6 +55,8 @@ class ScalingResult:
         What became of every observation.
     model_choice : ModelChoice or None
         What model=cross_validated tried.
+    reference : ReferenceReport or None
+        What data sets were scaled against.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -73,6 +76,7 @@ class ScalingResult:
     ledger: list[LedgerEntry]
     n_threads: int
     model_choice: ModelChoice | None = None
+    reference: ReferenceReport | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,22 @@ from .option_text import changed_options
 from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
-from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
+from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
 from .stored_models import stored_models
+from .targeting import (
+    cutoff_against,
+    held_models,
+    is_targeted,
+    reference_path,
+    released_models,
+    report_reference,
+    start_after_target,
+    with_reference,
+)
 from .threads import thread_count
 from .typing import BoolArray
 
@@ -107,19 +117,39 @@ class _Prepared:
     models: list[DataSetModel]
     start: FitStart
     observations: JobObservations
+    scaled: BoolArray
+    small_scale_cutoff: float
 
-    def fit(self, models: Sequence[DataSetModel]) -> FitResult:
+    def fit(
+        self,
+        models: Sequence[DataSetModel],
+        start: FitStart | None = None,
+        observations: JobObservations | None = None,
+    ) -> FitResult:
         """Fit models to all observations."""
         with self.clock.stage("fit"):
             return fit_job(
-                self.observations,
+                observations or self.observations,
                 JointModel(models),
                 self.space_group,
                 self.options,
-                small_scale_cutoff=small_scale_cutoff(self.options),
+                small_scale_cutoff=self.small_scale_cutoff,
                 n_threads=self.n_threads,
-                fit_start=self.start,
+                fit_start=start or self.start,
             )
+
+    def of_data_sets(self, chosen: BoolArray) -> _Prepared:
+        """Return what is known of some data sets, (n_data_sets,) bool."""
+        numbers = np.flatnonzero(chosen).tolist()
+        return replace(
+            self,
+            job=self.job.select(numbers),
+            data_sets=[self.data_sets[k] for k in numbers],
+            kept=[self.kept[k] for k in numbers],
+            plans=[self.plans[k] for k in numbers],
+            models=[self.models[k] for k in numbers],
+            scaled=self.scaled[chosen],
+        )
 
 
 def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
@@ -127,6 +157,11 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     before = _prepare(job, options, given, clock)
     plans, fit, choice = _fit_and_choose(before)
     log_fit(fit)
+    reference = report_reference(fit, before.scaled, before.job.identifiers)
+    if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
+        _logger.info("Only the new data sets are merged and written (only_save_targeted)")
+        plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
+        before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
     for p in before.data_sets:
         p.choose_intensities(fit.imid)
     scaled = _scaled(fit)
@@ -147,6 +182,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         statistics_with_outliers=with_outliers,
         ledger=_ledger(before.data_sets, fit.observations, fit),
         model_choice=choice,
+        reference=reference,
         n_threads=before.n_threads,
         seconds=clock.seconds,
     )
@@ -154,6 +190,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
 
 def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _Clock) -> _Prepared:
     n_threads = thread_count(options.scaling_options.nproc)
+    path = reference_path(options)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
@@ -172,6 +209,9 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         _require_tractable(models)
         observations = _collected(prepared, models, space_group, options, n_threads)
+        wavelengths = [d.experiment.wavelength for d in job.data_sets]
+        observations = with_reference(observations, path, options, space_group, cell, wavelengths, n_threads)
+        targeted = is_targeted(stored, path, options)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
     return _Prepared(
         job=job,
@@ -186,6 +226,8 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         models=models,
         start=start,
         observations=observations,
+        scaled=np.array([targeted and s is not None for s in stored], np.bool_),
+        small_scale_cutoff=cutoff_against(observations, options),
     )
 
 
@@ -217,20 +259,36 @@ def _collected(
 def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
     """Fit the planned models, and those that held-out groups prefer where that was asked for."""
     options, prepared, plans = before.options, before.data_sets, before.plans
-    fit = before.fit(before.models)
+    fit = _fit_all(before)
     if options.model != "cross_validated" or not has_choice(plans):
         return plans, fit, None
     if any(before.kept):
         _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
         return plans, fit, None
     with before.clock.stage("model_choice"):
-        held_out = HeldOut(fit, before.space_group, options, small_scale_cutoff(options), before.n_threads)
+        held_out = HeldOut(fit, before.space_group, options, before.small_scale_cutoff, before.n_threads)
         choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
     if choice.plans != plans:
         models = build_models(prepared, choice.plans, options)
         log_plans(prepared, choice.plans, models)
         fit = before.fit(models)
     return choice.plans, fit, choice
+
+
+def _fit_all(before: _Prepared) -> FitResult:
+    """Fit all data sets, where some have been scaled before the new ones against these first."""
+    if not before.scaled.any():
+        return before.fit(before.models)
+    n = int(before.scaled.sum())
+    _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", before.scaled.size - n, n)
+    target = before.fit(held_models(before.models, before.scaled))
+    only = before.options.scaling_options.only_target
+    models = released_models(target.models, before.models, held=only)
+    if only:
+        return replace(target, models=models)
+    _logger.info("Now all data sets are scaled together")
+    observations = replace(before.observations, was_outlier=target.outlier)
+    return before.fit(models, start_after_target(target), observations)
 
 
 def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
