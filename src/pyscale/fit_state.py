@@ -20,7 +20,7 @@ from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
-from .reference_fit import NO_REFERENCE, moved_to_reference, reference_components, weighted_reference
+from .reference_fit import NO_REFERENCE, centred_decay, moved_to_reference, reference_components, weighted_reference
 from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
 from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
@@ -160,6 +160,7 @@ class Fit:
             return
         self.reference, self.reference_error = weighted_reference(self.obs, state.g, state.weight)
         self.problem.set_reference(*self.reference)
+        self.joint = centred_decay(self.joint, state.parameters, self.tied)
 
     def variance(self, state: FitState) -> FloatArray:
         """Variances of the unscaled intensities, of expected counts."""

@@ -80,7 +80,7 @@ class FitResult:
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
     reference : two (n_groups,) float64
-        Expected intensities of the groups given the reference, and their weights in the fit; empty without one.
+        What the reference observes of the groups' intensities, and the weights in the fit; empty without one.
     reference_error : (n_shells,) float64
         Error u of the reference by resolution shell.
     """

@@ -25,8 +25,9 @@ _logger = logging.getLogger(__name__)
 
 _PER_SHELL, _MAX_SHELLS = 100, 20
 _MAX_LENGTH_CHANGE, _MAX_ANGLE_CHANGE = 0.04, 4.0
-_LEAST_ERROR = 1e-3
+_LEAST_ERROR, _LARGEST_ERROR = 1e-3, 0.95
 _LARGEST_DEVIATION = 25.0
+_CERTAIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,23 @@ class GroupReference:
         """Number of resolution shells."""
         return int(self.shell.max()) + 1
 
+    def levelled(self, merged: FloatArray, precision: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Merged intensities with the scale and B of the reference, from the means of shells, and their precisions.
+
+        What is found from these does not depend on scale and B of the job, on which it acts in turn.
+        """
+        use = self.known & (precision > 0)
+        shell, n = self.shell[use], self.n_shells
+        own, theirs = (np.bincount(shell, v[use], n) for v in (merged, self.intensity))
+        certain = (own > _CERTAIN * np.sqrt(np.bincount(shell, 1.0 / precision[use], n))) & (theirs > 0)
+        ratio = np.log(theirs[certain] / own[certain])
+        x = np.bincount(shell, self.d_spacing[use] ** -2.0, n)[certain] / np.bincount(shell, minlength=n)[certain]
+        line = np.polyfit(x, ratio, 1 if x.size > 2 else 0) if x.size else np.zeros(1)
+        factor = np.exp(np.polyval(line, np.where(self.known, self.d_spacing, np.inf) ** -2.0))
+        return merged * factor, precision / factor**2
+
     def error_by_shell(self, merged: FloatArray, precision: FloatArray) -> FloatArray:
-        """Share u of the variance of E^2 that the reference does not foretell, (n_shells,) float64 in 0 ... 1.
+        """Share u of the variance of E^2 that the reference does not foretell, (n_shells,) float64 in 0 ... 0.95.
 
         From the mean square of merged - T in each shell, less what the variances of both explain: with E^2 of the data
         and of the reference correlated by 1 - u, it is 2 u <I>^2 (4 u for centric reflections).
@@ -117,7 +133,7 @@ class GroupReference:
         Parameters
         ----------
         merged, precision : (n_groups,) float64
-            Merged intensities of the job on the scale of the reference, and their inverse variances.
+            Merged intensities of the job (`levelled`) and their inverse variances.
         """
         use = self.known & (precision > 0)
         mean = self.mean[use]
@@ -126,23 +142,35 @@ class GroupReference:
         weight = 1.0 / (1.0 + noise) ** 2
         excess = np.bincount(self.shell[use], weight * (square - noise) / (2.0 * self.spread[use]), self.n_shells)
         total = np.bincount(self.shell[use], weight, self.n_shells)
-        u: FloatArray = np.clip(np.divide(excess, total, out=np.ones(self.n_shells), where=total > 0), 0.0, 1.0)
+        u: FloatArray = np.clip(
+            np.divide(excess, total, out=np.ones(self.n_shells), where=total > 0), 0.0, _LARGEST_ERROR
+        )
         return u
 
-    def expected(self, error: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected intensities of the groups given the reference, and weights (0: no reference), two (n_groups,).
+    def observed(self, error: FloatArray, merged: FloatArray, precision: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The reference as an observation of the true intensities I: values and weights (0: none), two (n_groups,).
 
-        With E^2 = T / <T> and u the error of its shell: (1 - u) T + u <T>, of variance
-        (1 - u)^2 V_T + s <T>^2 (u^2 + 2 u (1 - u) E^2), s = 1 or 2 for centric reflections.
+        Given I, that of the reference has the mean (1 - u) I + u <I> and the variance of `_scatter`. So
+        (T - u <I>) / (1 - u) is an observation of I of that variance over (1 - u)^2, whatever u is. One that is
+        right on average given T instead would draw the scale towards zero.
+
+        Parameters
+        ----------
+        error : (n_shells,) float64
+            u of each shell.
+        merged, precision : (n_groups,) float64
+            As for `error_by_shell`; they tell the variance, not the value.
         """
         known = self.known
-        u, mean = error[self.shell[known]], self.mean[known]
-        intensity, positive = self.intensity[known], np.maximum(self.intensity[known], 0.0)
+        u, mean, t = error[self.shell[known]], self.mean[known], self.intensity[known]
+        own = self.variance[known] + (_LEAST_ERROR * (np.maximum(t, 0.0) + mean)) ** 2
+        spread, best = self.spread[known], (1.0 - u) * t + u * mean
+        certainty = 1.0 / (own + _scatter(u, t, mean, spread))
+        total = precision[known] + certainty
+        best = (precision[known] * merged[known] + certainty * best) / total
         value, weight = np.zeros(known.size), np.zeros(known.size)
-        value[known] = (1.0 - u) * intensity + u * mean
-        variance = (1.0 - u) ** 2 * self.variance[known] + (_LEAST_ERROR * (positive + mean)) ** 2
-        variance += self.spread[known] * mean * (u**2 * mean + 2.0 * u * (1.0 - u) * positive)
-        weight[known] = 1.0 / variance
+        value[known] = (t - u * mean) / (1.0 - u)
+        weight[known] = (1.0 - u) ** 2 / (own + _scatter(u, best, mean, spread))
         return value, weight
 
     def shells(self, error: FloatArray) -> list[ReferenceShell]:
@@ -152,6 +180,15 @@ class GroupReference:
             d = self.d_spacing[self.shell == k]
             found.append(ReferenceShell(float(d.max()), float(d.min()), int(d.size), u))
         return found
+
+
+def _scatter(u: FloatArray, intensity: FloatArray, mean: FloatArray, spread: FloatArray) -> FloatArray:
+    """Variance of one intensity given the other when E^2 of both are correlated by 1 - u.
+
+    s <I>^2 (u^2 + 2 u (1 - u) E^2), s = 1, or 2 for centric reflections (Srinivasan & Ramachandran 1965).
+    """
+    scatter: FloatArray = spread * mean * (u**2 * mean + 2.0 * u * (1.0 - u) * np.maximum(intensity, 0.0))
+    return scatter
 
 
 def group_reference(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ __all__ = [
     "Agreement",
     "agreement",
     "agreement_table",
+    "centred_decay",
     "merged_by_group",
     "moved_to_reference",
     "reference_components",
@@ -72,8 +73,9 @@ def weighted_reference(
     """
     reference = observations.reference
     assert reference is not None
-    error = reference.error_by_shell(*merged_by_group(observations, np.maximum(g, 0.0), weight))
-    return reference.expected(error), error
+    merged = reference.levelled(*merged_by_group(observations, np.maximum(g, 0.0), weight))
+    error = reference.error_by_shell(*merged)
+    return reference.observed(error, *merged), error
 
 
 def reference_components(observations: JobObservations, label: IntArray) -> tuple[IntArray, BoolArray]:
@@ -124,6 +126,24 @@ def moved_to_reference(
     k, b = np.where(moves, k, 0.0)[label[data_set]], np.where(moves, b, 0.0)[label[data_set]]
     moved = np.where(joint.scale_like(), parameters * np.exp(k), parameters)
     return np.where(joint.decay_like(), moved + b, moved)
+
+
+def centred_decay(joint: JointModel, parameters: FloatArray, tied: BoolArray) -> JointModel:
+    """Let the restraints of decay components pull to the mean B of the data sets (n_data_sets,) tied to a reference.
+
+    Without a reference the restraint chooses the overall B, which nothing else knows; with one it must not.
+    """
+    own = joint.decay_like() & tied[joint.data_set_of_parameters()]
+    if not own.any():
+        return joint
+    centre = float(parameters[own].mean())
+    models = [
+        m.with_components([replace(c, centre=centre) if c.kind == "smooth_decay" else c for c in m.components])
+        if is_tied
+        else m
+        for m, is_tied in zip(joint.models, tied.tolist(), strict=True)
+    ]
+    return JointModel(models)
 
 
 def _robust_lines(
