@@ -15,12 +15,14 @@ import pyscale
 from pyscale.dataset import Job, make_job
 from pyscale.errors import DataError, UsageError
 from pyscale.exports import write_merged
+from pyscale.reflections import Flag
 from pyscale.result import ScalingResult
 from pyscale.symmetry import inverse_d_squared, to_asu
 from pyscale.typing import FloatArray, IntArray
 
 CELL = (20.0, 24.0, 30.0, 90.0, 90.0, 90.0)
 GROUP = "P 21 21 21"
+OUTLIER = np.uint64(int(Flag.outlier_in_scaling))
 SCALE, B = 250.0, -12.0
 """Of the data against the references: g = SCALE exp(B / 2d^2) times the simulated one."""
 
@@ -36,7 +38,7 @@ class Simulation:
         self.half_inv_d2 = 0.5 * inverse_d_squared(CELL, self.table["miller_index"])
         self.change = SCALE * np.exp(B * self.half_inv_d2)
         self.g = data.truth["g"] * self.change
-        asu, isym = to_asu(GROUP, self.table["miller_index"])
+        asu, isym = to_asu(str(options.get("space_group", GROUP)), self.table["miller_index"])
         self.miller_index, first, self.unique = np.unique(asu, axis=0, return_index=True, return_inverse=True)
         self.intensity = data.truth["I"][first] / self.change[first]
         own = data.truth["I_own"] / self.change
@@ -202,8 +204,7 @@ def test_a_crude_reference_gives_the_scale_and_leaves_the_rest_to_the_equivalent
     for r in (result, without):
         y, x = np.log(r.inverse_scale_factor / simulation.g), simulation.half_inv_d2
         spread.append(np.std(y - np.polyval(np.polyfit(x, y, 1), x)))
-    assert spread[0] < 1.2 * spread[1]
-    assert result.statistics.overall.r_meas == pytest.approx(without.statistics.overall.r_meas, rel=0.05)
+    assert spread[0] < 1.05 * spread[1]
 
 
 def test_one_sweep_without_equivalents_has_a_scale(tmp_path: Path) -> None:
@@ -220,11 +221,19 @@ def test_one_sweep_without_equivalents_has_a_scale(tmp_path: Path) -> None:
     assert abs(np.median(deviation)) < 0.02
 
 
-def test_outliers_are_told_by_the_reference(simulation: Simulation, tmp_path: Path) -> None:
-    """One of two equivalents that disagree cannot be told by them alone."""
-    result = scaled(simulation, intensities(simulation, tmp_path / "ref.mtz"))
-    without = pyscale.scale(simulation.job, absorption_correction=True)
-    assert np.count_nonzero(result.fit.outlier) >= np.count_nonzero(without.fit.outlier)
+def test_a_wrong_observation_of_two_is_told_by_the_reference(simulation: Simulation, tmp_path: Path) -> None:
+    one = Simulation(n_sweeps=1, sweep_width=60.0, outlier_fraction=0.0)
+    counts = np.bincount(one.unique)
+    pairs = np.flatnonzero(counts[one.unique] == 2)
+    strong = pairs[one.intensity[one.unique[pairs]] > np.median(one.intensity)]
+    wrong = strong[np.unique(one.unique[strong], return_index=True)[1]][::5]
+    for name in ("prf", "sum"):
+        one.table[f"intensity.{name}.value"][wrong] *= 3.0
+    path = intensities(one, tmp_path / "ref.mtz")
+    job = make_job(one.job.experiments, [one.table])
+    result, without = pyscale.scale(job, reference=path), pyscale.scale(job)
+    found, before = (r.table["flags"][wrong] & OUTLIER > 0 for r in (result, without))
+    assert wrong.size > 10 and not before.any() and found.mean() > 0.9
 
 
 def test_the_cutoff_of_scales_follows_the_reference(simulation: Simulation, tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def _values(
 
 
 def _read_cif(path: str, settings: ModelSettings) -> Reference:
-    document = gemmi.cif.read(path)
-    blocks = [block for block in gemmi.as_refln_blocks(document) if block.default_loop is not None]
+    # This takes the blocks out of their document.
+    blocks = [b for b in gemmi.as_refln_blocks(gemmi.cif.read(path)) if b.default_loop is not None]
     for kind, known in (("intensities", _CIF_INTENSITIES), ("amplitudes", _CIF_AMPLITUDES)):
         for block in blocks:
             for columns in known:
@@ -144,7 +144,7 @@ def _read_cif(path: str, settings: ModelSettings) -> Reference:
                 if found is not None:
                     miller = np.asarray(block.make_miller_array(), dtype=np.int32)
                     return _reference(path, kind, columns, miller, found, block.spacegroup, block.cell)
-    return _read_cif_model(path, document, settings)
+    return _read_cif_model(path, settings)
 
 
 def _cif_column(block: Any, name: str) -> FloatArray | None:
@@ -153,8 +153,8 @@ def _cif_column(block: Any, name: str) -> FloatArray | None:
     return np.asarray(block.make_float_array(name, np.nan), dtype=np.float64)
 
 
-def _read_cif_model(path: str, document: Any, settings: ModelSettings) -> Reference:
-    for block in document:
+def _read_cif_model(path: str, settings: ModelSettings) -> Reference:
+    for block in gemmi.cif.read(path):
         if block.find_loop("_atom_site.id"):
             return model_intensities(gemmi.make_structure_from_block(block), path, settings)
         if block.find_loop("_atom_site_fract_x"):
