@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import targeting
 from .auto import ModelPlan
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
@@ -38,16 +39,6 @@ from .scaling_model import DataSetModel
 from .space_group import relabelled
 from .statistics import MergingStatistics, merging_statistics
 from .stored_models import stored_models
-from .targeting import (
-    cutoff_against,
-    held_models,
-    is_targeted,
-    reference_path,
-    released_models,
-    report_reference,
-    start_after_target,
-    with_reference,
-)
 from .threads import thread_count
 from .typing import BoolArray
 
@@ -157,7 +148,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     before = _prepare(job, options, given, clock)
     plans, fit, choice = _fit_and_choose(before)
     log_fit(fit)
-    reference = report_reference(fit, before.scaled, before.job.identifiers)
+    reference = targeting.report_reference(fit, before.scaled, before.job.identifiers)
     if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
         _logger.info("Only the new data sets are merged and written (only_save_targeted)")
         plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
@@ -190,7 +181,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
 
 def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _Clock) -> _Prepared:
     n_threads = thread_count(options.scaling_options.nproc)
-    path = reference_path(options)
+    path = targeting.reference_path(options)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
@@ -210,8 +201,8 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         _require_tractable(models)
         observations = _collected(prepared, models, space_group, options, n_threads)
         wavelengths = [d.experiment.wavelength for d in job.data_sets]
-        observations = with_reference(observations, path, options, space_group, cell, wavelengths, n_threads)
-        targeted = is_targeted(stored, path, options)
+        observations = targeting.with_reference(observations, path, options, space_group, cell, wavelengths, n_threads)
+        targeted = targeting.is_targeted(stored, path, options)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
     return _Prepared(
         job=job,
@@ -227,7 +218,7 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         start=start,
         observations=observations,
         scaled=np.array([targeted and s is not None for s in stored], np.bool_),
-        small_scale_cutoff=cutoff_against(observations, options),
+        small_scale_cutoff=targeting.cutoff_against(observations, options),
     )
 
 
@@ -281,14 +272,14 @@ def _fit_all(before: _Prepared) -> FitResult:
         return before.fit(before.models)
     n = int(before.scaled.sum())
     _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", before.scaled.size - n, n)
-    target = before.fit(held_models(before.models, before.scaled))
+    target = before.fit(targeting.held_models(before.models, before.scaled))
     only = before.options.scaling_options.only_target
-    models = released_models(target.models, before.models, held=only)
+    models = targeting.released_models(target.models, before.models, held=only)
     if only:
         return replace(target, models=models)
     _logger.info("Now all data sets are scaled together")
     observations = replace(before.observations, was_outlier=target.outlier)
-    return before.fit(models, start_after_target(target), observations)
+    return before.fit(models, targeting.start_after_target(target), observations)
 
 
 def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
