@@ -9,18 +9,20 @@ import pytest
 
 import pyscale
 from pyscale.dataset import Job, combine_tables, make_job
-from pyscale.errors import UsageError
+from pyscale.errors import DataError, UsageError
 from pyscale.experiment import ExperimentList
 from pyscale.result import ScalingResult
+from pyscale.symmetry import inverse_d_squared
 from pyscale.typing import FloatArray
 
+CELL = (20.0, 24.0, 30.0, 90.0, 90.0, 90.0)
 OPTIONS = {"absorption_correction": True}
 
 
 @pytest.fixture(scope="module")
 def simulated() -> Any:
     return pyscale.simulate(
-        unit_cell=(20.0, 24.0, 30.0, 90.0, 90.0, 90.0),
+        unit_cell=CELL,
         n_sweeps=4,
         sweep_width=70.0,
         start_angles=(0.0, 45.0, 90.0, 135.0),
@@ -145,6 +147,18 @@ def test_only_target_needs_both(raw: Job, first: ScalingResult) -> None:
         pyscale.scale(raw, only_target=True)
     with pytest.raises(UsageError, match="all data sets have been scaled before"):
         pyscale.scale(make_job(first.experiments, [first.table]), only_target=True)
+
+
+def test_nothing_in_common(raw: Job, first: ScalingResult) -> None:
+    """The scaled data sets have what is coarser than 3 A, the new one the rest."""
+    tables = [*first.tables, raw.data_sets[2].reflections]
+    fine = [inverse_d_squared(CELL, t["miller_index"]) > 1.0 / 9.0 for t in tables]
+    parts = [t.select(mask if k == 2 else ~mask) for k, (t, mask) in enumerate(zip(tables, fine, strict=True))]
+    experiments = ExperimentList.concatenate([first.experiments, raw.experiments.select([2])])
+    job = make_job(experiments, parts)
+    with pytest.raises(DataError, match="no reflection in common"):
+        pyscale.scale(job, only_target=True, **OPTIONS)
+    assert len(np.unique(pyscale.scale(job, **OPTIONS).fit.component)) == 2
 
 
 def test_the_same_for_any_number_of_threads(mixed: Job) -> None:

@@ -268,12 +268,13 @@ def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, Mode
 
 def _fit_all(before: _Prepared) -> FitResult:
     """Fit all data sets, where some have been scaled before the new ones against these first."""
-    if not before.scaled.any():
+    scaled, options = before.scaled, before.options
+    if not scaled.any() or not targeting.have_common_reflections(before.observations, scaled, options):
         return before.fit(before.models)
-    n = int(before.scaled.sum())
-    _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", before.scaled.size - n, n)
-    target = before.fit(targeting.held_models(before.models, before.scaled))
-    only = before.options.scaling_options.only_target
+    n = int(scaled.sum())
+    _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", scaled.size - n, n)
+    target = before.fit(targeting.held_models(before.models, scaled))
+    only = options.scaling_options.only_target
     models = targeting.released_models(target.models, before.models, held=only)
     if only:
         return replace(target, models=models)

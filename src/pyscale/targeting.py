@@ -26,6 +26,7 @@ from .typing import BoolArray, FloatArray
 __all__ = [
     "ReferenceReport",
     "cutoff_against",
+    "have_common_reflections",
     "held_models",
     "is_targeted",
     "reference_path",
@@ -166,6 +167,25 @@ def is_targeted(stored: Sequence[StoredModel | None], path: str | None, options:
             "cannot be the target: scale without only_target=True"
         )
     return False
+
+
+def have_common_reflections(observations: JobObservations, scaled: BoolArray, options: ScalingOptions) -> bool:
+    """Whether any group has observations of scaled and of new data sets, so that the ones can be the target.
+
+    Raises
+    ------
+    DataError
+        If there are none, and only_target=True asks for nothing else.
+    """
+    first, of_scaled = observations.target_offsets[:-1], scaled[observations.data_set]
+    present = ~observations.absent
+    both = np.logical_or.reduceat(of_scaled & present, first) & np.logical_or.reduceat(~of_scaled & present, first)
+    if not both.any() and options.scaling_options.only_target:
+        raise DataError(
+            "new and scaled data sets have no reflection in common, and nothing else determines the scales of the new "
+            "ones with only_target=True: check indexing and resolution"
+        )
+    return bool(both.any())
 
 
 def held_models(models: Sequence[DataSetModel], scaled: BoolArray) -> list[DataSetModel]:
