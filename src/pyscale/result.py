@@ -157,7 +157,7 @@ class ScalingResult:
         ----------
         output : OutputOptions
         inputs
-            Files that must not be overwritten unless named as output.
+            Files that must not be overwritten unless named as output; a reference is one more.
         named_outputs
             Dotted names of the output options that the user has set.
 
@@ -182,6 +182,8 @@ class ScalingResult:
             "html": lambda path: write_report(self, path),
             "json": lambda path: write_json(self, path),
         }
+        if self.reference is not None and self.reference.source is not None:
+            inputs = [*inputs, self.reference.source]
         with OutputSet(inputs) as outputs:
             for name, write in writers.items():
                 path = getattr(output, name)

@@ -46,9 +46,7 @@ def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> No
         # The numerical libraries are loaded only now, when the arguments are known to be right.
         scaler: Any = importlib.import_module("pyscale.scaler")
         result = scaler.scale_files(parsed.files, options, parsed.given)
-        reference = result.reference.source if result.reference is not None else None
-        inputs = [*parsed.files, *([reference] if reference else [])]
-        result.write_outputs(options.output, inputs=inputs, named_outputs=parsed.given)
+        result.write_outputs(options.output, inputs=parsed.files, named_outputs=parsed.given)
         summary = result.summary()
         _LOGGER.info("%s", summary, extra={"console": False})
     write(summary)
