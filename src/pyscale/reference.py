@@ -222,13 +222,8 @@ def group_reference(
             f"{reference.source}: has no reflection in common with the data ({len(reference.intensity)} reflections); "
             "check indexing and resolution of both"
         )
-    weight = 1.0 / np.where(variance > 0, variance, 1.0)
-    total = np.bincount(group, weight, n_groups)
-    matched = total > 0
-    intensity = np.full(n_groups, np.nan)
-    intensity[matched] = np.bincount(group, weight * value, n_groups)[matched] / total[matched]
-    unknown = np.bincount(group, ~(variance > 0), n_groups) > 0
-    merged_variance = np.where(matched & ~unknown, 1.0 / np.where(matched, total, 1.0), 0.0)
+    intensity, merged_variance = _merged(group, value, variance, n_groups)
+    matched = np.isfinite(intensity)
     epsilon, centric = epsilon_and_centric(space_group, index)
     d_spacing = observations.d_spacing[first]
     shell, mean = _shells(intensity, d_spacing, epsilon.astype(np.float64), matched, reference.source)
@@ -249,6 +244,17 @@ def group_reference(
         spread=np.where(centric, 2.0, 1.0),
         d_spacing=d_spacing,
     )
+
+
+def _merged(group: IndexArray, value: FloatArray, variance: FloatArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
+    """Weighted mean of each group (NaN: none) and its variance (0 where unknown), two (n_groups,) float64."""
+    weight = 1.0 / np.where(variance > 0, variance, 1.0)
+    total = np.bincount(group, weight, n_groups)
+    matched = total > 0
+    intensity = np.full(n_groups, np.nan)
+    intensity[matched] = np.bincount(group, weight * value, n_groups)[matched] / total[matched]
+    unknown = np.bincount(group, ~(variance > 0), n_groups) > 0
+    return intensity, np.where(matched & ~unknown, 1.0 / np.where(matched, total, 1.0), 0.0)
 
 
 def _groups_of(

@@ -200,8 +200,7 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         _require_tractable(models)
         observations = _collected(prepared, models, space_group, options, n_threads)
-        wavelengths = [d.experiment.wavelength for d in job.data_sets]
-        observations = targeting.with_reference(observations, path, options, space_group, cell, wavelengths, n_threads)
+        observations = targeting.with_reference(observations, path, options, space_group, cell, job, n_threads)
         targeted = targeting.is_targeted(stored, path, options)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
     return _Prepared(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .dataset import Job
 from .errors import DataError, UsageError
 from .fit_start import FitStart
 from .fitting import FitResult
@@ -103,7 +104,7 @@ def with_reference(
     options: ScalingOptions,
     space_group: Any,
     cell: UnitCell,
-    wavelengths: Sequence[float],
+    job: Job,
     n_threads: int,
 ) -> JobObservations:
     """Return the observations with the reference of a file, if there is one.
@@ -118,7 +119,7 @@ def with_reference(
     solvent = options.scaling_options.reference_model
     settings = ModelSettings(
         d_min=0.999 * float(observations.d_spacing.min()),
-        wavelength=float(np.mean(wavelengths)),
+        wavelength=float(np.mean([d.experiment.wavelength for d in job.data_sets])),
         anomalous=options.anomalous,
         k_sol=solvent.k_sol,
         b_sol=solvent.b_sol,
