@@ -21,14 +21,17 @@ pyscale::RepeatedView repeated_view(const Array<double>& intensity, const Array<
 
 py::array_t<double> expected_intensity(const Array<double>& intensity, const Array<double>& weight,
                                        const Array<double>& g, const Array<pyscale::Index>& offsets,
-                                       const Array<std::uint8_t>& excluded, int n_threads) {
+                                       const Array<std::uint8_t>& excluded, int n_threads,
+                                       const Array<double>& reference,
+                                       const Array<double>& reference_weight) {
   const auto i = view("intensity", intensity), w = view("weight", weight), s = view("g", g);
   const auto o = view("offsets", offsets);
   const auto e = view("excluded", excluded);
+  const pyscale::ReferenceView r{view("reference", reference), view("reference_weight", reference_weight)};
   std::vector<double> expected;
   {
     const py::gil_scoped_release release;
-    expected = pyscale::expected_intensity(i, w, s, o, e, n_threads);
+    expected = pyscale::expected_intensity(i, w, s, o, e, n_threads, r);
   }
   return to_numpy(std::move(expected));
 }
@@ -86,6 +89,7 @@ Terms student_likelihood(const Array<double>& residual, const Array<double>& var
 void bind_error_model(py::module_& m) {
   m.def("expected_intensity", &expected_intensity, "intensity"_a.noconvert(), "weight"_a.noconvert(),
         "g"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(), "n_threads"_a = 1,
+        "reference"_a.noconvert() = Array<double>(0), "reference_weight"_a.noconvert() = Array<double>(0),
         "Scale factor times weighted group mean, per row.");
   m.def("repeated_observations", &repeated_observations, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "g"_a.noconvert(), "expected"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(),

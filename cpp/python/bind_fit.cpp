@@ -246,6 +246,13 @@ void bind_fit(py::module_& m) {
            "value"_a.noconvert(), "target"_a.noconvert(), "weight"_a.noconvert(),
            "Restraints sum_k weight_k (sum_j value_kj p_j - target_k)^2, compressed by rows.")
       .def(
+          "set_reference",
+          [](FitProblem& f, const Array<double>& i, const Array<double>& w) {
+            f.set_reference(view("intensity", i), view("weight", w));
+          },
+          "intensity"_a.noconvert(), "weight"_a.noconvert(),
+          "Intensities known beforehand and their weights 1/variance, 0: none; two (n_groups,) float64.")
+      .def(
           "set_held", [](FitProblem& f, const Array<std::uint8_t>& h) { f.set_held(view("held", h)); },
           "held"_a.noconvert(), "Parameters that stay as they are, (p,) uint8.")
       .def_property_readonly("n_parameters", &FitProblem::n_parameters)

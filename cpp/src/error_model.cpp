@@ -67,8 +67,10 @@ T reduce(const std::vector<Index>& edges, int n_threads, Body&& body) {
 
 std::vector<double> expected_intensity(Span<const double> intensity, Span<const double> weight,
                                        Span<const double> g, Span<const Index> offsets,
-                                       Span<const std::uint8_t> excluded, int n_threads) {
+                                       Span<const std::uint8_t> excluded, int n_threads,
+                                       const ReferenceView& reference) {
   const Index n = intensity.size();
+  reference.validate(offsets.size() - 1);
   require_size("weight", weight.size(), n);
   require_size("g", g.size(), n);
   if (!excluded.empty()) require_size("excluded", excluded.size(), n);
@@ -77,7 +79,8 @@ std::vector<double> expected_intensity(Span<const double> intensity, Span<const 
   for_each_chunk(
       balanced_group_edges(offsets, n / rows_per_chunk + 1), n_threads, [&](Index, Index first, Index last) {
         for (Index h = first; h < last; ++h) {
-          double wgi = 0, wgg = 0;
+          double wgi = 0, wgg = reference.weight_of(h);
+          if (wgg > 0) wgi = wgg * reference.intensity[h];
           for (Index i = offsets[h]; i < offsets[h + 1]; ++i) {
             const bool usable = g[i] > 0 && weight[i] > 0 && std::isfinite(weight[i]) &&
                                 std::isfinite(intensity[i]) && (excluded.empty() || excluded[i] == 0);

@@ -47,6 +47,18 @@ void FitProblem::Impl::clear_held(std::vector<double>& half_gradient) const {
     if (held[k]) half_gradient[k] = 0.0;
 }
 
+void FitProblem::Impl::count() {
+  n_observations = n_groups = 0;
+  for (std::size_t h = 0; h + 1 < offsets.size(); ++h) {
+    Index n = 0;
+    for (Index i = offsets[h]; i < offsets[h + 1]; ++i) n += weight[i] > 0;
+    if (n > 0 && !reference_weight.empty()) n += reference_weight[h] > 0;
+    if (n < 2) continue;
+    n_observations += n;
+    ++n_groups;
+  }
+}
+
 FitProblem::FitProblem(const JobModel& model, const ObservationView& observations,
                        Span<const double> intensity, Span<const Index> offsets, int n_threads)
     : impl_(std::make_unique<Impl>(model, n_threads)) {
@@ -95,14 +107,21 @@ void FitProblem::set_weights(Span<const double> weight) {
     if (!(weight[i] >= 0) || !std::isfinite(weight[i]))
       throw DataError(cat("weight[", i, "] = ", weight[i], ": must be finite and not negative"));
   d.weight.assign(weight.begin(), weight.end());
-  d.n_observations = d.n_groups = 0;
-  for (std::size_t h = 0; h + 1 < d.offsets.size(); ++h) {
-    Index n = 0;
-    for (Index i = d.offsets[h]; i < d.offsets[h + 1]; ++i) n += weight[i] > 0;
-    if (n < 2) continue;
-    d.n_observations += n;
-    ++d.n_groups;
-  }
+  d.count();
+}
+
+void FitProblem::set_reference(Span<const double> intensity, Span<const double> weight) {
+  Impl& d = *impl_;
+  const Index n_groups = static_cast<Index>(d.offsets.size()) - 1;
+  require_size("intensity", intensity.size(), n_groups);
+  require_size("weight", weight.size(), n_groups);
+  for (Index h = 0; h < n_groups; ++h)
+    if (!(weight[h] >= 0) || !std::isfinite(weight[h]) || (weight[h] > 0 && !std::isfinite(intensity[h])))
+      throw DataError(cat("reference of group ", h, " (", intensity[h], ", weight ", weight[h],
+                          "): must be finite and its weight not negative"));
+  d.reference.assign(intensity.begin(), intensity.end());
+  d.reference_weight.assign(weight.begin(), weight.end());
+  d.count();
 }
 
 void FitProblem::set_intensity(Span<const double> intensity) {

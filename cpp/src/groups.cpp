@@ -80,6 +80,11 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
   return g;
 }
 
+void ReferenceView::validate(Index n_groups) const {
+  require_size("reference weight", weight.size(), intensity.size());
+  if (!weight.empty()) require_size("reference", intensity.size(), n_groups);
+}
+
 void require_offsets(const char* name, Span<const Index> offsets, Index n_rows) {
   if (offsets.empty() || offsets[0] != 0 || offsets[offsets.size() - 1] != n_rows ||
       !std::is_sorted(offsets.begin(), offsets.end()))

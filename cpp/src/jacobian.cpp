@@ -11,11 +11,20 @@ struct GroupRows {
   std::vector<Index> row;
   std::vector<double> g, dg;
   double weight = 0.0, intensity = 0.0;  ///< S_h, I_h
+  bool has_reference = false;
+
+  /// Whether they determine anything.
+  bool used() const { return !row.empty() && row.size() + has_reference >= 2 && weight > 0; }
 };
 
 GroupRows evaluate_rows(const detail::FitRows& rows, Span<const double> p, Index group) {
   GroupRows out;
   double wgi = 0.0;
+  if (rows.reference_weight != nullptr && rows.reference_weight[group] > 0) {
+    out.has_reference = true;
+    out.weight = rows.reference_weight[group];
+    wgi = out.weight * rows.reference[group];
+  }
   for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
     if (!(rows.weight[i] > 0)) continue;
     out.dg.resize(out.dg.size() + rows.value_stride);
@@ -64,7 +73,7 @@ SparseJacobian FitProblem::jacobian(Span<const double> parameters) const {
   out.row_offsets.push_back(0);
   for (std::size_t h = 0; h + 1 < impl_->offsets.size(); ++h) {
     const GroupRows group = evaluate_rows(rows, parameters, static_cast<Index>(h));
-    const bool used = group.row.size() >= 2 && group.weight > 0;
+    const bool used = group.used();
     const std::vector<double> s =
         used ? intensity_derivative(rows, group, n_parameters()) : std::vector<double>{};
     std::size_t k = 0;
@@ -98,7 +107,7 @@ FitProblem::GaugeSums FitProblem::gauge_sums(Span<const double> parameters, Span
   for (auto* v : {&out.mean, &out.first}) v->assign(static_cast<std::size_t>(n_labels * p), 0.0);
   for (std::size_t h = 0; h + 1 < impl_->offsets.size(); ++h) {
     const GroupRows group = evaluate_rows(rows, parameters, static_cast<Index>(h));
-    if (group.row.size() < 2 || !(group.weight > 0)) continue;
+    if (!group.used()) continue;
     for (std::size_t k = 0; k < group.row.size(); ++k) {
       const Index i = group.row[k];
       const Index c = label[rows.data_set[i]];

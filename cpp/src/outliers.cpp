@@ -17,6 +17,7 @@ constexpr Index rows_per_chunk = 4096;
 struct Observations {
   Span<const double> intensity, weight, g;
   Span<const std::uint8_t> excluded;
+  ReferenceView reference = {};
 
   bool usable(Index i) const {
     return g[i] > 0 && weight[i] > 0 && std::isfinite(weight[i]) && std::isfinite(intensity[i]) &&
@@ -41,9 +42,12 @@ class GroupTest {
  public:
   explicit GroupTest(const Observations& obs) : obs_(obs) {}
 
-  Index load(Index begin, Index end) {
+  /// Loads a group; returns its number of observations, the reference included.
+  Index load(Index group, Index begin, Index end) {
     rows_.clear();
     weights_.clear();
+    known_weight_ = obs_.reference.weight_of(group);
+    known_ = known_weight_ > 0 ? obs_.reference.intensity[group] : 0.0;
     for (Index i = begin; i < end; ++i)
       if (obs_.usable(i)) {
         rows_.push_back({i, 0, 0, 0});
@@ -57,7 +61,22 @@ class GroupTest {
       row = {i, w * obs_.g[i] * obs_.intensity[i], w * obs_.g[i] * obs_.g[i], 1 / w};
     }
     sum();
-    return size();
+    return size() + has_reference();
+  }
+
+  bool has_reference() const { return known_weight_ > 0; }
+
+  /// z of the reference against the rows.
+  double reference_z() const {
+    const double rows = wgg_ - known_weight_;
+    if (!(rows > negligible_share * wgg_)) return 0.0;
+    const double deviation = known_ - (wgi_ - known_weight_ * known_) / rows;
+    return std::abs(deviation) / std::sqrt(1 / known_weight_ + 1 / rows);
+  }
+
+  void set_reference_aside() {
+    known_weight_ = 0;
+    sum();
   }
 
   Index size() const { return static_cast<Index>(rows_.size()); }
@@ -84,7 +103,8 @@ class GroupTest {
   }
 
   void sum() {
-    wgi_ = wgg_ = 0;
+    wgi_ = known_weight_ * known_;
+    wgg_ = known_weight_;
     for (const Row& row : rows_) {
       wgi_ += row.wgi;
       wgg_ += row.wgg;
@@ -94,6 +114,7 @@ class GroupTest {
   const Observations& obs_;
   std::vector<Row> rows_;
   std::vector<double> weights_;
+  double known_ = 0, known_weight_ = 0;
   double wgi_ = 0, wgg_ = 0;
 };
 
@@ -109,7 +130,7 @@ void for_each_group(const Observations& obs, Span<const Index> offsets, int n_th
   for_each_chunk(edges, n_threads, [&](Index, Index first_group, Index last_group) {
     GroupTest test(obs);
     for (Index h = first_group; h < last_group; ++h)
-      if (test.load(offsets[h], offsets[h + 1]) > 1) body(test);
+      if (test.load(h, offsets[h], offsets[h + 1]) > 1) body(test);
   });
 }
 
@@ -127,10 +148,12 @@ std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const dou
 
 std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
                                         Span<const double> g, Span<const Index> offsets, double zmax,
-                                        Span<const std::uint8_t> excluded, int n_threads) {
+                                        Span<const std::uint8_t> excluded, int n_threads,
+                                        const ReferenceView& reference) {
+  reference.validate(offsets.size() - 1);
   std::vector<std::uint8_t> outlier(static_cast<std::size_t>(intensity.size()), 0);
-  for_each_group({intensity, weight, g, excluded}, offsets, n_threads, [&](GroupTest& test) {
-    while (test.size() > 2) {
+  for_each_group({intensity, weight, g, excluded, reference}, offsets, n_threads, [&](GroupTest& test) {
+    while (test.size() > (test.has_reference() ? 0 : 2)) {
       Index worst = 0;
       double z_worst = test.z(0);
       for (Index k = 1; k < test.size(); ++k)
@@ -138,6 +161,12 @@ std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const
           worst = k;
           z_worst = z;
         }
+      if (test.has_reference() && test.size() > 1) {
+        if (const double z = test.reference_z(); z > z_worst && z > zmax) {
+          test.set_reference_aside();
+          continue;
+        }
+      }
       if (!(z_worst > zmax)) return;
       outlier[test.position(worst)] = 1;
       test.remove(worst);

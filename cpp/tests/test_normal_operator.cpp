@@ -135,6 +135,31 @@ BOOST_AUTO_TEST_CASE(solutions_satisfy_the_damped_system) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(references_count_as_in_the_dense_equations) {
+  const FitCase c(3000, 1, 24);
+  const auto problem = c.problem(2);
+  const Index n_groups = static_cast<Index>(c.offsets.size()) - 1;
+  std::vector<double> reference(static_cast<std::size_t>(n_groups), 300.0), weight(reference.size());
+  for (Index h = 0; h < n_groups; h += 2) weight[h] = 0.01;
+  problem->set_reference(reference, weight);
+  std::vector<double> half_gradient;
+  const double cost = problem->cost_and_half_gradient(c.start, half_gradient);
+  const NormalOperator n(*problem, c.start);
+  BOOST_TEST(std::abs(n.cost() / cost - 1) < 1e-12);
+  BOOST_TEST(largest_difference(n.half_gradient(), half_gradient) < 1e-12);
+  NormalEquations equations;
+  problem->evaluate(c.start, equations);
+  BOOST_TEST(largest_difference(equations.half_gradient, half_gradient) < 1e-12);
+  const Index p = problem->n_parameters();
+  const std::vector<double> matrix = recorded_matrix(c, *problem), x = random_values(p, 34);
+  std::vector<double> expected(x.size());
+  for (Index i = 0; i < p; ++i)
+    for (Index j = 0; j < p; ++j) expected[i] += equations.matrix[i * p + j] * x[j];
+  BOOST_TEST(largest_difference(n.product(x, 1), expected) < 1e-11);
+  // The recorded rows lack the reference's own, w s s^T with s = dI_h/dp.
+  for (Index k = 0; k < p; ++k) BOOST_TEST(equations.matrix[k * p + k] >= matrix[k * p + k] * (1 - 1e-9));
+}
+
 BOOST_AUTO_TEST_CASE(held_parameters_are_as_in_the_dense_matrix) {
   const FitCase c(500, 2, 3);
   const auto problem = c.problem(2);

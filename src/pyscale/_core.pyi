@@ -87,6 +87,7 @@ class FitProblem:
         target: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> None: ...
+    def set_reference(self, intensity: NDArray[np.float64], weight: NDArray[np.float64]) -> None: ...
     def set_held(self, held: NDArray[np.uint8]) -> None: ...
     def cost(self, parameters: NDArray[np.float64]) -> float: ...
     def cost_and_half_gradient(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]: ...
@@ -253,6 +254,8 @@ def find_outliers(
     zmax: float,
     excluded: NDArray[np.uint8],
     n_threads: int = 1,
+    reference: NDArray[np.float64] = ...,
+    reference_weight: NDArray[np.float64] = ...,
 ) -> NDArray[np.uint8]: ...
 
 N_SEGMENTS: int
@@ -282,6 +285,8 @@ def expected_intensity(
     offsets: NDArray[np.int64],
     excluded: NDArray[np.uint8],
     n_threads: int = 1,
+    reference: NDArray[np.float64] = ...,
+    reference_weight: NDArray[np.float64] = ...,
 ) -> NDArray[np.float64]: ...
 def repeated_observations(
     intensity: NDArray[np.float64],

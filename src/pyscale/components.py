@@ -129,6 +129,8 @@ class ComponentModel:
         Of a dose decay: exp(C dose / d^power), dose = dose_per_image * image_z + dose_at_zero.
     first_image : float
         Of image scales: image_z where the first one begins.
+    centre : float
+        Of a decay: B to which its restraint pulls, not 0 where a reference determines the overall B.
     """
 
     name: str
@@ -144,6 +146,7 @@ class ComponentModel:
     dose_per_image: float = 1.0
     dose_at_zero: float = 0.0
     first_image: float = 0.0
+    centre: float = 0.0
 
     @property
     def n_parameters(self) -> int:

@@ -116,12 +116,12 @@ def find_connectivity(observations: JobObservations, identifiers: Sequence[str])
     Raises
     ------
     DataError
-        If no reflection is measured twice.
+        If no reflection is measured twice, and there is no reference.
     """
     n_data_sets, offsets = len(identifiers), observations.target_offsets
     use = observations.usable
     size = np.add.reduceat(use.astype(np.int64), offsets[:-1])
-    if size.max(initial=0) < 2:
+    if size.max(initial=0) < 2 and observations.reference is None:
         raise DataError(_nothing_repeated(n_data_sets, int(use.sum())))
     d = observations.d_spacing[offsets[:-1]]
     limits, shell = _shells(d)

@@ -167,6 +167,7 @@ def expected_intensity(
     offsets: IndexArray,
     *,
     excluded: BoolArray | None = None,
+    reference: tuple[FloatArray, FloatArray] | None = None,
     n_threads: int = 1,
 ) -> FloatArray:
     """Expected unscaled intensity of each row, g I_h with I_h = sum w g I / sum w g^2 over its group.
@@ -177,6 +178,8 @@ def expected_intensity(
     offsets : (n_groups + 1,) int64
     excluded : (n,) bool, optional
         Rows to keep out of the means; they get an expected intensity all the same.
+    reference : two (n_groups,) float64, optional
+        Scaled intensities known beforehand and their weights, 0 for none: one more row of each group, with g = 1.
 
     Returns
     -------
@@ -184,7 +187,9 @@ def expected_intensity(
         Rows with g <= 0, and groups without a usable row, keep their own intensity.
     """
     mask = _NONE if excluded is None else excluded.view(np.uint8)
-    return _core.expected_intensity(intensity, weight, inverse_scale_factor, offsets, mask, n_threads)
+    return _core.expected_intensity(
+        intensity, weight, inverse_scale_factor, offsets, mask, n_threads, *(reference or ())
+    )
 
 
 def normalised_deviations(

@@ -22,6 +22,7 @@ from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
+from .reference_fit import NO_REFERENCE, centred_decay, moved_to_reference, reference_components, weighted_reference
 from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
 from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
@@ -73,7 +74,8 @@ class Fit:
     ) -> None:
         self.fit_weights = FitWeights(observations, options)
         self.in_fit = observations.usable & ~self.fit_weights.free
-        self.label = data_set_components(observations, self.in_fit, len(joint.models))
+        label = data_set_components(observations, self.in_fit, len(joint.models))
+        self.label, self.tied = reference_components(observations, label)
         self.information: FloatArray | None = None
         self.steps: Steps = {}
         self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid
@@ -90,6 +92,7 @@ class Fit:
         self.minimiser = Minimiser(
             self.problem, joint, observations.data_set, observations.target_offsets, n_threads, is_iterative
         )
+        self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
         self.rows = joint.restraint_rows()
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
@@ -128,8 +131,15 @@ class Fit:
         n_data_sets = len(self.joint.models)
         parameters = self.joint.parameters
         kept = self.fit_start.kept_data_sets(n_data_sets)
-        if kept.all():
+        if not kept.all():
+            parameters = self._on_one_scale(parameters, kept)
+        if self.obs.reference is None:
             return parameters
+        label = data_set_components(self.obs, self.in_fit, n_data_sets)
+        return moved_to_reference(self.obs, self.joint, parameters, self.evaluate(parameters), label)
+
+    def _on_one_scale(self, parameters: FloatArray, kept: BoolArray) -> FloatArray:
+        n_data_sets = len(self.joint.models)
         scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters))
         for k in np.unique(self.label[kept]):
             here = self.label == k
@@ -155,8 +165,17 @@ class Fit:
         self._find_outliers(state)
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
+        self._weigh_reference(state)
         state.expected = self.expected(state, excluded)
         state.weight = self._weights(state, excluded)
+
+    def _weigh_reference(self, state: FitState) -> None:
+        """Weigh the reference by how it agrees with the scales of the state."""
+        if self.obs.reference is None:
+            return
+        self.reference, self.reference_error = weighted_reference(self.obs, state.g, state.weight)
+        self.problem.set_reference(*self.reference)
+        self.joint = centred_decay(self.joint, state.parameters, self.tied)
 
     def variance(self, state: FitState) -> FloatArray:
         """Variances of the unscaled intensities, of expected counts."""
@@ -187,6 +206,7 @@ class Fit:
             state.g,
             self.obs.target_offsets,
             excluded=excluded,
+            reference=self.reference,
             n_threads=self.n_threads,
         )
 
@@ -268,6 +288,7 @@ class Fit:
                 self.obs.target_offsets,
                 zmax=job.outlier_zmax,
                 excluded=unusable,
+                reference=self.reference if self.obs.reference is not None and self.obs.reference.judges else None,
                 n_threads=self.n_threads,
             )
 
@@ -382,7 +403,9 @@ class Fit:
             # Information below this is rounding: what intensities known beforehand would give, times a small number.
             known = float(np.sum(state.weight * self.obs.intensity**2))
             self.information = np.maximum(self.information, _ROUNDING * known / max(self.joint.n_parameters, 1))
-            stabilising = stabilising_rows(self.joint, state.parameters, self.information, smoothness, self.label)
+            stabilising = stabilising_rows(
+                self.joint, state.parameters, self.information, smoothness, self.label, self.tied
+            )
             rows = RestraintRows.join([rows, *stabilising])
         self.rows = rows
         self.problem.set_restraints(*rows.arrays)

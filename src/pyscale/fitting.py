@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
 from .observations import JobObservations
 from .options import ScalingOptions
+from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
 from .typing import BoolArray, FloatArray, IntArray
@@ -96,6 +97,10 @@ class FitResult:
         Rows of the free set, which took no part in the fit.
     robust_factor : (n,) float64
         Of the weights of the fit under `weighting_scheme`; 1 for invvar.
+    reference : two (n_groups,) float64
+        What the reference observes of the groups' intensities, and the weights in the fit; empty without one.
+    reference_error : (n_shells,) float64
+        Error u of the reference by resolution shell.
     """
 
     models: list[DataSetModel]
@@ -126,12 +131,27 @@ class FitResult:
     without_data: dict[str, list[int]]
     free: BoolArray
     robust_factor: FloatArray
+    reference: tuple[FloatArray, FloatArray] = NO_REFERENCE
+    reference_error: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def outlier(self) -> BoolArray:
         """Rows rejected by any rule, (n,) bool."""
         result: BoolArray = np.logical_or.reduce(list(self.rejected.values()))
         return result
+
+    def of_data_sets(self, chosen: BoolArray) -> FitResult:
+        """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
+        observations, rows = self.observations.of_data_sets(chosen)
+        names = ("g", "g_variance", "expected", "variance", "small_scale")
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in names},
+            models=[m for m, is_chosen in zip(self.models, chosen.tolist(), strict=True) if is_chosen],
+            rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
+            component=self.component[chosen],
+            observations=observations,
+        )
 
 
 def fit_job(
@@ -310,4 +330,6 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
         free=fit.fit_weights.free,
         robust_factor=fit.fit_weights.factor,
+        reference=fit.reference,
+        reference_error=fit.reference_error,
     )

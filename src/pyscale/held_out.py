@@ -158,6 +158,8 @@ class HeldOut:
         fit = Fit(self.observations, joint, *self._fit_arguments)
         state = FitState(joint.parameters, np.ones(len(self.observations)), self._reference.error_model)
         state.weight = self._fit_weight
+        if self._reference.reference[0].size:
+            fit.problem.set_reference(*self._reference.reference)
         for _ in range(_MAX_ROUNDS):
             result = fit.minimise(state, 0, self._tolerance)
             if fit.update_restraints(state, result) < _SETTLED_RESTRAINT:

@@ -322,6 +322,6 @@ def restraint_rows(
 
 def _plain_rows(placed: PlacedComponent, form: RestraintForm, weight: float) -> RestraintRows:
     if form == "null":
-        return RestraintRows.single(placed.numbers, placed.component.null_value, weight)
+        return RestraintRows.single(placed.numbers, placed.component.null_value + placed.component.centre, weight)
     pairs = placed.component.neighbours(SMOOTH_FORMS.index(form))
     return RestraintRows.differences(pairs + np.int32(placed.place.start), weight)

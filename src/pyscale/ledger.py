@@ -31,7 +31,7 @@ class LedgerEntry:
     merged : int
         Observations in the merging statistics.
     used_in_fit : int
-        Of these, observations in groups of two or more.
+        Of these, observations in groups of two or more, a reference counted.
     """
 
     identifier: str
@@ -62,6 +62,8 @@ def make_ledger(
     if observations.selected is not None:
         fitted = fitted & observations.selected
     in_group = np.add.reduceat(fitted.astype(np.int64), observations.target_offsets[:-1])
+    if observations.reference is not None:
+        in_group += observations.reference.known
     used = fitted & np.repeat(in_group > 1, np.diff(observations.target_offsets))
 
     def per_data_set(mask: BoolArray) -> list[int]:

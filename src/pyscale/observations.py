@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
@@ -17,6 +17,9 @@ from .preparation import PreparedDataSet
 from .reflections import ReflectionTable
 from .symmetry import rotation_matrices
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
+
+if TYPE_CHECKING:
+    from .reference import GroupReference
 
 __all__ = ["JobObservations", "beam_directions", "collect", "max_scattering_angle_deg"]
 
@@ -49,6 +52,8 @@ class JobObservations:
         Observations that an earlier job rejected; None if there are none.
     selected : (n,) bool or None
         Observations that the minimisation is limited to (`reflection_selection`); None if it is not.
+    reference : GroupReference or None
+        Intensities that are known beforehand, of the groups of `target_offsets`.
     """
 
     data_set: IntArray
@@ -72,6 +77,7 @@ class JobObservations:
     not_fitted: BoolArray | None = None
     was_outlier: BoolArray | None = None
     selected: BoolArray | None = None
+    reference: GroupReference | None = None
 
     def __len__(self) -> int:
         return int(self.data_set.size)
@@ -86,6 +92,45 @@ class JobObservations:
         """Return the observations with the intensities of another crossover (`intensity_choice`)."""
         intensity, variance = combined_intensities(self.integrated, imid)
         return replace(self, intensity=intensity, variance=variance)
+
+    def of_data_sets(self, chosen: BoolArray) -> tuple[JobObservations, BoolArray]:
+        """Return the observations of some data sets (n_data_sets,), renumbered, and which these are, (n,) bool.
+
+        The reference and groups without an observation are left out.
+        """
+        rows = chosen[self.data_set]
+        number = (np.cumsum(chosen) - 1).astype(np.int32)
+
+        def kept(offsets: IndexArray) -> IndexArray:
+            sizes = np.add.reduceat(rows.astype(np.int64), offsets[:-1])
+            return np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
+
+        offsets, anomalous = kept(self.offsets), kept(self.anomalous_offsets)
+        names = ("row", "intensity", "variance", "d_spacing", "image_z", "x_px", "y_px", "given_factor", "absent")
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in (*names, "miller_index")}
+        for name in ("s0_crystal", "s1_crystal"):
+            vectors = getattr(self, name)
+            arrays[name] = vectors[rows] if vectors.size else vectors
+        for name in ("not_fitted", "was_outlier"):
+            mask = getattr(self, name)
+            arrays[name] = None if mask is None else mask[rows]
+        selected = replace(
+            self,
+            **arrays,
+            data_set=number[self.data_set[rows]],
+            offsets=offsets,
+            anomalous_offsets=anomalous,
+            target_offsets=anomalous if self.is_anomalous else offsets,
+            group=np.repeat(np.arange(offsets.size - 1), np.diff(offsets)),
+            integrated=self.integrated.select(rows),
+            reference=None,
+        )
+        return selected, rows
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether I(+) and I(-) are apart in the fit."""
+        return self.target_offsets is self.anomalous_offsets
 
     def core(self) -> _core.Observations:
         """Return what a scaling model looks at."""

@@ -51,6 +51,7 @@ def find_outliers(
     *,
     zmax: float = 6.0,
     excluded: BoolArray | None = None,
+    reference: tuple[FloatArray, FloatArray] | None = None,
     n_threads: int = 1,
 ) -> BoolArray:
     """Flag outliers within groups: the 'standard' test of dials.scale.
@@ -64,13 +65,16 @@ def find_outliers(
         As in `leave_one_out_z`. Excluded rows and rows with g <= 0 are neither used nor flagged.
     zmax : float
         Largest deviation to accept, in standard deviations.
+    reference : two (n_groups,) float64, optional
+        Scaled intensities that are known beforehand and their weights, 0 for none: one more row of each group, with
+        g = 1. Where it is the worst of three or more it is set aside; single rows are judged by it.
 
     Returns
     -------
     (n,) bool
     """
     mask = _bytes(excluded)
-    args = (intensity, weight, inverse_scale_factor, offsets, zmax, mask, n_threads)
+    args = (intensity, weight, inverse_scale_factor, offsets, zmax, mask, n_threads, *(reference or ()))
     return _core.find_outliers(*args).view(np.bool_)
 
 

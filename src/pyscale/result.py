@@ -35,6 +35,7 @@ from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
 from .statistics_text import shell_table, summary_table
+from .targeting import ReferenceReport
 from .typing import FloatArray
 
 __all__ = ["ScalingResult"]
@@ -66,6 +67,8 @@ class ScalingResult:
         Whether the data sets are indexed alike; None where the lattice has one indexing only.
     free_set : FreeSetComparison or None
         Groups that took no part in the fit, compared with the others.
+    reference : ReferenceReport or None
+        What data sets were scaled against.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -89,6 +92,7 @@ class ScalingResult:
     model_choice: ModelChoice | None = None
     indexing: IndexingAnalysis | None = None
     free_set: FreeSetComparison | None = None
+    reference: ReferenceReport | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
@@ -169,7 +173,7 @@ class ScalingResult:
         ----------
         output : OutputOptions
         inputs
-            Files that must not be overwritten unless named as output.
+            Files that must not be overwritten unless named as output; a reference is one more.
         named_outputs
             Dotted names of the output options that the user has set.
 
@@ -194,6 +198,8 @@ class ScalingResult:
             "html": lambda path: write_report(self, path),
             "json": lambda path: write_json(self, path),
         }
+        if self.reference is not None and self.reference.source is not None:
+            inputs = [*inputs, self.reference.source]
         with OutputSet(inputs) as outputs:
             for name, write in writers.items():
                 path = getattr(output, name)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import targeting
 from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .cross_validation import CrossValidation, Fold, cross_validate
@@ -36,7 +37,7 @@ from .option_text import changed_options
 from .options import ScalingOptions, with_changes
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
-from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
+from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare
 from .reflection_selection import ReflectionSelection, select_reflections
 from .reindexing import consistently_indexed
 from .result import ScalingResult
@@ -152,19 +153,39 @@ class _Prepared:
     connectivity: Connectivity
     selection: ReflectionSelection
     indexing: IndexingAnalysis | None
+    scaled: BoolArray
+    small_scale_cutoff: float
 
-    def fit(self, models: Sequence[DataSetModel]) -> FitResult:
+    def fit(
+        self,
+        models: Sequence[DataSetModel],
+        start: FitStart | None = None,
+        observations: JobObservations | None = None,
+    ) -> FitResult:
         """Fit models to all observations."""
         with self.clock.stage("fit"):
             return fit_job(
-                self.observations,
+                observations or self.observations,
                 JointModel(models),
                 self.space_group,
                 self.options,
-                small_scale_cutoff=small_scale_cutoff(self.options),
+                small_scale_cutoff=self.small_scale_cutoff,
                 n_threads=self.n_threads,
-                fit_start=self.start,
+                fit_start=start or self.start,
             )
+
+    def of_data_sets(self, chosen: BoolArray) -> _Prepared:
+        """Return what is known of some data sets, (n_data_sets,) bool."""
+        numbers = np.flatnonzero(chosen).tolist()
+        return replace(
+            self,
+            job=self.job.select(numbers),
+            data_sets=[self.data_sets[k] for k in numbers],
+            kept=[self.kept[k] for k in numbers],
+            plans=[self.plans[k] for k in numbers],
+            models=[self.models[k] for k in numbers],
+            scaled=self.scaled[chosen],
+        )
 
 
 def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
@@ -172,6 +193,11 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     before = _prepare(job, options, given, clock)
     plans, fit, choice = _fit_and_choose(before)
     log_fit(fit)
+    reference = targeting.report_reference(fit, before.scaled, before.job.identifiers)
+    if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
+        _logger.info("Only the new data sets are merged and written (only_save_targeted)")
+        plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
+        before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
     for p in before.data_sets:
         p.choose_intensities(fit.imid)
     scaled = _scaled(fit)
@@ -196,6 +222,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
         selection=before.selection,
         indexing=before.indexing,
         free_set=_free_set(fit, scaled, before) if options.scaling_options.use_free_set else None,
+        reference=reference,
         n_threads=before.n_threads,
         seconds=clock.seconds,
     )
@@ -203,6 +230,7 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
 
 def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _Clock) -> _Prepared:
     n_threads = thread_count(options.scaling_options.nproc)
+    path = targeting.reference_path(options)
     job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
@@ -220,6 +248,8 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         observations = _collected(prepared, models, space_group, options, n_threads)
+        observations = targeting.with_reference(observations, path, options, space_group, cell, job, n_threads)
+        targeted = targeting.is_targeted(stored, path, options)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
     with clock.stage("select"):
         connectivity = find_connectivity(observations, [p.identifier for p in prepared])
@@ -244,6 +274,8 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
         connectivity=connectivity,
         selection=selection,
         indexing=indexing,
+        scaled=np.array([targeted and s is not None for s in stored], np.bool_),
+        small_scale_cutoff=targeting.cutoff_against(observations, options),
     )
 
 
@@ -286,20 +318,37 @@ def _collected(
 def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
     """Fit the planned models, and those that held-out groups prefer where that was asked for."""
     options, prepared, plans = before.options, before.data_sets, before.plans
-    fit = before.fit(before.models)
+    fit = _fit_all(before)
     if options.model != "cross_validated" or not has_choice(plans):
         return plans, fit, None
     if any(before.kept):
         _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
         return plans, fit, None
     with before.clock.stage("model_choice"):
-        held_out = HeldOut(fit, before.space_group, options, small_scale_cutoff(options), before.n_threads)
+        held_out = HeldOut(fit, before.space_group, options, before.small_scale_cutoff, before.n_threads)
         choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
     if choice.plans != plans:
         models = build_models(prepared, choice.plans, options)
         log_plans(prepared, choice.plans, models)
         fit = before.fit(models)
     return choice.plans, fit, choice
+
+
+def _fit_all(before: _Prepared) -> FitResult:
+    """Fit all data sets, where some have been scaled before the new ones against these first."""
+    scaled, options = before.scaled, before.options
+    if not scaled.any() or not targeting.have_common_reflections(before.observations, scaled, options):
+        return before.fit(before.models)
+    n = int(scaled.sum())
+    _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", scaled.size - n, n)
+    target = before.fit(targeting.held_models(before.models, scaled))
+    only = options.scaling_options.only_target
+    models = targeting.released_models(target.models, before.models, held=only)
+    if only:
+        return replace(target, models=models)
+    _logger.info("Now all data sets are scaled together")
+    observations = replace(before.observations, was_outlier=target.outlier)
+    return before.fit(models, targeting.start_after_target(target), observations)
 
 
 def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .components import SMOOTH_FORMS, ComponentModel
 from .joint_model import JointModel, PlacedComponent, RestraintRows, restraint_rows
-from .typing import FloatArray, IntArray
+from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["has_smooth_restraint", "smooth_rows", "stabilising_rows", "weakly_determined"]
 
@@ -80,15 +80,21 @@ def smooth_rows(
 
 
 def stabilising_rows(
-    joint: JointModel, parameters: FloatArray, information: FloatArray, smoothness: float, label: IntArray
+    joint: JointModel,
+    parameters: FloatArray,
+    information: FloatArray,
+    smoothness: float,
+    label: IntArray,
+    tied: BoolArray,
 ) -> list[RestraintRows]:
     """Smoothness, and the mean of scales and of unrestrained B of each connected component kept as it is.
 
     The data do not care for a common factor of all scales or a common B, but restraints between neighbours and other
-    components do: they would pull the factor to zero, and B anywhere.
+    components do: they would pull the factor to zero, and B anywhere. Data sets (n_data_sets,) that are tied to a
+    reference have both determined by it.
     """
     rows = smooth_rows(joint, parameters, information, smoothness)
-    mask, pull, held = joint.scale_like(), _pull(joint), joint.scale_is_held()
+    mask, pull, held = joint.scale_like(), _pull(joint), joint.scale_is_held() | tied
     decay, data_set = joint.decay_like(), joint.data_set_of_parameters()
     component_of = label[data_set]
     for k in range(int(label.max(initial=-1)) + 1):
@@ -97,7 +103,8 @@ def stabilising_rows(
             weight = _holding(scales, pull, information)
             rows.append(RestraintRows.mean(scales, float(parameters[scales].mean()), weight))
         b = np.flatnonzero(decay & (component_of == k)).astype(np.int32)
-        if np.unique(data_set[b]).size == np.count_nonzero(label == k) and not pull[b].any():
+        free = not tied[label == k].any() and not pull[b].any()
+        if free and np.unique(data_set[b]).size == np.count_nonzero(label == k):
             rows.append(RestraintRows.mean(b, float(parameters[b].mean()), _holding(b, pull, information)))
     return rows
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <pyscale/groups.hpp>  // for ReferenceView
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -11,9 +12,11 @@ namespace pyscale {
 /// 0, finite). Rows with g <= 0, and groups without a usable row, keep their own intensity.
 /// \param intensity, weight, g (n) sorted by group
 /// \param offsets (n_groups + 1); \param excluded (n), non-zero: keep out of the mean; or empty
+/// \param reference one more observation of each group, with g = 1
 std::vector<double> expected_intensity(Span<const double> intensity, Span<const double> weight,
                                        Span<const double> g, Span<const Index> offsets,
-                                       Span<const std::uint8_t> excluded, int n_threads);
+                                       Span<const std::uint8_t> excluded, int n_threads,
+                                       const ReferenceView& reference = {});
 
 /// Usable observations of groups with enough of them, on the common scale and packed.
 struct RepeatedObservations {

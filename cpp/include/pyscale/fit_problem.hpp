@@ -15,7 +15,8 @@ struct NormalEquations {
   std::vector<double> matrix;         ///< (p * p)
 };
 
-/// Rows of r_i = I_i - g_i I_h and dr_i/dp (the dependence of I_h on p included), compressed by rows.
+/// Rows of r_i = I_i - g_i I_h and dr_i/dp (the dependence of I_h on p included), compressed by rows; none
+/// for references.
 struct SparseJacobian {
   std::vector<double> residual;    ///< (n)
   std::vector<Index> row_offsets;  ///< (n + 1)
@@ -48,6 +49,10 @@ class FitProblem final : public LeastSquaresProblem {
   /// Statistical weights 1 / sigma'^2 (n); 0 leaves an observation out. \throws DataError for negative or
   /// non-finite
   void set_weights(Span<const double> weight);
+  /// Intensities (n_groups) that are known beforehand and their weights 1 / variance, 0 for groups without
+  /// one. Each is one more observation of its group, with g = 1: a great weight fixes I_h.
+  /// \throws DataError for negative or non-finite
+  void set_reference(Span<const double> intensity, Span<const double> weight);
   /// Other intensities of the same observations (n).
   void set_intensity(Span<const double> intensity);
   /// What is added to the cost. \throws std::invalid_argument for malformed or negative restraints
@@ -56,7 +61,7 @@ class FitProblem final : public LeastSquaresProblem {
   void set_held(Span<const std::uint8_t> held);
 
   Index n_parameters() const override;
-  Index n_observations() const;  ///< with weight, in groups of two or more
+  Index n_observations() const;  ///< with weight, in groups of two or more; references are counted
   Index n_groups() const;        ///< with two or more weighted observations
 
   double cost(Span<const double> parameters) const;

@@ -33,6 +33,17 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
                                    const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
                                    int n_threads);
 
+/// Scaled intensities of groups that are known beforehand, and their weights 1 / variance; both empty: none.
+struct ReferenceView {
+  Span<const double> intensity;  ///< (n_groups)
+  Span<const double> weight;     ///< (n_groups), 0 for groups without one
+
+  double weight_of(Index group) const { return weight.empty() ? 0.0 : weight[group]; }
+
+  /// \throws std::invalid_argument unless it is empty or has `n_groups` elements
+  void validate(Index n_groups) const;
+};
+
 /// Throws std::invalid_argument unless `offsets` runs from 0 to `n_rows` without a step back.
 void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
 

@@ -1,6 +1,7 @@
 // Outliers within groups of symmetry equivalents by the leave-one-out test.
 #pragma once
 #include <cstdint>
+#include <pyscale/groups.hpp>  // for ReferenceView
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -25,10 +26,13 @@ std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const dou
 
 /// Rejects in each group the row of largest z when that exceeds `zmax`, then tests the remaining rows again,
 /// down to groups of two, which are never split. Weights are limited once, with the median before any
-/// rejection. Parameters as in leave_one_out_z; excluded rows are not flagged.
+/// rejection. Parameters as in leave_one_out_z; excluded rows are not flagged. A reference is one more row
+/// with g = 1 that is never flagged: where it deviates most, of three or more, it is set aside; a single row
+/// that deviates from it is an outlier.
 /// \return (n) 1 for an outlier
 std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
                                         Span<const double> g, Span<const Index> offsets, double zmax,
-                                        Span<const std::uint8_t> excluded, int n_threads);
+                                        Span<const std::uint8_t> excluded, int n_threads,
+                                        const ReferenceView& reference = {});
 
 }  // namespace pyscale

@@ -24,6 +24,7 @@ struct FitProblem::Impl {
   Index n_parameters;
   int n_threads;
   std::vector<double> intensity, weight, given, half_inv_d2;
+  std::vector<double> reference, reference_weight;  ///< (n_groups), or empty
   Restraints restraints;
   std::vector<std::uint8_t> held;  ///< (n_parameters)
   std::vector<std::int32_t> data_set, start;
@@ -34,9 +35,12 @@ struct FitProblem::Impl {
   bool by_panels = false;  ///< the normal matrix
 
   detail::FitRows rows() const {
-    return {intensity.data(), weight.data(), given.data(),           data_set.data(),
-            value.data(),     start.data(),  layouts.value_stride(), layouts.start_stride(),
-            offsets.data(),   layouts.data()};
+    return {intensity.data(),       weight.data(),
+            given.data(),           data_set.data(),
+            value.data(),           start.data(),
+            layouts.value_stride(), layouts.start_stride(),
+            offsets.data(),         layouts.data(),
+            reference.data(),       reference_weight.empty() ? nullptr : reference_weight.data()};
   }
 
   std::vector<Index> chunk_edges(bool matrix) const {
@@ -56,6 +60,8 @@ struct FitProblem::Impl {
     }
   };
 
+  /// Counts observations and groups that determine anything.
+  void count();
   Sums sum(Span<const double> p, bool gradient, bool matrix) const;
   void evaluate_by_panels(Span<const double> p, NormalEquations& result) const;
   void clear_held(std::vector<double>& half_gradient) const;

@@ -16,6 +16,9 @@ struct FitRows {
   int value_stride, start_stride;
   const Index* offsets;  ///< (n_groups + 1)
   const RowLayout* layouts;
+  /// Intensity of each group that is known beforehand and its weight (0: none), or null: an observation with
+  /// g = 1.
+  const double *reference, *reference_weight;
 };
 
 /// Parameter blocks: block b holds parameters [block_begin[b], block_begin[b + 1]).

@@ -108,15 +108,23 @@ inline void add_outer_product(const RowLayout& layout, const double* dg, const s
 
 struct GroupSums {
   Index n = 0;
-  double weight = 0.0;     ///< S = sum w g^2
-  double intensity = 0.0;  ///< I_h
+  Index n_reference = 0;        ///< 1 with a reference, which is in S and I_h
+  double weight = 0.0;          ///< S = sum w g^2
+  double intensity = 0.0;       ///< I_h
+  double reference_cost = 0.0;  ///< w r^2 of the reference
 };
 
 /// Evaluates the rows of one group that have weight.
 inline GroupSums evaluate_group(const FitRows& rows, const double* p, Index group, bool derivatives,
                                 const ChunkScratch& scratch) {
   GroupSums sums;
+  const double known = rows.reference_weight != nullptr ? rows.reference_weight[group] : 0.0;
   double wgi = 0.0;
+  if (known > 0) {
+    sums.n_reference = 1;
+    sums.weight = known;
+    wgi = known * rows.reference[group];
+  }
   for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
     if (!(rows.weight[i] > 0)) continue;
     double* dg = derivatives ? scratch.dg + sums.n * rows.value_stride : nullptr;
@@ -129,6 +137,10 @@ inline GroupSums evaluate_group(const FitRows& rows, const double* p, Index grou
     wgi += rows.weight[i] * g * rows.intensity[i];
   }
   if (sums.weight > 0) sums.intensity = wgi / sums.weight;
+  if (known > 0) {
+    const double r = rows.reference[group] - sums.intensity;
+    sums.reference_cost = known * r * r;
+  }
   return sums;
 }
 
@@ -286,7 +298,8 @@ void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double
   for (int b = 0; b < blocks.n_blocks; ++b) scratch.block_active[b] = 0;
   for (Index group = begin; group < end; ++group) {
     const GroupSums g = evaluate_group(rows, parameters, group, sums.gradient != nullptr, scratch);
-    if (g.n < 2 || !(g.weight > 0)) continue;
+    if (g.n == 0 || g.n + g.n_reference < 2 || !(g.weight > 0)) continue;
+    sums.cost += g.reference_cost;
     if (sums.normal == nullptr) {
       sums.cost += group_cost(rows, g, scratch);
       if (sums.gradient != nullptr) add_gradient_only(rows, g, scratch, sums);
@@ -302,7 +315,8 @@ double linearise_pass(const FitRows& rows, const double* parameters, Index begin
                       const LinearisedRows& at, double* half_gradient) {
   double cost = 0.0;
   for (Index group = begin; group < end; ++group) {
-    double weight = 0.0, wgi = 0.0;
+    const double known = rows.reference_weight != nullptr ? rows.reference_weight[group] : 0.0;
+    double weight = known, wgi = known > 0 ? known * rows.reference[group] : 0.0;
     int n = 0;
     for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
       if (!(rows.weight[i] > 0)) continue;
@@ -314,10 +328,11 @@ double linearise_pass(const FitRows& rows, const double* parameters, Index begin
       wgi += rows.weight[i] * g * rows.intensity[i];
       ++n;
     }
-    const bool used = n >= 2 && weight > 0;
+    const bool used = n > 0 && n + (known > 0) >= 2 && weight > 0;
     at.group_inverse_weight[group] = used ? 1.0 / weight : -1.0;
     const double intensity = at.group_intensity[group] = used ? wgi / weight : 0.0;
     if (!used) continue;
+    if (known > 0) cost += known * (rows.reference[group] - intensity) * (rows.reference[group] - intensity);
     for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
       if (!(rows.weight[i] > 0)) continue;
       const double r = rows.intensity[i] - at.g[i] * intensity;

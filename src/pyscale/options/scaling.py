@@ -17,7 +17,6 @@ __all__ = ["ScalingOptions"]
 
 _ERROR_GROUPS = "one error model for all data sets; scale the groups in separate jobs"
 _ERROR_STILLS = "the error model uses all groups of two or more"
-_REFERENCE = "scale all data sets together from their integrated files"
 _JOURNAL = "every step is in the log file and in pyscale.scale.json"
 
 
@@ -115,8 +114,8 @@ class WeightingOptions(OptionScope, scope="weighting"):
 class ReferenceModelOptions(OptionScope, scope="scaling_options.reference_model"):
     """Bulk solvent of a reference model."""
 
-    k_sol: float = option(0.35, "bulk solvent density", unavailable=_REFERENCE)
-    b_sol: float = option(46.0, "bulk solvent B factor (Å²)", unavailable=_REFERENCE)
+    k_sol: float = option(0.35, "bulk solvent density (e/Å³); 0: none", range=(0.0, 10.0))
+    b_sol: float = option(46.0, "bulk solvent B factor (Å²)", range=(0.0, 1000.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +134,20 @@ class JobOptions(OptionScope, scope="scaling_options"):
         range=(0.0, 10.0),
         own=True,
     )
-    target_cycle: bool = option(True, "scale new data sets against scaled ones first", unavailable=_REFERENCE)
-    only_target: bool = option(False, "stop after the target cycle", unavailable=_REFERENCE)
-    only_save_targeted: bool = option(True, "write only the new data sets", unavailable=_REFERENCE)
-    target_model: str | None = option(None, "old name of reference", unavailable=_REFERENCE)
-    target_mtz: str | None = option(None, "old name of reference", unavailable=_REFERENCE)
-    reference: str | None = option(None, "data or model to scale against", unavailable=_REFERENCE)
+    target_cycle: bool = option(
+        True, "where some data sets have been scaled before, scale the new ones against these first, then all together"
+    )
+    only_target: bool = option(
+        False, "stop after the target cycle: data sets that have been scaled before keep their models as they are"
+    )
+    only_save_targeted: bool = option(True, "with only_target=True merge and write only the new data sets")
+    target_model: str | None = option(None, "old name of reference")
+    target_mtz: str | None = option(None, "old name of reference")
+    reference: str | None = option(
+        None,
+        "file to scale against, on whose scale the result then is: merged MTZ, structure factors in mmCIF, or a model "
+        "in PDB or CIF; what it is follows from its content",
+    )
     reference_model: ReferenceModelOptions = ReferenceModelOptions()
     nproc: int | Auto = option(
         AUTO,
