@@ -33,6 +33,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "options": to_dict(result.options),
         "decisions": {p.identifier: plan.to_dict() for p, plan in zip(result.prepared, result.plans, strict=True)},
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
+        "filtering": None if result.filtering is None else result.filtering.to_dict(),
         "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
         "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
         "fit": _fit(result),

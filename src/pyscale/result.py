@@ -16,6 +16,7 @@ from .auto import ModelPlan
 from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import Experiment, ExperimentList
+from .filtering_record import FilteringRecord
 from .fitting import FitResult
 from .image_ranges import valid_span
 from .io.atomic import OutputSet
@@ -54,6 +55,8 @@ class ScalingResult:
         What became of every observation.
     model_choice : ModelChoice or None
         What model=cross_validated tried.
+    filtering : FilteringRecord or None
+        What filtering.method removed, and when.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -73,6 +76,7 @@ class ScalingResult:
     ledger: list[LedgerEntry]
     n_threads: int
     model_choice: ModelChoice | None = None
+    filtering: FilteringRecord | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
@@ -162,7 +166,7 @@ class ScalingResult:
         UsageError
             If an output cannot be written or would overwrite an input.
         """
-        from .exports import write_json, write_merged, write_report, write_unmerged
+        from .exports import write_filtering, write_json, write_merged, write_report, write_unmerged
 
         def write_experiments(path: Path) -> None:
             write_expt(self.experiments, path)
@@ -183,6 +187,10 @@ class ScalingResult:
                 path = getattr(output, name)
                 if path is not None:
                     write(outputs.stage(path, named_as_output=f"output.{name}" in named_outputs))
+            if self.filtering is not None:
+                name = "filtering.output.scale_and_filter_results"
+                path = self.options.filtering.output.scale_and_filter_results
+                write_filtering(self.filtering, outputs.stage(path, named_as_output=name in named_outputs))
 
     def summary(self) -> str:
         """Merging statistics as text: by shell, and overall."""
@@ -190,6 +198,7 @@ class ScalingResult:
         rejected = int(np.count_nonzero(self.fit.outlier))
         return "\n".join(
             [
+                *([] if self.filtering is None else [self.filtering.summary(), ""]),
                 f"Dataset unique identifiers are {self.job.identifiers}",
                 "",
                 "Merging statistics by resolution bin",

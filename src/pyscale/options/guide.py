@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 _ALL_USED = OldName(advice="the fit uses every suitable reflection")
 _REPORT = OldName(advice="see the report, output.html")
-_FILTERING = OldName(forbidden=True, advice="leave poor data sets out by naming only the other files")
+_FILTERING = OldName(forbidden=True, advice="filtering.method=deltacchalf with mode=image_group removes poor images")
 
 
 def _is_false(value: Any) -> bool:
