@@ -31,6 +31,8 @@ __all__ = [
 N_BINS = 10
 _NORMAL_MAD = 1.482602218505602
 """Standard deviation of a normal distribution in units of its median absolute deviation."""
+_LARGEST_NORMAL = 30.0
+"""Normal deviates beyond this are too improbable for the numbers of a computer."""
 _MIRROR_FRACTION = 0.2
 """At most so many of those that the robust rule removes may be there by chance, judged by those as far above."""
 
@@ -229,4 +231,6 @@ def student_factor(k: float, freedom: int) -> float:
     """Return what is as improbable for Student's t of some degrees of freedom as k for a normal deviate."""
     from scipy.special import ndtr, stdtrit
 
+    if k > _LARGEST_NORMAL:
+        return math.inf
     return -float(stdtrit(freedom, ndtr(-k)))
