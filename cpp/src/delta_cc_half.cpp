@@ -95,30 +95,29 @@ class Table {
         n_bins_(n_bins),
         bins_(n_bins),
         changes_(n_bins * n_candidates),
-        n_observations_(n_candidates) {}
+        n_observations_(n_candidates),
+        parts_(n_candidates) {}
 
   void add_group(Index g, double mean, double centre) {
-    members_.clear();
+    touched_.clear();
     Part whole;
     for (Index i = obs_.offsets[g]; i < obs_.offsets[g + 1]; ++i) {
       const double deviation = obs_.intensity[i] - mean;
       whole.add(deviation);
-      members_.push_back({obs_.candidate[i], deviation});
+      const std::int32_t candidate = obs_.candidate[i];
+      if (candidate < 0) continue;
+      if (parts_[candidate].n == 0) touched_.push_back(candidate);
+      parts_[candidate].add(deviation);
     }
     const BinSums all = whole.in_bin(mean - centre);
     bins_[obs_.bin[g]].add(all, 1);
-    // Stable, so that sums follow the order of the rows.
-    std::stable_sort(members_.begin(), members_.end(),
-                     [](const Member& a, const Member& b) { return a.candidate < b.candidate; });
-    for (std::size_t i = 0; i < members_.size();) {
-      const std::int32_t candidate = members_[i].candidate;
-      Part part;
-      for (; i < members_.size() && members_[i].candidate == candidate; ++i) part.add(members_[i].deviation);
-      if (candidate < 0) continue;
+    for (const std::int32_t candidate : touched_) {
+      Part& part = parts_[candidate];
       BinSums& change = changes_[candidate * n_bins_ + obs_.bin[g]];
       change.add(whole.without(part).in_bin(mean - centre), 1);
       change.add(all, -1);
       n_observations_[candidate] += static_cast<Index>(part.n);
+      part = {};
     }
   }
 
@@ -149,16 +148,13 @@ class Table {
   }
 
  private:
-  struct Member {
-    std::int32_t candidate;
-    double deviation;
-  };
-
   const CcHalfObservations& obs_;
   Index n_bins_;
   std::vector<BinSums> bins_, changes_;
   std::vector<Index> n_observations_;
-  std::vector<Member> members_;
+  // Observations in the group at hand, and which candidates have any.
+  std::vector<Part> parts_;
+  std::vector<std::int32_t> touched_;
 };
 
 }  // namespace

@@ -159,9 +159,11 @@ def _bins(d_star_sq: FloatArray, used: BoolArray) -> IntArray:
 
 def _candidate_of(observations: JobObservations, candidates: Sequence[Candidate]) -> IntArray:
     owner = np.array([c.data_set for c in candidates])
+    n_data_sets = int(owner[-1]) + 1
+    if len(candidates) == n_data_sets:
+        return observations.data_set.astype(np.int32)
     starts = np.array([math.inf if c.images is None else c.images[0] - 1.0 for c in candidates])
     order = np.argsort(observations.data_set, kind="stable")
-    n_data_sets = int(owner[-1]) + 1
     ends = np.searchsorted(observations.data_set[order], np.arange(n_data_sets + 1))
     first = np.searchsorted(owner, np.arange(n_data_sets + 1))
     candidate_of = np.empty(len(observations), np.int32)

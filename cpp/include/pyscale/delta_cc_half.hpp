@@ -27,7 +27,7 @@ struct DeltaCcHalf {
 ///   CC1/2 = (v - e) / (v + e),  v the sample variance of the groups' means, e the mean of their squared
 ///   standard errors s^2 / n, both over the groups of one bin with n > 1.
 /// A candidate touches only the groups that it has observations in, so that all of them together cost one
-/// pass over the rows, sorted by candidate within each group. Sums follow the order of the rows.
+/// pass over the rows, in whose order sums are made.
 /// \throws std::invalid_argument when sizes do not fit, offsets do not ascend, or a bin or candidate is out
 /// of range
 DeltaCcHalf delta_cc_half(const CcHalfObservations& observations, Index n_bins, Index n_candidates);
