@@ -237,7 +237,7 @@ def test_help_lists_common_options_first_and_none_that_are_missing(
     main(["scale", "--help"])
     text = capsys.readouterr().out
     assert text.index("cut_data.d_min=") < text.index("physical.lmax=") < text.index("scaling_refinery.")
-    assert "refinery_log" not in text and "filtering.method" not in text
+    assert "refinery_log" not in text and "track_step" not in text
 
 
 def test_no_arguments_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

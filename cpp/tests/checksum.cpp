@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <pyscale/covariance.hpp>
+#include <pyscale/delta_cc_half.hpp>
 #include <pyscale/outliers.hpp>
 #include <pyscale/random.hpp>
 #include <pyscale/selection.hpp>
@@ -81,6 +82,14 @@ void errors(int n_threads) {
   model.add(pyscale::restricted_likelihood(view(obs), 0.2, 1e-3, n_threads));
   model.add(pyscale::student_likelihood(view(residuals), 0.2, 1e-3, 4, 0.7, n_threads));
   model.print("error_model");
+  std::vector<std::int32_t> bin(c.offsets.size() - 1), candidate(c.intensity.size());
+  for (std::size_t g = 0; g < bin.size(); ++g) bin[g] = static_cast<std::int32_t>(g % 10);
+  for (std::size_t i = 0; i < candidate.size(); ++i) candidate[i] = static_cast<std::int32_t>(i % 50);
+  const auto delta = pyscale::delta_cc_half({c.intensity, c.offsets, bin, candidate}, 10, 50);
+  Checksum cc_half;
+  cc_half.add(delta.bin_cc_half);
+  cc_half.add(delta.without);
+  cc_half.print("delta_cc_half");
 }
 
 void selection(int n_threads) {

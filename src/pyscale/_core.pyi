@@ -238,6 +238,14 @@ def read_flex_doubles(data: NDArray[np.uint8], n_rows: int, width: int) -> NDArr
 def read_flex_int32(data: NDArray[np.uint8], n_rows: int, width: int) -> NDArray[np.int32]: ...
 def read_flex_uint64(data: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint64]: ...
 def read_flex_bools(data: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]: ...
+def delta_cc_half(
+    intensity: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    bin: NDArray[np.int32],
+    candidate: NDArray[np.int32],
+    n_bins: int,
+    n_candidates: int,
+) -> tuple[float, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
 def leave_one_out_z(
     intensity: NDArray[np.float64],
     weight: NDArray[np.float64],

@@ -38,6 +38,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "indexing": None if result.indexing is None else result.indexing.to_dict(result.job.identifiers),
         "free_set": None if result.free_set is None else result.free_set.to_dict(),
         "reference": None if result.reference is None else result.reference.to_dict(),
+        "filtering": None if result.filtering is None else result.filtering.to_dict(),
         "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
         "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
         "fit": _fit(result),

@@ -16,9 +16,10 @@ from .typing import FloatArray, IndexArray, IntArray
 if TYPE_CHECKING:
     from .cross_validation import CrossValidation
     from .dataset import DataSet
+    from .filtering_record import FilteringRecord
     from .result import ScalingResult
 
-__all__ = ["write_json", "write_merged", "write_report", "write_unmerged"]
+__all__ = ["write_filtering", "write_json", "write_merged", "write_report", "write_unmerged"]
 
 
 def write_json(result: ScalingResult | CrossValidation, path: Path) -> None:
@@ -26,6 +27,11 @@ def write_json(result: ScalingResult | CrossValidation, path: Path) -> None:
     document = result.to_dict()
     lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in document.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def write_filtering(record: FilteringRecord, path: Path) -> None:
+    """Write what filtering did, under the names of DIALS' scale_and_filter_results.json."""
+    path.write_text(json.dumps(record.to_dials(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_report(result: ScalingResult, path: Path) -> None:

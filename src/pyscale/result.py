@@ -17,6 +17,7 @@ from .connectivity import Connectivity
 from .dataset import Job, combine_tables
 from .document import result_document
 from .experiment import Experiment, ExperimentList
+from .filtering_record import FilteringRecord
 from .fitting import FitResult
 from .free_set import FreeSetComparison
 from .image_ranges import valid_span
@@ -69,6 +70,8 @@ class ScalingResult:
         Groups that took no part in the fit, compared with the others.
     reference : ReferenceReport or None
         What data sets were scaled against.
+    filtering : FilteringRecord or None
+        What filtering.method removed, and when.
     seconds : dict of str to float
         Wall seconds per stage.
     """
@@ -93,6 +96,7 @@ class ScalingResult:
     indexing: IndexingAnalysis | None = None
     free_set: FreeSetComparison | None = None
     reference: ReferenceReport | None = None
+    filtering: FilteringRecord | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
@@ -182,7 +186,7 @@ class ScalingResult:
         UsageError
             If an output cannot be written or would overwrite an input.
         """
-        from .exports import write_json, write_merged, write_report, write_unmerged
+        from .exports import write_filtering, write_json, write_merged, write_report, write_unmerged
 
         def write_experiments(path: Path) -> None:
             write_expt(self.experiments, path)
@@ -205,6 +209,10 @@ class ScalingResult:
                 path = getattr(output, name)
                 if path is not None:
                     write(outputs.stage(path, named_as_output=f"output.{name}" in named_outputs))
+            if self.filtering is not None:
+                name = "filtering.output.scale_and_filter_results"
+                path = self.options.filtering.output.scale_and_filter_results
+                write_filtering(self.filtering, outputs.stage(path, named_as_output=name in named_outputs))
 
     def summary(self) -> str:
         """Merging statistics as text: by shell, and overall."""
@@ -213,6 +221,7 @@ class ScalingResult:
         free_set = [] if self.free_set is None else ["", "Groups in the fit and free set", self.free_set.table()]
         return "\n".join(
             [
+                *([] if self.filtering is None else [self.filtering.summary(), ""]),
                 f"Dataset unique identifiers are {self.job.identifiers}",
                 "",
                 "Merging statistics by resolution bin",

@@ -21,6 +21,7 @@ from .dataset_selection import DataSetNames, assign_identifiers, select_data_set
 from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import DetectorRegion, ResolutionShell, exclude_reflections, parse_regions, parse_shells
+from .filtering import Continuation, attribute_removed_rows, note_ignored_options, scale_and_filter
 from .fit_log import log_fit
 from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
@@ -47,6 +48,7 @@ from .statistics import MergingStatistics, merging_statistics
 from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
+from .warm_start import warm_started
 
 __all__ = ["cross_validate_files", "cross_validate_job", "scale_files", "scale_job"]
 
@@ -119,12 +121,13 @@ def cross_validate_job(job: Job, options: ScalingOptions, given: Collection[str]
     """
 
     def prepared(options: ScalingOptions, given: Collection[str]) -> Fold:
-        before = _prepare(job, options, given, _Clock())
+        selected, names = _selected(job, options)
+        before = _prepare(selected, names, options, given, _Clock(), Continuation(is_final=True))
 
         def fold(offset: int, n_threads: int) -> FreeSetComparison:
             options = with_changes(before.options, {"scaling_options.free_set_offset": offset})
             here = replace(before, options=options, n_threads=n_threads, clock=_Clock())
-            _, fit, _ = _fit_and_choose(here)
+            _, fit, _ = _fit_and_choose(here, may_choose=True)
             log_fit(fit)
             return _free_set(fit, _scaled(fit), here)
 
@@ -190,8 +193,24 @@ class _Prepared:
 
 def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clock: _Clock) -> ScalingResult:
     given = changed_options(options).keys() if given is None else given
-    before = _prepare(job, options, given, clock)
-    plans, fit, choice = _fit_and_choose(before)
+    job, names = _selected(job, options)
+    if options.filtering.method is None:
+        note_ignored_options(given)
+        return _scale_once(job, names, options, given, clock, Continuation(is_final=True))
+    return scale_and_filter(job, options, lambda job, after: _scale_once(job, names, options, given, clock, after))
+
+
+def _scale_once(
+    job: Job,
+    names: DataSetNames,
+    options: ScalingOptions,
+    given: Collection[str],
+    clock: _Clock,
+    after: Continuation,
+) -> ScalingResult:
+    """Scale a job whose data sets and images have been selected; `names` are those of the whole."""
+    before = _prepare(job, names, options, given, clock, after)
+    plans, fit, choice = _fit_and_choose(before, may_choose=after.is_final)
     log_fit(fit)
     reference = targeting.report_reference(fit, before.scaled, before.job.identifiers)
     if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
@@ -228,23 +247,31 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     )
 
 
-def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _Clock) -> _Prepared:
+def _prepare(
+    job: Job,
+    names: DataSetNames,
+    options: ScalingOptions,
+    given: Collection[str],
+    clock: _Clock,
+    after: Continuation,
+) -> _Prepared:
     n_threads = thread_count(options.scaling_options.nproc)
     path = targeting.reference_path(options)
-    job, names = _selected(job, options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
     space_group = _common_space_group(job)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
-        cell, prepared = _prepared_data_sets(job, options, [*shells, *regions])
+        cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
         job, indexing = consistently_indexed(job, prepared, cell, space_group, options, n_threads)
         if indexing is not None and indexing.reindexed:
-            cell, prepared = _prepared_data_sets(job, options, [*shells, *regions])
+            cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
         stored = stored_models(prepared, options, given, n_threads)
         kept = [s.model if s else None for s in stored]
         plans = [s.plan if s else plan for s, plan in zip(stored, plan_models(prepared, options), strict=True)]
         models = build_models(prepared, plans, options, kept)
+        if after.models:
+            models = warm_started(models, [after.models[p.identifier] for p in prepared])
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         observations = _collected(prepared, models, space_group, options, n_threads)
@@ -280,11 +307,12 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
 
 
 def _prepared_data_sets(
-    job: Job, options: ScalingOptions, exclusions: Sequence[ResolutionShell | DetectorRegion]
+    job: Job, options: ScalingOptions, exclusions: Sequence[ResolutionShell | DetectorRegion], after: Continuation
 ) -> tuple[UnitCell, list[PreparedDataSet]]:
     """Best cell and prepared data sets of a job, with what is excluded by resolution or detector region set aside."""
     cell = best_unit_cell(job.data_sets, options)
     prepared = [prepare(d, cell, options) for d in job.data_sets]
+    attribute_removed_rows(prepared, after.removed_images)
     exclude_reflections(prepared, exclusions)
     _require_suitable(prepared)
     return cell, prepared
@@ -315,11 +343,11 @@ def _collected(
     )
 
 
-def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
+def _fit_and_choose(before: _Prepared, *, may_choose: bool) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
     """Fit the planned models, and those that held-out groups prefer where that was asked for."""
     options, prepared, plans = before.options, before.data_sets, before.plans
     fit = _fit_all(before)
-    if options.model != "cross_validated" or not has_choice(plans):
+    if options.model != "cross_validated" or not may_choose or not has_choice(plans):
         return plans, fit, None
     if any(before.kept):
         _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")

@@ -61,10 +61,13 @@ def _check_log(parsed: ParsedArguments[ScalingOptions]) -> None:
         return
     log = Path(output.log).resolve()
     others = ("experiments", "reflections", "html", "json", "unmerged_mtz", "merged_mtz")
-    for name in others:
-        path = getattr(output, name)
+    paths = {f"output.{name}": getattr(output, name) for name in others}
+    if parsed.options.filtering.method is not None:
+        results = parsed.options.filtering.output.scale_and_filter_results
+        paths["filtering.output.scale_and_filter_results"] = results
+    for name, path in paths.items():
         if path is not None and Path(path).resolve() == log:
-            raise UsageError(f"{path}: is named for two outputs (output.log and output.{name}); name another file")
+            raise UsageError(f"{path}: is named for two outputs (output.log and {name}); name another file")
     if "output.log" not in parsed.given and log in {Path(path).resolve() for path in parsed.files}:
         raise UsageError(f"{output.log}: is an input file and is not overwritten; name another output.log")
 

@@ -13,7 +13,7 @@ __all__ = ["OLD_NAMES", "SCALING_NAMES", "options_from_keywords"]
 _logger = logging.getLogger(__name__)
 
 _REPORT = OldName(advice="see the report, output.html")
-_FILTERING = OldName(forbidden=True, advice="leave poor data sets out by naming only the other files")
+_FILTERING = OldName(forbidden=True, advice="filtering.method=deltacchalf with mode=image_group removes poor images")
 
 
 def _is_false(value: Any) -> bool:

@@ -18,7 +18,6 @@ __all__ = ["CutDataOptions", "DatasetSelectionOptions", "FilteringOptions", "Ref
 UnitCell = tuple[float, float, float, float, float, float]
 
 _JOINT = "scale the data sets in separate jobs"
-_FILTERING = "leave poor data sets out by naming only the other files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,31 +174,49 @@ class DatasetSelectionOptions(OptionScope, scope="dataset_selection"):
 class DeltaCCHalfOptions(OptionScope, scope="filtering.deltacchalf"):
     """Filtering by the change of CC1/2."""
 
-    max_cycles: int = option(6, "most cycles of scaling and filtering", range=(1, None), unavailable=_FILTERING)
+    max_cycles: int = option(6, "most cycles of scaling and filtering", range=(1, None))
     max_percent_removed: float = option(
-        10.0, "most reflections removed (percent)", range=(0.0, 100.0), unavailable=_FILTERING
+        10.0,
+        "filtering ends when more of the reflections were removed (percent); the removal that passes it stands",
+        range=(0.0, 100.0),
     )
     min_completeness: float | None = option(
-        None, "completeness to keep (percent)", range=(0.0, 100.0), unavailable=_FILTERING
+        None,
+        "filtering ends when completeness falls below this (percent); the removal that does it stands",
+        range=(0.0, 100.0),
     )
-    mode: Literal["dataset", "image_group"] = option("dataset", "what is removed as one", unavailable=_FILTERING)
-    group_size: int = option(10, "images of one group", range=(1, None), unavailable=_FILTERING)
-    stdcutoff: float = option(4.0, "removed below the mean less this many standard deviations", unavailable=_FILTERING)
+    mode: Literal["dataset", "image_group"] = option(
+        "dataset", "what is removed as one: data sets, or groups of consecutive images"
+    )
+    group_size: int = option(10, "images of one group", range=(1, None))
+    stdcutoff: float = option(
+        4.0, "removed is what lies this many standard deviations of a normal distribution below the others"
+    )
+    rule: Literal["robust", "sd"] = option(
+        "robust",
+        "what is that far below; robust: by median and median deviation, and more than lie as far above; sd: by mean "
+        "and standard deviation as in dials.scale, where one bad candidate among 17, or two alike among 34, always "
+        "stay",
+        own=True,
+    )
+    interior: bool = option(
+        True, "image groups are removed wherever they are; False: only from the ends of a sweep inwards", own=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilteringOutputOptions(OptionScope, scope="filtering.output"):
     """Output of filtering."""
 
-    scale_and_filter_results: str = option(
-        "scale_and_filter_results.json", "file of the results", unavailable=_FILTERING
-    )
+    scale_and_filter_results: str = option("scale_and_filter_results.json", "file of the results of filtering")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilteringOptions(OptionScope, scope="filtering"):
     """Filtering of data sets or image groups."""
 
-    method: Literal["deltacchalf"] | None = option(None, "method of filtering", unavailable=_FILTERING)
+    method: Literal["deltacchalf"] | None = option(
+        None, "scale, remove what lowers CC1/2, scale again, until nothing stands out"
+    )
     deltacchalf: DeltaCCHalfOptions = DeltaCCHalfOptions()
     output: FilteringOutputOptions = FilteringOutputOptions()

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import model_tables, tables
+from . import filtering, model_tables, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -61,6 +61,8 @@ def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
     figures = job_figures.resolution_figures(document["merging_statistics"])
     if document["error_model"].get("bins"):
         figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
+    if document["filtering"] is not None:
+        figures["filtering"] = filtering.candidate_figure(document["filtering"])
     if len(document["datasets"]) > 1:
         figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
     return figures
@@ -85,6 +87,9 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         job_tables["model_choice"] = model_tables.model_choice_table(document["model_choice"])
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
+    if document["filtering"] is not None:
+        job_tables["filtering_history"] = filtering.history_table(document["filtering"])
+        job_tables["filtering_removed"] = filtering.removed_table(document["filtering"])
     return job_tables
 
 
