@@ -18,9 +18,9 @@ from typing import Any
 
 import gemmi
 import numpy as np
-from against_dials import find
 from numpy.typing import NDArray
 
+from against_dials import find
 from pyscale.experiment import ExperimentList
 from pyscale.io.expt import write_expt
 from pyscale.io.refl import read_refl, write_refl

@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_fit(m);
   pyscale_python::bind_flex_pickle(m);
   pyscale_python::bind_outliers(m);
+  pyscale_python::bind_rows(m);
 }

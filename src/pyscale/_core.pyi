@@ -119,6 +119,37 @@ def group_reflections(
     rank: NDArray[np.int64],
     n_threads: int = 1,
 ) -> dict[str, NDArray[np.int64]]: ...
+def canonical_rank(
+    data_set: NDArray[np.int32],
+    image_z: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    n_data_sets: int,
+    n_threads: int = 1,
+) -> NDArray[np.int64]: ...
+def count_variance_factors(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    conversion: NDArray[np.float64],
+    data_set: NDArray[np.int32],
+    n_data_sets: int,
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def pair_residuals(
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def pair_residual_sums(
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
 
 class GroupStatistics:
     @property

@@ -102,7 +102,9 @@ class ExperimentDocument:
 
     def set_model(self, index: int, key: str, model: dict[str, Any] | None) -> None:
         """Replace the model of one experiment only, or remove it."""
-        uses = self._uses.setdefault(key, Counter(e.get(key) for e in self._experiments))
+        if key not in self._uses:
+            self._uses[key] = Counter(e.get(key) for e in self._experiments)
+        uses = self._uses[key]
         experiment = self._experiments[index]
         models: list[Any] = self.values.get(key) or []
         reference = experiment.pop(key, None)

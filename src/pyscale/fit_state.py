@@ -121,7 +121,7 @@ class Fit:
         kept = self.fit_start.kept_data_sets(n_data_sets)
         if kept.all():
             return parameters
-        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets, self.evaluate(parameters))
+        scales = starting_scales(self.obs, ~self.obs.absent, n_data_sets, self.evaluate(parameters), self.n_threads)
         for k in np.unique(self.label[kept]):
             here = self.label == k
             scales[here] /= np.exp(np.log(scales[here & kept]).mean())
@@ -155,6 +155,7 @@ class Fit:
             self.obs.integrated.conversion,
             self.obs.data_set,
             len(self.joint.models),
+            self.n_threads,
         )
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:

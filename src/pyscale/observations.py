@@ -143,14 +143,6 @@ def max_scattering_angle_deg(table: ReflectionTable, experiment: Experiment, row
     return float(np.degrees(np.arccos(np.clip(cosines.min(), -1.0, 1.0))))
 
 
-def _canonical_rank(intensity: FloatArray, image_z: FloatArray, data_set: IntArray) -> IndexArray:
-    """Rank of each observation by data set, image and intensity: an order that the input's cannot change."""
-    order = np.lexsort((intensity, image_z, data_set))
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return rank
-
-
 def collect(
     prepared: Sequence[PreparedDataSet],
     needs_directions: Sequence[bool],
@@ -177,7 +169,7 @@ def collect(
     groups = _core.group_reflections(
         np.ascontiguousarray(miller, dtype=np.int32),
         rotation_matrices(space_group),
-        _canonical_rank(intensity, image_z, data_set),
+        _core.canonical_rank(data_set, image_z, intensity, len(prepared), n_threads),
         n_threads,
     )
     order, offsets, anomalous_offsets = groups["order"], groups["offsets"], groups["anomalous_offsets"]
