@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -10,19 +11,32 @@ import numpy as np
 from .errors import DataError
 from .experiment_document import ExperimentDocument
 from .json_values import JsonObject
-from .typing import FloatArray
+from .typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import gemmi
 
-__all__ = ["Cell", "Experiment", "ExperimentList"]
+__all__ = ["Cell", "Experiment", "ExperimentList", "unit_cells", "wavelengths"]
 
 Cell: TypeAlias = tuple[float, float, float, float, float, float]
 
+_ANGLES = ((1, 2), (0, 2), (0, 1))
 _STILL_WIDTH = 1e-7
 _LARGEST_WIDTH = 360.0
+
+
+@lru_cache
+def _space_group(hall_symbol: str) -> gemmi.SpaceGroup | None:
+    """The space group of a Hall symbol; the same object for the same symbol."""
+    import gemmi
+
+    try:
+        found: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall_symbol))
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    return found
 
 
 class Experiment:
@@ -105,13 +119,10 @@ class Experiment:
         """Cell edges (Å) and angles (degrees), from the crystal's real-space axes."""
         crystal = self._model("crystal")
         axes = np.array([crystal.vector(f"real_space_{name}", 3) for name in "abc"])
-        with np.errstate(over="ignore"):
-            lengths = np.linalg.norm(axes, axis=1)
-        if not ((lengths > 1e-3) & (lengths < 1e6)).all() or abs(np.linalg.det(axes / lengths[:, None])) < 1e-6:
+        cell, has_volume = _cells(axes[None])
+        if not has_volume.all():
             raise crystal.error("real_space_a/b/c", "span no volume")
-        cosines = (axes @ axes.T) / np.outer(lengths, lengths)
-        alpha, beta, gamma = (math.degrees(math.acos(cosines[i, j])) for i, j in ((1, 2), (0, 2), (0, 1)))
-        a, b, c = (float(x) for x in lengths)
+        a, b, c, alpha, beta, gamma = cell[0].tolist()
         return a, b, c, alpha, beta, gamma
 
     @property
@@ -130,14 +141,9 @@ class Experiment:
     @property
     def space_group(self) -> gemmi.SpaceGroup:
         """Space group, from the Hall symbol."""
-        import gemmi
-
         crystal = self._model("crystal")
         hall = crystal.required("space_group_hall_symbol")
-        try:
-            found = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall))
-        except (RuntimeError, ValueError, TypeError):
-            found = None
+        found = _space_group(hall) if isinstance(hall, str) else None
         if found is None:
             raise crystal.error("space_group_hall_symbol", f"{hall!r} is no known space group")
         return found
@@ -251,6 +257,43 @@ class Experiment:
         for axis, angle in zip(axes[chosen(k)], angles[chosen(k)], strict=True):
             rotation = _rotation_about(axis, angle) @ rotation
         return rotation
+
+
+def _cells(axes: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Cells (n, 6) of axes (n, 3, 3), rows a, b and c, and whether each has a volume, (n,) bool."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        lengths = np.linalg.norm(axes, axis=2)
+        has_volume: BoolArray = ((lengths > 1e-3) & (lengths < 1e6)).all(axis=1)
+        has_volume &= np.abs(np.linalg.det(axes / lengths[:, :, None])) >= 1e-6
+        pairs = np.stack([(axes[:, i] * axes[:, j]).sum(axis=1) / (lengths[:, i] * lengths[:, j]) for i, j in _ANGLES])
+        return np.column_stack([lengths, np.degrees(np.arccos(pairs)).T]), has_volume
+
+
+def unit_cells(experiments: Iterable[Experiment]) -> FloatArray:
+    """Return the cell of each experiment, the recalculated one where stored: (n, 6) float64, Å and degrees."""
+    found = list(experiments)
+    quick = _plain_cells([e.crystal for e in found])
+    return np.array([e.recalculated_unit_cell or e.unit_cell for e in found]) if quick is None else quick
+
+
+def _plain_cells(crystals: Sequence[dict[str, Any] | None]) -> FloatArray | None:
+    """The same for crystals with sound axes and without recalculated cells; None if they are not all such."""
+    found = [crystal for crystal in crystals if crystal is not None and crystal.get("recalculated_unit_cell") is None]
+    rows: list[Any] = [crystal.get(f"real_space_{name}") for crystal in found for name in "abc"]
+    if len(found) < len(crystals) or not all(type(row) is list and len(row) == 3 for row in rows):
+        return None
+    numbers = [x for row in rows for x in row]
+    if not set(map(type, numbers)) <= {int, float} or max(map(abs, numbers), default=0) > 1e9:
+        return None
+    cells, has_volume = _cells(np.array(numbers, np.float64).reshape(-1, 3, 3))
+    return cells if has_volume.all() else None
+
+
+def wavelengths(experiments: Iterable[Experiment]) -> list[float]:
+    """Return the wavelength of each experiment, Å; of a beam that many share it is looked up once."""
+    found = list(experiments)
+    known = {key: e.wavelength for key, e in {id(e.beam): e for e in found}.items()}
+    return [known[id(e.beam)] for e in found]
 
 
 def _goniometer_axes(goniometer: JsonObject) -> tuple[list[FloatArray], FloatArray, int]:

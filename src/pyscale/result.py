@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ._core import __version__
 from .auto import ModelPlan
-from .dataset import Job, combine_tables
+from .dataset import Job, combine_tables, identifiers_text
 from .document import result_document
 from .experiment import Experiment, ExperimentList
 from .fitting import FitResult
@@ -26,7 +27,8 @@ from .model_choice import ModelChoice
 from .model_json import model_to_dict
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
-from .preparation import PreparedDataSet, UnitCell
+from .preparation import UnitCell
+from .prepared import PreparedDataSet
 from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
@@ -170,13 +172,17 @@ class ScalingResult:
         def write_reflections(path: Path) -> None:
             write_refl(self.table, path)
 
+        @cache
+        def document() -> dict[str, Any]:
+            return self.to_dict()
+
         writers: dict[str, Callable[[Path], None]] = {
             "experiments": write_experiments,
             "reflections": write_reflections,
             "unmerged_mtz": lambda path: write_unmerged(self, path),
             "merged_mtz": lambda path: write_merged(self, path),
-            "html": lambda path: write_report(self, path),
-            "json": lambda path: write_json(self, path),
+            "html": lambda path: write_report(self, path, document()),
+            "json": lambda path: write_json(self, path, document()),
         }
         with OutputSet(inputs) as outputs:
             for name, write in writers.items():
@@ -190,7 +196,7 @@ class ScalingResult:
         rejected = int(np.count_nonzero(self.fit.outlier))
         return "\n".join(
             [
-                f"Dataset unique identifiers are {self.job.identifiers}",
+                f"Dataset unique identifiers are {identifiers_text(self.job.identifiers)}",
                 "",
                 "Merging statistics by resolution bin",
                 shell_table(self.statistics),

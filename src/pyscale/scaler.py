@@ -32,7 +32,8 @@ from .option_text import changed_options
 from .options import ScalingOptions
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
-from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare, small_scale_cutoff
+from .preparation import UnitCell, best_unit_cell, prepare_all, small_scale_cutoff
+from .prepared import PreparedDataSet, blocks_of
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
@@ -127,8 +128,8 @@ def _scale(job: Job, options: ScalingOptions, given: Collection[str] | None, clo
     before = _prepare(job, options, given, clock)
     plans, fit, choice = _fit_and_choose(before)
     log_fit(fit)
-    for p in before.data_sets:
-        p.choose_intensities(fit.imid)
+    for block in blocks_of(before.data_sets):
+        block.choose_intensities(fit.imid)
     scaled = _scaled(fit)
     with clock.stage("statistics"):
         statistics, with_outliers = _both_statistics(fit, scaled, before)
@@ -161,7 +162,7 @@ def _prepare(job: Job, options: ScalingOptions, given: Collection[str], clock: _
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
         cell = best_unit_cell(job.data_sets, options)
-        prepared = [prepare(d, cell, options) for d in job.data_sets]
+        prepared = prepare_all(job.data_sets, cell, options)
         exclude_reflections(prepared, [*shells, *regions])
         _require_suitable(prepared)
         stored = stored_models(prepared, options, given, n_threads)
@@ -204,7 +205,7 @@ def _collected(
         if model.analytical:
             p.use_analytical_correction()
     _require_suitable(prepared)
-    return collect(
+    observations = collect(
         prepared,
         with_absorption,
         space_group,
@@ -212,6 +213,9 @@ def _collected(
         min_partiality=options.reflection_selection.min_partiality,
         n_threads=n_threads,
     )
+    for block in blocks_of(prepared):
+        block.forget_intensities()
+    return observations
 
 
 def _fit_and_choose(before: _Prepared) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
@@ -247,6 +251,8 @@ def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
 
 def _common_space_group(job: Job) -> Any:
     groups = [d.experiment.space_group for d in job.data_sets]
+    if all(g is groups[0] for g in groups):
+        return groups[0]
     numbers = sorted({g.number for g in groups})
     if len(numbers) > 1:
         listed = ", ".join(f"{d.identifier}: {g.xhm()}" for d, g in zip(job.data_sets, groups, strict=True))
@@ -261,17 +267,17 @@ def _common_space_group(job: Job) -> Any:
 
 
 def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
-    for p in prepared:
-        if not p.suitable.any():
-            reasons: dict[str, int] = {}
-            for fate in p.fates:
-                reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
-            listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
+    blocks = blocks_of(prepared)
+    for block in blocks:
+        n_suitable = np.diff(np.concatenate([[0], np.cumsum(block.suitable)])[block.offsets])
+        if (n_suitable == 0).any():
+            p = PreparedDataSet(block, int(np.argmin(n_suitable)))
+            listed = ", ".join(f"{fate.reason}: {int(fate.rows.sum())}" for fate in p.fates)
             raise DataError(
                 f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
                 f"(rows read {p.n_read}; {listed})"
             )
-    if not any((p.intensity[p.suitable] > 0).any() for p in prepared):
+    if not any((b.chosen[0][b.suitable] > 0).any() for b in blocks):
         sources = ", ".join(sorted({p.table.source for p in prepared}))
         raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
 
@@ -286,7 +292,7 @@ def _require_tractable(models: Sequence[DataSetModel]) -> None:
 
 
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
-    return sum(p.n_read for p in prepared)
+    return sum(int(b.n_read.sum()) for b in blocks_of(prepared))
 
 
 def _scaled(fit: FitResult) -> ScaledObservations:

@@ -168,5 +168,6 @@ def _solve(pairs: _Pairs, weight: FloatArray, start: FloatArray, label: IntArray
         new = float(residual @ preconditioned)
         direction = preconditioned + new / norm * direction
         norm = new
-    means: FloatArray = np.bincount(label, x) / np.bincount(label)
-    return x - means[label]
+    means = np.bincount(label, x) / np.bincount(label)
+    centred: FloatArray = x - means[label]
+    return centred

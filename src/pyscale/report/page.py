@@ -30,9 +30,8 @@ __all__ = ["MAX_DETAILED", "render_page"]
 MAX_DETAILED = 12
 
 
-def render_page(result: ScalingResult) -> str:
-    """Render the report."""
-    document = result.to_dict()
+def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
+    """Render the report of a result and its public document."""
     figures = _job_figures(document)
     details = [_details(result, document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
     environment = Environment(
