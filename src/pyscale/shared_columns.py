@@ -74,11 +74,13 @@ class SharedColumns(Generic[_C]):
 
     def part(self, start: int, stop: int) -> SharedColumns[_C]:
         """Return some rows of all columns, which are shared."""
+        if self._own and self._start == 0 and all(len(c) == self._stop for c in self._others.values()):
+            # Parts of a table whose columns are all whole share them, those of its own, too.
+            n_rows, whole = self.n_rows, {name: self.whole(name) for name in self.names()}
+            self._own, self._others, self._hidden, self._stop = {}, whole, frozenset(), n_rows
         result = self.copy()
         if self._others:
             result._own = {name: column.part(start, stop) for name, column in self._own.items()}
-        else:
-            result._own, result._others = {}, self._own
         result._start, result._stop = self._start + start, self._start + stop
         return result
 
