@@ -163,7 +163,7 @@ class ReflectionTable:
     """
 
     def __init__(self, *, identifiers: Mapping[int, str] | None = None, source: str = "") -> None:
-        self._shared = SharedColumns[_AnyColumn]()
+        self._shared: SharedColumns[_AnyColumn] = SharedColumns()
         self.identifiers: dict[int, str] = dict(identifiers or {})
         self.source = source
         self._origin: tuple[IndexArray, range] | None = None

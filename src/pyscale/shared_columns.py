@@ -68,7 +68,8 @@ class SharedColumns(Generic[_C]):
 
     def copy(self) -> SharedColumns[_C]:
         """Return the same columns; replacing one of the copy's leaves this one alone."""
-        result = SharedColumns[_C]()
+        # A subscript would be evaluated at each of very many calls.
+        result: SharedColumns[_C] = SharedColumns()
         result.__dict__ = self.__dict__.copy()
         return result
 
@@ -107,7 +108,8 @@ def joined_columns(
     join
         Joins all columns of a name; not called where these are consecutive rows of one column.
     """
-    result, first = SharedColumns[_C](), parts[0]
+    result: SharedColumns[_C] = SharedColumns()
+    first = parts[0]
     untouched: set[str] = set()
     names = set().union(*(p._own for p in parts), *(p._hidden for p in parts))
     if all(p._others is q._others and p._stop == q._start for p, q in pairwise(parts)):

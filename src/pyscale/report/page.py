@@ -106,6 +106,8 @@ def _details(
 
 def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
     """Data sets that have the same absorption surface as one, and itself."""
+    if not any(c.kind == "absorption" and c.shared for c in models[number].components):
+        return [number]
     surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
     return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]
 
