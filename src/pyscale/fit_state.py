@@ -85,8 +85,9 @@ class Fit:
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
         self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
-        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
-        self.epsilon = epsilon.astype(np.float64)
+        offsets = observations.offsets
+        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index[offsets[:-1]])
+        self.epsilon = np.repeat(epsilon.astype(np.float64), np.diff(offsets))
 
     def evaluate(self, parameters: FloatArray) -> FloatArray:
         """Inverse scale factors of all observations, (n,) float64."""

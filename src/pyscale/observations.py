@@ -37,7 +37,7 @@ class JobObservations:
     s0_crystal, s1_crystal : (n, 3) float64
         Or shape (0, 3) when no model needs them.
     x_px, y_px, given_factor : (n,) float64
-        Place on the detector, and the factor of g that no parameter changes.
+        Place on the detector, and the factor of g that no parameter changes; shape (0,) when no model needs them.
     offsets, anomalous_offsets : (n_groups + 1,) int64
         First observation of each group: Friedel mates together, or apart.
     target_offsets : (n_groups + 1,) int64
@@ -153,6 +153,7 @@ def collect(
     *,
     anomalous: bool,
     min_partiality: float = 0.0,
+    needs_place: bool = True,
     n_threads: int,
 ) -> JobObservations:
     """Gather and sort the suitable rows of all data sets.
@@ -183,7 +184,8 @@ def collect(
     s0, s1 = _directions(prepared, needs_directions, sorted_rows, n_threads)
     partial = sorted_rows.take(lambda b: _below(b, min_partiality))
     earlier = sorted_rows.take(lambda b: b.was_outlier)
-    x_px, y_px = sorted_rows.take(lambda b: b.table.centroids()[:, :2]).T
+    place = sorted_rows.take(lambda b: b.table.centroids()[:, :2]) if needs_place else np.zeros((0, 2))
+    is_given = any(b.given_factor is not None for b in blocks)
     return JobObservations(
         data_set=data_set,
         row=sorted_rows.take(lambda b: np.arange(len(b.table)) - np.repeat(b.offsets[:-1], np.diff(b.offsets))),
@@ -193,9 +195,9 @@ def collect(
         image_z=image_z,
         s0_crystal=s0,
         s1_crystal=s1,
-        x_px=np.ascontiguousarray(x_px),
-        y_px=np.ascontiguousarray(y_px),
-        given_factor=sorted_rows.take(lambda b: np.ones(len(b.table)) if b.given_factor is None else b.given_factor),
+        x_px=np.ascontiguousarray(place[:, 0]),
+        y_px=np.ascontiguousarray(place[:, 1]),
+        given_factor=sorted_rows.take(PreparedRows.factors) if is_given else np.zeros(0),
         offsets=offsets,
         anomalous_offsets=anomalous_offsets,
         target_offsets=anomalous_offsets if anomalous else offsets,

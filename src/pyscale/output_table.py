@@ -67,9 +67,7 @@ def scaled_tables(
         here = (observations.data_set >= first) & (observations.data_set < first + n)
         chosen = slice(None) if here.all() else np.flatnonzero(here)
         row = block.offsets[observations.data_set[chosen] - first] + observations.row[chosen]
-        table = _scaled_table(
-            block, row, ScaledObservations(*(getattr(scaled, f.name)[chosen] for f in fields(scaled)))
-        )
+        table = _scaled_table(block, row, scaled.of(chosen))
         tables += [table.select(slice(*part)) for part in pairwise(block.offsets.tolist())]
         first += n
     for p, table in zip(prepared, tables, strict=True):

@@ -89,6 +89,10 @@ class PreparedRows:
         if imid != self.imid:
             self.imid, self._chosen = imid, None
 
+    def factors(self) -> FloatArray:
+        """Factor of g that is known beforehand, (n,) float64."""
+        return np.ones(len(self.table)) if self.given_factor is None else self.given_factor
+
     def forget_intensities(self) -> None:
         """Free the memory of what can be computed again from the table."""
         self._integrated = self._chosen = None
@@ -203,8 +207,7 @@ class PreparedDataSet:
     @property
     def given_factor(self) -> FloatArray:
         """Factor of g that is known beforehand: the column `analytical_correction`, 1 without it. (n,) float64."""
-        known = self.block.given_factor
-        return np.ones(self.n_rows) if known is None else known[self.part]
+        return self.block.factors()[self.part]
 
     @property
     def n_read(self) -> int:
@@ -244,8 +247,7 @@ class PreparedDataSet:
         factor = np.asarray(self.table.require("analytical_correction"), dtype=np.float64)
         with np.errstate(invalid="ignore"):
             sound = np.isfinite(factor) & (factor > 0)
-        if self.block.given_factor is None:
-            self.block.given_factor = np.ones(len(self.block.table))
+        self.block.given_factor = self.block.factors()
         self.block.given_factor[self.part] = np.where(sound, factor, 1.0)
         self.discard("filtered", "no_analytical_correction", ~sound)
 

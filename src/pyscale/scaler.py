@@ -211,6 +211,7 @@ def _collected(
         space_group,
         anomalous=options.anomalous,
         min_partiality=options.reflection_selection.min_partiality,
+        needs_place=options.model == "cross_validated" or any(m.has_grid for m in models),
         n_threads=n_threads,
     )
     for block in blocks_of(prepared):
