@@ -23,6 +23,7 @@ from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
 from .held_out import HeldOut
 from .input_checks import without_beam_direction
+from .io.refl import forget_pages
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .model_choice import ModelChoice, choose_plans, has_choice
@@ -216,6 +217,7 @@ def _collected(
     )
     for block in blocks_of(prepared):
         block.forget_intensities()
+    forget_pages()
     return observations
 
 
