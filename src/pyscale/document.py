@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import __version__, simd_name
 from .components import SMOOTH_FORMS
-from .experiment import wavelengths
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
+from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

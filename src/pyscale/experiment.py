@@ -11,18 +11,18 @@ import numpy as np
 from .errors import DataError
 from .experiment_document import ExperimentDocument
 from .json_values import JsonObject
-from .typing import BoolArray, FloatArray
+from .typing import FloatArray
+from .unit_cells import cells_of_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import gemmi
 
-__all__ = ["Cell", "Experiment", "ExperimentList", "unit_cells", "wavelengths"]
+__all__ = ["Cell", "Experiment", "ExperimentList"]
 
 Cell: TypeAlias = tuple[float, float, float, float, float, float]
 
-_ANGLES = ((1, 2), (0, 2), (0, 1))
 _STILL_WIDTH = 1e-7
 _LARGEST_WIDTH = 360.0
 
@@ -119,7 +119,7 @@ class Experiment:
         """Cell edges (Å) and angles (degrees), from the crystal's real-space axes."""
         crystal = self._model("crystal")
         axes = np.array([crystal.vector(f"real_space_{name}", 3) for name in "abc"])
-        cell, has_volume = _cells(axes[None])
+        cell, has_volume = cells_of_axes(axes[None])
         if not has_volume.all():
             raise crystal.error("real_space_a/b/c", "span no volume")
         a, b, c, alpha, beta, gamma = cell[0].tolist()
@@ -257,43 +257,6 @@ class Experiment:
         for axis, angle in zip(axes[chosen(k)], angles[chosen(k)], strict=True):
             rotation = _rotation_about(axis, angle) @ rotation
         return rotation
-
-
-def _cells(axes: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """Cells (n, 6) of axes (n, 3, 3), rows a, b and c, and whether each has a volume, (n,) bool."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        lengths = np.linalg.norm(axes, axis=2)
-        has_volume: BoolArray = ((lengths > 1e-3) & (lengths < 1e6)).all(axis=1)
-        has_volume &= np.abs(np.linalg.det(axes / lengths[:, :, None])) >= 1e-6
-        pairs = np.stack([(axes[:, i] * axes[:, j]).sum(axis=1) / (lengths[:, i] * lengths[:, j]) for i, j in _ANGLES])
-        return np.column_stack([lengths, np.degrees(np.arccos(pairs)).T]), has_volume
-
-
-def unit_cells(experiments: Iterable[Experiment]) -> FloatArray:
-    """Return the cell of each experiment, the recalculated one where stored: (n, 6) float64, Å and degrees."""
-    found = list(experiments)
-    quick = _plain_cells([e.crystal for e in found])
-    return np.array([e.recalculated_unit_cell or e.unit_cell for e in found]) if quick is None else quick
-
-
-def _plain_cells(crystals: Sequence[dict[str, Any] | None]) -> FloatArray | None:
-    """The same for crystals with sound axes and without recalculated cells; None if they are not all such."""
-    found = [crystal for crystal in crystals if crystal is not None and crystal.get("recalculated_unit_cell") is None]
-    rows: list[Any] = [crystal.get(f"real_space_{name}") for crystal in found for name in "abc"]
-    if len(found) < len(crystals) or not all(type(row) is list and len(row) == 3 for row in rows):
-        return None
-    numbers = [x for row in rows for x in row]
-    if not set(map(type, numbers)) <= {int, float} or max(map(abs, numbers), default=0) > 1e9:
-        return None
-    cells, has_volume = _cells(np.array(numbers, np.float64).reshape(-1, 3, 3))
-    return cells if has_volume.all() else None
-
-
-def wavelengths(experiments: Iterable[Experiment]) -> list[float]:
-    """Return the wavelength of each experiment, Å; of a beam that many share it is looked up once."""
-    found = list(experiments)
-    known = {key: e.wavelength for key, e in {id(e.beam): e for e in found}.items()}
-    return [known[id(e.beam)] for e in found]
 
 
 def _goniometer_axes(goniometer: JsonObject) -> tuple[list[FloatArray], FloatArray, int]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .experiment import wavelengths
 from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, write_merged_mtz, write_unmerged_mtz
 from .merging import merge_reflections
 from .prepared import blocks_of
 from .typing import FloatArray, IndexArray, IntArray
+from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

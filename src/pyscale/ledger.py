@@ -101,7 +101,7 @@ def total_entry(ledger: Sequence[LedgerEntry]) -> LedgerEntry:
         for kind, counter in by_reason.items():
             counter.update(getattr(entry, kind))
     return LedgerEntry(
-        identifier="all data sets",
+        identifier="all together",
         read=sum(e.read for e in ledger),
         partials_merged=sum(e.partials_merged for e in ledger),
         filtered=dict(by_reason["filtered"]),

@@ -8,7 +8,7 @@ import numpy as np
 
 from .dataset import DataSet
 from .errors import DataError, UsageError
-from .experiment import Experiment, unit_cells, wavelengths
+from .experiment import Experiment
 from .image_ranges import on_excluded_images
 from .input_checks import (
     LARGEST_INTENSITY,
@@ -26,6 +26,7 @@ from .prepared import PreparedDataSet, PreparedRows
 from .reflections import Flag, ReflectionTable
 from .symmetry import d_spacing, systematic_absences, unit_cell_from
 from .typing import BoolArray, FloatArray, IndexArray
+from .unit_cells import unit_cells, wavelengths
 
 __all__ = [
     "UnitCell",
