@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy import special
 
 from pyscale import _core
+from pyscale.integration import integrated_intensities
 from pyscale.intensity_choice import PROFILE, combined_intensities
 from pyscale.io.refl import read_refl
 from pyscale.joint_model import JointModel
 from pyscale.model_json import model_from_dict
-from pyscale.preparation import integrated_intensities
 from pyscale.reflections import ReflectionTable
 from pyscale.scaling_model import DataSetModel
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import pyscale
 from pyscale import _core
+from pyscale.integration import integrated_intensities
 from pyscale.intensity_choice import PROFILE, combined_intensities
 from pyscale.io.refl import read_refl
-from pyscale.preparation import integrated_intensities
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 
 from pyscale.ledger import LedgerEntry, ledger_table, make_ledger
 from pyscale.observations import JobObservations
-from pyscale.preparation import Fate
+from pyscale.prepared import Fate
 from pyscale.result import ScalingResult
 
 

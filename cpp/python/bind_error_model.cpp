@@ -1,7 +1,7 @@
 #include <pyscale/error_model.hpp>
 #include <tuple>
 
-#include "pybind11.hpp"
+#include "views.hpp"
 
 namespace pyscale_python {
 namespace {
@@ -22,12 +22,13 @@ pyscale::RepeatedView repeated_view(const Array<double>& intensity, const Array<
 py::array_t<double> expected_intensity(const Array<double>& intensity, const Array<double>& weight,
                                        const Array<double>& g, const Array<pyscale::Index>& offsets,
                                        const Array<std::uint8_t>& excluded, int n_threads,
-                                       const Array<double>& reference,
-                                       const Array<double>& reference_weight) {
+                                       const OptionalArray& reference,
+                                       const OptionalArray& reference_weight) {
   const auto i = view("intensity", intensity), w = view("weight", weight), s = view("g", g);
   const auto o = view("offsets", offsets);
   const auto e = view("excluded", excluded);
-  const pyscale::ReferenceView r{view("reference", reference), view("reference_weight", reference_weight)};
+  const pyscale::ReferenceView r{optional_view("reference", reference),
+                                 optional_view("reference_weight", reference_weight)};
   std::vector<double> expected;
   {
     const py::gil_scoped_release release;
@@ -89,7 +90,7 @@ Terms student_likelihood(const Array<double>& residual, const Array<double>& var
 void bind_error_model(py::module_& m) {
   m.def("expected_intensity", &expected_intensity, "intensity"_a.noconvert(), "weight"_a.noconvert(),
         "g"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(), "n_threads"_a = 1,
-        "reference"_a.noconvert() = Array<double>(0), "reference_weight"_a.noconvert() = Array<double>(0),
+        "reference"_a.noconvert() = py::none(), "reference_weight"_a.noconvert() = py::none(),
         "Scale factor times weighted group mean, per row.");
   m.def("repeated_observations", &repeated_observations, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "g"_a.noconvert(), "expected"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(),

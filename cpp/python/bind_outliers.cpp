@@ -1,6 +1,6 @@
 #include <pyscale/outliers.hpp>
 
-#include "pybind11.hpp"
+#include "views.hpp"
 
 namespace pyscale_python {
 namespace {
@@ -22,12 +22,13 @@ py::array_t<double> leave_one_out_z(const Array<double>& intensity, const Array<
 py::array_t<std::uint8_t> find_outliers(const Array<double>& intensity, const Array<double>& weight,
                                         const Array<double>& g, const Array<pyscale::Index>& offsets,
                                         double zmax, const Array<std::uint8_t>& excluded, int n_threads,
-                                        const Array<double>& reference,
-                                        const Array<double>& reference_weight) {
+                                        const OptionalArray& reference,
+                                        const OptionalArray& reference_weight) {
   const auto i = view("intensity", intensity), w = view("weight", weight), s = view("g", g);
   const auto o = view("offsets", offsets);
   const auto e = view("excluded", excluded);
-  const pyscale::ReferenceView r{view("reference", reference), view("reference_weight", reference_weight)};
+  const pyscale::ReferenceView r{optional_view("reference", reference),
+                                 optional_view("reference_weight", reference_weight)};
   std::vector<std::uint8_t> outlier;
   {
     const py::gil_scoped_release release;
@@ -45,7 +46,7 @@ void bind_outliers(py::module_& m) {
         "untested.");
   m.def("find_outliers", &find_outliers, "intensity"_a.noconvert(), "weight"_a.noconvert(), "g"_a.noconvert(),
         "offsets"_a.noconvert(), "zmax"_a, "excluded"_a.noconvert(), "n_threads"_a = 1,
-        "reference"_a.noconvert() = Array<double>(0), "reference_weight"_a.noconvert() = Array<double>(0),
+        "reference"_a.noconvert() = py::none(), "reference_weight"_a.noconvert() = py::none(),
         "Flag outliers by the leave-one-out test, one at a time per group.");
 }
 

@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_flex_pickle(m);
   pyscale_python::bind_outliers(m);
   pyscale_python::bind_selection(m);
+  pyscale_python::bind_rows(m);
 }

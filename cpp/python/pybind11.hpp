@@ -63,5 +63,6 @@ void bind_merging(py::module_& m);
 void bind_model(py::module_& m);
 void bind_outliers(py::module_& m);
 void bind_selection(py::module_& m);
+void bind_rows(py::module_& m);
 
 }  // namespace pyscale_python

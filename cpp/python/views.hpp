@@ -1,5 +1,8 @@
 // Observations held by numpy arrays, seen by the core as spans.
 #pragma once
+#include <pybind11/stl.h>
+
+#include <optional>
 #include <pyscale/model.hpp>
 
 #include "pybind11.hpp"
@@ -23,5 +26,12 @@ struct Observations {
             view("given_factor", given_factor)};
   }
 };
+
+/// An array that may be None. An empty array as default would load numpy with the module.
+using OptionalArray = std::optional<Array<double>>;
+
+inline pyscale::Span<const double> optional_view(const char* name, const OptionalArray& array) {
+  return array ? view(name, *array) : pyscale::Span<const double>{};
+}
 
 }  // namespace pyscale_python

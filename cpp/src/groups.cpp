@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
+#include <tuple>
 
 namespace pyscale {
 namespace {
+
+constexpr std::size_t least_numbers = std::size_t{1} << 20;
 
 struct AsuKey {
   Miller index;
@@ -33,6 +36,72 @@ AsuKey asu_key(const Miller& h, const std::vector<RotationMatrix>& rotations) {
   key.minus = minus > plus;
   key.index = key.minus ? minus : plus;
   return key;
+}
+
+// Rows in the order of their ranks, equal ones in that of their numbers.
+std::vector<Index> order_by_rank(Span<const Index> rank, Index n) {
+  std::vector<Index> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), Index{0});
+  if (rank.empty() || std::is_sorted(rank.begin(), rank.end())) return order;
+  std::vector<Index> place(static_cast<std::size_t>(n), -1);
+  for (Index i = 0; i < n; ++i) {
+    if (rank[i] < 0 || rank[i] >= n || place[rank[i]] >= 0) {
+      std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return rank[a] < rank[b]; });
+      return order;
+    }
+    place[rank[i]] = i;
+  }
+  return place;
+}
+
+// Numbers for keys, in their order: the box of all indices, twice.
+class KeyNumbers {
+ public:
+  explicit KeyNumbers(const std::vector<AsuKey>& keys) {
+    Miller high = keys.front().index;
+    low_ = high;
+    for (const AsuKey& key : keys)
+      for (int k = 0; k < 3; ++k) {
+        low_[k] = std::min(low_[k], key.index[k]);
+        high[k] = std::max(high[k], key.index[k]);
+      }
+    size_ = 2;
+    for (int k = 0; k < 3; ++k) {
+      extent_[k] = Index{high[k]} - low_[k] + 1;
+      size_ *= static_cast<double>(extent_[k]);
+    }
+  }
+
+  double size() const { return size_; }
+
+  Index operator()(const AsuKey& key) const {
+    Index number = 0;
+    for (int k = 0; k < 3; ++k) number = number * extent_[k] + (Index{key.index[k]} - low_[k]);
+    return 2 * number + (key.minus ? 1 : 0);
+  }
+
+ private:
+  Miller low_;
+  std::array<Index, 3> extent_;
+  double size_;
+};
+
+// Sorts by key rows that are sorted by rank: by counting, unless indices are scattered too widely for that.
+std::vector<Index> order_by_key(const std::vector<AsuKey>& keys, std::vector<Index> by_rank) {
+  if (keys.empty()) return by_rank;
+  const KeyNumbers number(keys);
+  if (number.size() > static_cast<double>(std::max<std::size_t>(4 * keys.size(), least_numbers))) {
+    std::stable_sort(by_rank.begin(), by_rank.end(), [&](Index a, Index b) {
+      return std::tie(keys[a].index, keys[a].minus) < std::tie(keys[b].index, keys[b].minus);
+    });
+    return by_rank;
+  }
+  std::vector<Index> next(static_cast<std::size_t>(number.size()) + 1);
+  for (const AsuKey& key : keys) ++next[number(key) + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<Index> order(by_rank.size());
+  for (const Index i : by_rank) order[next[number(keys[i])]++] = i;
+  return order;
 }
 
 void find_offsets(const std::vector<AsuKey>& keys, ReflectionGroups& g) {
@@ -66,16 +135,8 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
     for (Index i = begin; i < end; ++i) keys[i] = asu_key(miller_index[i], rotations);
   });
   ReflectionGroups g;
-  g.order.resize(static_cast<std::size_t>(n));
   g.is_minus.resize(static_cast<std::size_t>(n));
-  std::iota(g.order.begin(), g.order.end(), Index{0});
-  std::sort(g.order.begin(), g.order.end(), [&](Index a, Index b) {
-    const AsuKey &ka = keys[a], &kb = keys[b];
-    if (ka.index != kb.index) return ka.index < kb.index;
-    if (ka.minus != kb.minus) return kb.minus;
-    if (!rank.empty() && rank[a] != rank[b]) return rank[a] < rank[b];
-    return a < b;
-  });
+  g.order = order_by_key(keys, order_by_rank(rank, n));
   find_offsets(keys, g);
   return g;
 }

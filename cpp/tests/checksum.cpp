@@ -1,6 +1,7 @@
 // Usage: pyscale_checksum N_THREADS. Prints "name checksum" lines of the exact bits of what the core
 // computes; they must not depend on N_THREADS nor on OpenMP. Add a line for every function that sums or runs
 // in parallel.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <pyscale/delta_cc_half.hpp>
 #include <pyscale/outliers.hpp>
 #include <pyscale/random.hpp>
+#include <pyscale/rows.hpp>
 #include <pyscale/selection.hpp>
 #include <type_traits>
 
@@ -164,6 +166,26 @@ void fit(int n_threads) {
   solved.print("many_data_sets");
 }
 
+void rows(int n_threads) {
+  const Index n = 400000;
+  std::vector<Index> offsets;
+  for (Index k = 0; k <= n; k += 40) offsets.push_back(k);
+  std::vector<std::int32_t> data_set(n);
+  std::vector<double> value(n), weight(n);
+  const std::vector<double> x(100, 0.25);
+  for (Index i = 0; i < n; ++i) {
+    data_set[i] = static_cast<std::int32_t>(i * 7919 % 100);
+    value[i] = std::sin(static_cast<double>(i));
+    weight[i] = 1.5 + std::cos(static_cast<double>(3 * i));
+  }
+  const pyscale::PairsView pairs{offsets, data_set, value, weight};
+  Checksum sum;
+  sum.add(pyscale::pair_residual_sums(pairs, x, n_threads));
+  sum.add(pyscale::canonical_rank(data_set, value, weight, 100, n_threads));
+  sum.add(pyscale::count_variance_factors(value, weight, weight, data_set, 100, n_threads));
+  sum.print("rows");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -174,6 +196,7 @@ int main(int argc, char** argv) {
   }
   chunked_sums(n_threads);
   groups(n_threads);
+  rows(n_threads);
   errors(n_threads);
   selection(n_threads);
   dense_solver(n_threads);

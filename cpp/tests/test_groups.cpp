@@ -125,6 +125,30 @@ BOOST_AUTO_TEST_CASE(rank_makes_the_order_independent_of_the_input_rows) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(the_order_is_that_of_a_sort_by_index_mate_rank_and_row) {
+  for (const int largest : {4, 100000}) {  // sorted by counting, and otherwise
+    const std::vector<Miller> hkl = random_miller_indices(4000, largest, 7);
+    std::vector<Index> permutation(hkl.size()), tied(hkl.size());
+    std::iota(permutation.begin(), permutation.end(), Index{0});
+    std::reverse(permutation.begin(), permutation.end());
+    for (std::size_t i = 0; i < tied.size(); ++i) tied[i] = static_cast<Index>(i * 7 % 5);
+    for (const std::vector<Index>& rank : {std::vector<Index>(), permutation, tied}) {
+      const ReflectionGroups g = group_reflections(hkl, rotations_p222(), rank, 2);
+      std::vector<std::size_t> group(hkl.size());
+      for (std::size_t h = 0; h + 1 < g.offsets.size(); ++h)
+        for (Index k = g.offsets[h]; k < g.offsets[h + 1]; ++k) group[k] = h;
+      BOOST_TEST(std::is_sorted(g.asu_index.begin(), g.asu_index.end()));
+      for (std::size_t k = 1; k < hkl.size(); ++k) {
+        const Index a = g.order[k - 1], b = g.order[k];
+        const auto key = [&](std::size_t place, Index row) {
+          return std::make_tuple(group[place], g.is_minus[place], rank.empty() ? 0 : rank[row], row);
+        };
+        if (!(key(k - 1, a) < key(k, b))) BOOST_ERROR("rows are out of order at " << k);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(no_reflections_make_no_groups) {
   const ReflectionGroups g = group_reflections(std::vector<Miller>{}, rotations_p222(), {}, 2);
   BOOST_TEST(g.order.empty());

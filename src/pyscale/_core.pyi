@@ -144,6 +144,37 @@ def group_reflections(
     rank: NDArray[np.int64],
     n_threads: int = 1,
 ) -> dict[str, NDArray[np.int64]]: ...
+def canonical_rank(
+    data_set: NDArray[np.int32],
+    image_z: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    n_data_sets: int,
+    n_threads: int = 1,
+) -> NDArray[np.int64]: ...
+def count_variance_factors(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    conversion: NDArray[np.float64],
+    data_set: NDArray[np.int32],
+    n_data_sets: int,
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def pair_residuals(
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def pair_residual_sums(
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
 
 class GroupStatistics:
     @property
@@ -262,8 +293,8 @@ def find_outliers(
     zmax: float,
     excluded: NDArray[np.uint8],
     n_threads: int = 1,
-    reference: NDArray[np.float64] = ...,
-    reference_weight: NDArray[np.float64] = ...,
+    reference: NDArray[np.float64] | None = None,
+    reference_weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint8]: ...
 
 N_SEGMENTS: int
@@ -293,8 +324,8 @@ def expected_intensity(
     offsets: NDArray[np.int64],
     excluded: NDArray[np.uint8],
     n_threads: int = 1,
-    reference: NDArray[np.float64] = ...,
-    reference_weight: NDArray[np.float64] = ...,
+    reference: NDArray[np.float64] | None = None,
+    reference_weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]: ...
 def repeated_observations(
     intensity: NDArray[np.float64],

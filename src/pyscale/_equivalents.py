@@ -13,6 +13,7 @@ from pyscale.typing import FloatArray, IndexArray
 
 __all__ = [
     "NO_SCATTER",
+    "BinsWhenWanted",
     "ErrorModelBin",
     "Repeated",
     "Residuals",
@@ -88,6 +89,35 @@ def rough_a(residuals: Residuals, b: float, robust: bool) -> float:
     return math.sqrt(np.sum(residuals.weight * deviation**2) / np.sum(residuals.weight))
 
 
+class BinsWhenWanted:
+    """The bins of a fit, made when they are asked for.
+
+    Parameters
+    ----------
+    repeated : Repeated
+    expected : (n,) float64
+        Expected intensity of each of its rows.
+    a, b : float
+    n_threads : int
+    """
+
+    def __init__(self, repeated: Repeated, expected: FloatArray, a: float, b: float, n_threads: int) -> None:
+        self._arguments: tuple[Repeated, FloatArray, float, float, int] | None = repeated, expected, a, b, n_threads
+        self._bins: tuple[ErrorModelBin, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BinsWhenWanted) and self.get() == other.get()
+
+    def __hash__(self) -> int:
+        return hash(self.get())
+
+    def get(self) -> tuple[ErrorModelBin, ...]:
+        """Return the bins, from strong to weak."""
+        if self._arguments is not None:
+            self._bins, self._arguments = bin_deviations(*self._arguments), None
+        return self._bins
+
+
 def bin_deviations(
     repeated: Repeated, expected: FloatArray, a: float, b: float, n_threads: int
 ) -> tuple[ErrorModelBin, ...]:
@@ -97,9 +127,8 @@ def bin_deviations(
         return ()
     least = max(1, n // (3 * _N_BINS))
     residuals = group_residuals(repeated, b, n_threads)
-    x = expected[repeated.row]
-    order = np.argsort(-x, kind="stable")
-    x = x[order]
+    order = np.argsort(-expected, kind="stable")
+    x = expected[order]
     before, after = (residuals.scaled(a, b)[order] for a, b in ((1.0, 0.0), (a, b)))
     top = max(float(x[0]), 0.0)
     lowest = max(float(np.quantile(x, 0.1)), 1e-4 * top)

@@ -16,13 +16,14 @@ from .dataset import DataSet, Job, combine_tables, make_job, read_files
 from .errors import DataError
 from .evaluation import ModelOnRows, read_model
 from .experiment import Experiment, ExperimentList
+from .integration import integrated_intensities
 from .intensity_choice import PROFILE, combined_intensities
 from .io.atomic import OutputSet
 from .io.expt import read_expt, write_expt
 from .io.refl import write_refl
 from .model_frame import SurfaceFrame, surface_frame
 from .options import AUTO
-from .preparation import UnitCell, integrated_intensities, median_unit_cell
+from .preparation import UnitCell, median_unit_cell
 from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .threads import thread_count

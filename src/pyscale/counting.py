@@ -14,13 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import _core
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["count_variance_slope", "expected_count_variance"]
-
-_STRONG, _WEAK = 3.0, 1.0
-_LOWEST_QUANTILE = 0.005
-_LEAST_ROWS = 50
 
 
 def count_variance_slope(
@@ -30,6 +27,7 @@ def count_variance_slope(
     data_set: IntArray,
     n_data_sets: int,
     left_out: BoolArray | None = None,
+    n_threads: int = 1,
 ) -> FloatArray:
     """Variance per unit of intensity k of each observation.
 
@@ -49,19 +47,8 @@ def count_variance_slope(
     -------
     (n,) float64
     """
-    factor = np.zeros(n_data_sets)
-    usable = conversion > 0 if left_out is None else (conversion > 0) & ~left_out
-    scale = np.where(conversion > 0, conversion, 1.0)
-    raw, raw_variance = intensity / scale, variance / scale**2
-    sigma = np.sqrt(raw_variance)
-    for k in range(n_data_sets):
-        here = usable & (data_set == k)
-        strong, weak = here & (raw > _STRONG * sigma), here & (np.abs(raw) < _WEAK * sigma)
-        if np.count_nonzero(strong) < _LEAST_ROWS:
-            continue
-        background = np.quantile(raw_variance[weak], _LOWEST_QUANTILE) if weak.sum() >= _LEAST_ROWS else 0.0
-        slopes = (raw_variance[strong] - background) / raw[strong]
-        factor[k] = max(0.0, float(np.quantile(slopes, _LOWEST_QUANTILE)))
+    usable = conversion if left_out is None else np.where(left_out, 0.0, conversion)
+    factor = _core.count_variance_factors(intensity, variance, usable, data_set, n_data_sets, n_threads)
     slope: FloatArray = factor[data_set] * np.maximum(conversion, 0.0)
     return slope
 

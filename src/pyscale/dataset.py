@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,22 @@ from .io.expt import read_expt
 from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .reflections import ReflectionTable
+from .typing import IntArray
 
-__all__ = ["DataSet", "Job", "combine_tables", "load_job", "make_job", "read_files"]
+__all__ = [
+    "DataSet",
+    "Job",
+    "combine_tables",
+    "identifiers_text",
+    "load_job",
+    "make_job",
+    "positions_text",
+    "read_files",
+]
 
 _logger = logging.getLogger(__name__)
+
+_MOST_LISTED, _FIRST_LISTED = 200, 20
 
 
 @dataclass
@@ -118,8 +130,8 @@ def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sou
     parts = _match(parts, experiments)
     changes = _assign_identifiers(experiments, parts)
     data_sets = _data_sets(experiments, [p.table for p in parts])
-    _logger.info("Dataset ids are: %s", ",".join(str(i) for i in range(len(data_sets))))
-    _logger.info("Dataset unique identifiers are %s", experiments.identifiers)
+    _logger.info("Dataset ids are: %s", positions_text(range(len(data_sets))))
+    _logger.info("Dataset unique identifiers are %s", identifiers_text(experiments.identifiers))
     return Job(experiments, data_sets, changes, [str(p) for p in sources], n_unindexed)
 
 
@@ -170,25 +182,25 @@ def _split_tables(tables: Sequence[ReflectionTable], known: set[str]) -> tuple[l
         if table.dials_type("id") != "int":
             raise DataError(f"{table.source}: column 'id' has type {table.dials_type('id')}, not int")
         n_unindexed += int(np.count_nonzero(ids < 0))
-        rows_of = dict(_rows_by_id(ids))
+        ordered, numbers, ends = _sorted_by_id(table, ids)
+        found = dict(zip(numbers, pairwise(ends), strict=True))
         named = {number for number, identifier in table.identifiers.items() if identifier in known}
-        for number in sorted(rows_of.keys() | named):
-            rows = rows_of.get(number, slice(0, 0))
-            where = f"{table.source} (id {number})"
-            parts.append(_Part(table.select(rows), table.identifiers.get(number, ""), where))
+        for number in sorted(found.keys() | named):
+            part = ordered.select(slice(*found.get(number, (0, 0))))
+            parts.append(_Part(part, table.identifiers.get(number, ""), f"{table.source} (id {number})"))
     return parts, n_unindexed
 
 
-def _rows_by_id(
-    ids: np.ndarray[tuple[int, ...], np.dtype[np.int32]],
-) -> Iterator[tuple[int, slice | np.ndarray]]:
-    """Rows of each id that is not negative, in their order: a slice where they are contiguous."""
-    order = np.argsort(ids, kind="stable")
-    numbers, starts = np.unique(ids[order], return_index=True)
-    for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
-        if number >= 0:
-            contiguous = int(rows[-1]) - int(rows[0]) + 1 == len(rows)
-            yield number, slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
+def _sorted_by_id(table: ReflectionTable, ids: IntArray) -> tuple[ReflectionTable, list[int], list[int]]:
+    """The table with the rows of each id together, the ids that are not negative, and where each begins and ends."""
+    table = table.copy()
+    table.identifiers = {}
+    if (ids[1:] < ids[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+        table, ids = table.select(order), ids[order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if ids.size else np.zeros(0, np.int64)
+    starts = starts[ids[starts] >= 0]
+    return table, ids[starts].tolist(), [*starts.tolist(), ids.size]
 
 
 def _match(parts: list[_Part], experiments: ExperimentList) -> list[_Part]:
@@ -243,10 +255,26 @@ def _data_sets(experiments: ExperimentList, tables: Sequence[ReflectionTable]) -
     data_sets = []
     for i, (experiment, table) in enumerate(zip(experiments, tables, strict=True)):
         renumbered = table.copy()
-        renumbered["id"] = np.full(len(table), i, np.int32)
+        number = table.get("id")
+        if number is None or number.dtype != np.int32 or (number != i).any():
+            renumbered["id"] = np.full(len(table), i, np.int32)
         renumbered.identifiers = {i: experiment.identifier}
         data_sets.append(DataSet(experiment.identifier, experiment, i, renumbered))
     return data_sets
+
+
+def identifiers_text(identifiers: Sequence[str]) -> str:
+    """Return identifiers as a list in brackets for people; of very many the first ones."""
+    if len(identifiers) <= _MOST_LISTED:
+        return str(list(identifiers))
+    return f"{str(list(identifiers[:_FIRST_LISTED]))[:-1]}, ...] ({len(identifiers)} in all)"
+
+
+def positions_text(positions: Sequence[int]) -> str:
+    """Return positions of data sets with commas between; of very many the first ones."""
+    shown = positions if len(positions) <= _MOST_LISTED else positions[:_FIRST_LISTED]
+    more = "" if len(shown) == len(positions) else f",... ({len(positions)} in all)"
+    return ",".join(map(str, shown)) + more
 
 
 def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTable:
@@ -272,16 +300,19 @@ def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTab
     """
     if len(tables) != len(job.data_sets):
         raise ValueError(f"{len(tables)} tables for {len(job.data_sets)} data sets")
-    numbered = []
-    for data_set in _data_sets(job.experiments, tables):
-        reflections = data_set.reflections
-        if "imageset_id" in reflections:
-            number = data_set.experiment.imageset_index
-            imageset = data_set.experiment_index if number is None else number
-            reflections["imageset_id"] = np.full(len(reflections), imageset, np.int32)
-        numbered.append(reflections)
-    combined = ReflectionTable.concatenate(numbered)
+    parts = [table.copy() for table in tables]
+    for part in parts:
+        part.identifiers = {}
+    combined = ReflectionTable.concatenate(parts)
+    sizes = [len(table) for table in tables]
+    combined.identifiers = dict(enumerate(job.experiments.identifiers))
+    combined["id"] = np.repeat(np.arange(len(tables), dtype=np.int32), sizes)
+    if "imageset_id" in combined:
+        numbers = [(d.experiment_index, d.experiment.imageset_index) for d in job.data_sets]
+        imagesets = [k if imageset is None else imageset for k, imageset in numbers]
+        combined["imageset_id"] = np.repeat(np.array(imagesets, np.int32), sizes)
     if combined.input_row is None:
         return combined
-    order = np.argsort(combined.input_row, kind="stable")
-    return combined if bool((np.diff(order) == 1).all()) else combined.select(order)
+    if bool((np.diff(combined.input_row) == 1).all()):
+        return combined
+    return combined.select(np.argsort(combined.input_row, kind="stable"))

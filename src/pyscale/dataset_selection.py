@@ -6,8 +6,9 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from .dataset import Job
+from .dataset import Job, identifiers_text, positions_text
 from .errors import UsageError
 
 __all__ = ["DataSetNames", "assign_identifiers", "select_data_sets", "split_words"]
@@ -37,6 +38,11 @@ class DataSetNames:
     def __len__(self) -> int:
         return len(self.identifiers)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Position of each identifier, the first if there are several."""
+        return {name: i for i, name in reversed(list(enumerate(self.identifiers)))}
+
     def position(self, text: str, option: str) -> int:
         """Return the position of the data set that a text names.
 
@@ -52,8 +58,8 @@ class DataSetNames:
         number = int(text[forced:]) if re.fullmatch(r"\d{1,18}", text[forced:], re.ASCII) else None
         if number is not None and number >= len(self):
             number = None
-        if text in self.identifiers:
-            found = self.identifiers.index(text)
+        found = self._places.get(text)
+        if found is not None:
             if number is not None and number != found and not forced:
                 _logger.info(
                     "option %s: %s is taken for the identifier of data set %d; write #%s for data set %s by position",
@@ -71,7 +77,7 @@ class DataSetNames:
 
     def positions(self, texts: Sequence[str], option: str) -> set[int]:
         """Return the positions of the data sets that texts name, several in one with commas or spaces between."""
-        words = [w for text in texts for w in ([text] if text in self.identifiers else split_words([text]))]
+        words = [w for text in texts for w in ([text] if text in self._places else split_words([text]))]
         if not words:
             raise UsageError(f"option {option}: names no data set ({self._listed()})")
         return {self.position(word, option) for word in words}
@@ -93,7 +99,8 @@ def assign_identifiers(job: Job, identifiers: Sequence[str]) -> Job:
     new = split_words(identifiers) if len(identifiers) == 1 else [name.strip() for name in identifiers]
     if len(new) != len(job.data_sets):
         raise UsageError(f"option identifiers: {len(new)} identifiers for {len(job.data_sets)} data sets")
-    twice = next((name for i, name in enumerate(new) if name in new[:i]), None)
+    place = {name: i for i, name in reversed(list(enumerate(new)))}
+    twice = next((name for i, name in enumerate(new) if place[name] < i), None)
     if twice is not None:
         raise UsageError(f"option identifiers: {twice[:60]} is given to two data sets; each needs its own")
     if not all(new):
@@ -106,7 +113,7 @@ def assign_identifiers(job: Job, identifiers: Sequence[str]) -> Job:
         # Again, since experiments that swap their names may share a scan.
         if experiment.scan is not None:
             renamed.experiments.set_valid_image_ranges(i, ranges)
-    _logger.info("Dataset unique identifiers are %s", new)
+    _logger.info("Dataset unique identifiers are %s", identifiers_text(new))
     return renamed.select(range(len(new)))
 
 
@@ -132,7 +139,7 @@ def select_data_sets(job: Job, use: Sequence[str] | None, exclude: Sequence[str]
         retained = [i for i in range(len(names)) if i not in excluded]
     if not retained:
         raise UsageError("option dataset_selection.exclude_datasets: no data set is left")
-    _logger.info("Dataset ids for retained datasets are: %s", ",".join(map(str, retained)))
+    _logger.info("Dataset ids for retained datasets are: %s", positions_text(retained))
     selected = job.select(retained)
-    _logger.info("Dataset unique identifiers are %s", selected.identifiers)
+    _logger.info("Dataset unique identifiers are %s", identifiers_text(selected.identifiers))
     return selected

@@ -12,8 +12,12 @@ from ._core import __version__, simd_name
 from .components import SMOOTH_FORMS
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
+from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .components import ComponentModel
     from .experiment import Experiment
     from .result import ScalingResult
 
@@ -31,7 +35,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
         "options": to_dict(result.options),
-        "decisions": {p.identifier: plan.to_dict() for p, plan in zip(result.prepared, result.plans, strict=True)},
+        "decisions": None,
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
         "connectivity": result.connectivity.to_dict(),
         "reflection_selection": result.selection.to_dict([p.identifier for p in result.prepared]),
@@ -39,8 +43,8 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "free_set": None if result.free_set is None else result.free_set.to_dict(),
         "reference": None if result.reference is None else result.reference.to_dict(),
         "filtering": None if result.filtering is None else result.filtering.to_dict(),
-        "datasets": [_data_set(result, k) for k in range(len(result.prepared))],
-        "ledger": {entry.identifier: entry.to_dict() for entry in result.ledger},
+        "datasets": None,
+        "ledger": None,
         "fit": _fit(result),
         "error_model": _error_model(result),
         "merging_statistics": statistics,
@@ -50,38 +54,54 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "n_unindexed": result.job.n_unindexed,
     }
     cleaned: dict[str, Any] = plain_values(document)
+    # There may be very many data sets: what belongs to them is plain from the start.
+    cleaned["decisions"] = _decisions(result)
+    cleaned["datasets"] = _data_sets(result)
+    cleaned["ledger"] = {entry.identifier: entry.to_dict() for entry in result.ledger}
     return cleaned
 
 
-def _data_set(result: ScalingResult, number: int) -> dict[str, Any]:
-    prepared, model = result.prepared[number], result.models[number]
-    experiment = prepared.data_set.experiment
+def _decisions(result: ScalingResult) -> dict[str, Any]:
+    """Decisions by data set; equal plans are one object."""
+    plain = {id(plan): plain_values(plan.to_dict()) for plan in {id(plan): plan for plan in result.plans}.values()}
+    return {p.identifier: plain[id(plan)] for p, plan in zip(result.prepared, result.plans, strict=True)}
+
+
+def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
+    experiments = [d.experiment for d in result.job.data_sets]
+    wavelength = wavelengths(experiments)
+    return [
+        {
+            "identifier": p.identifier,
+            "n_reflections": p.n_read,
+            "images": None if e.image_range is None else list(e.image_range),
+            "excluded_images": _excluded_images(e),
+            "oscillation": None if e.oscillation is None else list(e.oscillation),
+            "wavelength": wavelength[k],
+            "component": int(result.fit.component[k]),
+            "model": {"type": model.model, "components": [_component(c) for c in model.components]},
+        }
+        for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
+    ]
+
+
+def _component(c: ComponentModel) -> dict[str, Any]:
+    smoothness = [c.weight(form) for form in SMOOTH_FORMS[: len(c.shape)]]
     return {
-        "identifier": prepared.identifier,
-        "n_reflections": prepared.n_read,
-        "images": None if experiment.image_range is None else list(experiment.image_range),
-        "excluded_images": _excluded_images(experiment),
-        "oscillation": None if experiment.oscillation is None else list(experiment.oscillation),
-        "wavelength": experiment.wavelength,
-        "component": int(result.fit.component[number]),
-        "model": {
-            "type": model.model,
-            "components": [
-                {
-                    "name": c.name,
-                    "n_parameters": c.n_parameters,
-                    "interval_deg": c.interval_deg,
-                    "restraint": c.weight("null"),
-                    "smoothness": [c.weight(form) for form in SMOOTH_FORMS[: len(c.shape)]],
-                    "shared": c.shared,
-                    "held": c.held,
-                    "parameters": c.parameters.tolist(),
-                    "sigmas": None if c.sigmas is None else c.sigmas.tolist(),
-                }
-                for c in model.components
-            ],
-        },
+        "name": c.name,
+        "n_parameters": c.n_parameters,
+        "interval_deg": None if c.interval_deg is None else _finite([c.interval_deg])[0],
+        "restraint": _finite([c.weight("null")])[0],
+        "smoothness": _finite(smoothness),
+        "shared": c.shared,
+        "held": c.held,
+        "parameters": _finite(c.parameters.tolist()),
+        "sigmas": None if c.sigmas is None else _finite(c.sigmas.tolist()),
     }
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in map(float, values)]
 
 
 def _excluded_images(experiment: Experiment) -> list[list[int]] | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from pyscale import _core
-from pyscale._equivalents import NO_SCATTER, ErrorModelBin, Repeated, bin_deviations, group_residuals, rough_a
+from pyscale._equivalents import NO_SCATTER, BinsWhenWanted, ErrorModelBin, Repeated, group_residuals, rough_a
 from pyscale._likelihood import Minimum, Terms, minimise, student_kappa
 from pyscale.errors import UsageError
 from pyscale.outliers import find_outliers, leave_one_out_z
@@ -91,8 +91,8 @@ class ErrorModelFit:
     sigma_a, sigma_b : float
         Standard uncertainties; 0 for a fixed parameter, NaN when it was kept because the data do not tell.
         `sigma_b` is the upper one, sqrt(b^2 + sigma(b^2)) - b, which stays meaningful at b = 0.
-    bins : tuple of ErrorModelBin
-        From strong to weak.
+    bins_when_wanted : BinsWhenWanted
+        Makes `bins`: only those of the last of many fits are looked at.
     n_outliers : int
         Observations that the robust method set aside on its own.
     reliable : bool
@@ -107,9 +107,14 @@ class ErrorModelFit:
     reason: str
     sigma_a: float
     sigma_b: float
-    bins: tuple[ErrorModelBin, ...]
+    bins_when_wanted: BinsWhenWanted = field(repr=False)
     n_outliers: int = 0
     reliable: bool = True
+
+    @property
+    def bins(self) -> tuple[ErrorModelBin, ...]:
+        """Normalised deviations by expected intensity, from strong to weak."""
+        return self.bins_when_wanted.get()
 
 
 @dataclass(frozen=True)
@@ -302,7 +307,7 @@ def refine_error_model(
         reliable=not _caveat(repeated, model),
         sigma_a=model.a * math.sqrt(minimum.variance_log_a),
         sigma_b=math.sqrt(minimum.b_squared + math.sqrt(minimum.variance_b_squared)) - model.b,
-        bins=bin_deviations(repeated, expected, model.a, model.b, n_threads),
+        bins_when_wanted=BinsWhenWanted(repeated, expected[repeated.row], model.a, model.b, n_threads),
         n_outliers=int(np.count_nonzero(used_mask & ~known)),
     )
 

@@ -104,6 +104,8 @@ def exclude_images(job: Job, names: DataSetNames, commands: Sequence[ImageComman
         If a range is wholly outside the scan, or the data set has none; for all data sets, if no scan has such
         images; if no data set is left.
     """
+    if not commands and multiple is None and all(d.experiment.is_still for d in job.data_sets):
+        return job
     changed = job.select(range(len(job.data_sets)))
     sweeps = [_Sweep(d) for d in changed.data_sets]
     for command in commands:

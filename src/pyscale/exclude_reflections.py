@@ -12,7 +12,7 @@ import numpy as np
 
 from .dataset_selection import DataSetNames, split_words
 from .errors import DataError, UsageError
-from .preparation import PreparedDataSet
+from .prepared import PreparedDataSet
 from .typing import BoolArray
 
 __all__ = ["DetectorRegion", "ResolutionShell", "exclude_reflections", "parse_regions", "parse_shells"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from .errors import DataError
 from .experiment_document import ExperimentDocument
 from .json_values import JsonObject
 from .typing import FloatArray
+from .unit_cells import cells_of_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +25,18 @@ Cell: TypeAlias = tuple[float, float, float, float, float, float]
 
 _STILL_WIDTH = 1e-7
 _LARGEST_WIDTH = 360.0
+
+
+@lru_cache
+def _space_group(hall_symbol: str) -> gemmi.SpaceGroup | None:
+    """The space group of a Hall symbol; the same object for the same symbol."""
+    import gemmi
+
+    try:
+        found: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall_symbol))
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    return found
 
 
 class Experiment:
@@ -105,13 +119,10 @@ class Experiment:
         """Cell edges (Å) and angles (degrees), from the crystal's real-space axes."""
         crystal = self._model("crystal")
         axes = np.array([crystal.vector(f"real_space_{name}", 3) for name in "abc"])
-        with np.errstate(over="ignore"):
-            lengths = np.linalg.norm(axes, axis=1)
-        if not ((lengths > 1e-3) & (lengths < 1e6)).all() or abs(np.linalg.det(axes / lengths[:, None])) < 1e-6:
+        cell, has_volume = cells_of_axes(axes[None])
+        if not has_volume.all():
             raise crystal.error("real_space_a/b/c", "span no volume")
-        cosines = (axes @ axes.T) / np.outer(lengths, lengths)
-        alpha, beta, gamma = (math.degrees(math.acos(cosines[i, j])) for i, j in ((1, 2), (0, 2), (0, 1)))
-        a, b, c = (float(x) for x in lengths)
+        a, b, c, alpha, beta, gamma = cell[0].tolist()
         return a, b, c, alpha, beta, gamma
 
     @property
@@ -130,14 +141,9 @@ class Experiment:
     @property
     def space_group(self) -> gemmi.SpaceGroup:
         """Space group, from the Hall symbol."""
-        import gemmi
-
         crystal = self._model("crystal")
         hall = crystal.required("space_group_hall_symbol")
-        try:
-            found = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall))
-        except (RuntimeError, ValueError, TypeError):
-            found = None
+        found = _space_group(hall) if isinstance(hall, str) else None
         if found is None:
             raise crystal.error("space_group_hall_symbol", f"{hall!r} is no known space group")
         return found

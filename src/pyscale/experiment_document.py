@@ -72,8 +72,26 @@ class ExperimentDocument:
         for i, experiment in enumerate(self._experiments):
             if not isinstance(experiment.get("identifier") or "", str):
                 raise DataError(f"{self.where(i)}: identifier must be text")
-            for key in MODEL_KEYS:
+        wrong = [key for key in MODEL_KEYS if not self._has_sound_references(key)]
+        for i in range(len(self) if wrong else 0):
+            for key in wrong:
                 self._check_reference(i, key)
+
+    def _has_sound_references(self, key: str) -> bool:
+        """Whether no reference to models of a kind is wrong; which one is, `_check_reference` tells."""
+        references = [reference for e in self._experiments if (reference := e.get(key)) is not None]
+        if not set(map(type, references)) <= {int}:
+            return False
+        models: list[Any] = self.values.get(key) or []
+        used: set[int] = set(references)
+        return all(0 <= k < len(models) and isinstance(models[k], dict) for k in used)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any], source: str, origins: list[tuple[str, int]]) -> ExperimentDocument:
+        """A document made of others, which needs no check; nothing of it is copied."""
+        result = cls.__new__(cls)
+        result.values, result.source, result._origins, result._uses = values, source, origins, {}
+        return result
 
     def _check_reference(self, index: int, key: str) -> None:
         reference = self._experiments[index].get(key)
@@ -102,7 +120,9 @@ class ExperimentDocument:
 
     def set_model(self, index: int, key: str, model: dict[str, Any] | None) -> None:
         """Replace the model of one experiment only, or remove it."""
-        uses = self._uses.setdefault(key, Counter(e.get(key) for e in self._experiments))
+        if key not in self._uses:
+            self._uses[key] = Counter(e.get(key) for e in self._experiments)
+        uses = self._uses[key]
         experiment = self._experiments[index]
         models: list[Any] = self.values.get(key) or []
         reference = experiment.pop(key, None)
@@ -173,7 +193,7 @@ class ExperimentDocument:
         """Return a document of some experiments and the models they use."""
         keys = self._model_keys()
         chosen = [dict(self._experiments[i]) for i in indices]
-        values = dict(self.values)
+        values = {k: list(v) if isinstance(v, list) else v for k, v in self.values.items()}
         values["experiment"] = chosen
         for key in keys & values.keys():
             used = sorted({e[key] for e in chosen if type(e.get(key)) is int})
@@ -182,9 +202,7 @@ class ExperimentDocument:
             for experiment in chosen:
                 if type(experiment.get(key)) is int:
                     experiment[key] = position[experiment[key]]
-        result = ExperimentDocument(values, self.source)
-        result._origins = [self._origins[i] for i in indices]
-        return result
+        return self._of(values, self.source, [self._origins[i] for i in indices])
 
     @classmethod
     def concatenate(cls, documents: Sequence[ExperimentDocument]) -> ExperimentDocument:
@@ -203,6 +221,5 @@ class ExperimentDocument:
             for experiment in document._experiments:
                 moved = {k: v + shift[k] for k, v in experiment.items() if k in keys and type(v) is int}
                 values["experiment"].append({**experiment, **moved})
-        result = cls(values)
-        result._origins = [origin for d in documents for origin in d._origins]
-        return result
+        values = {k: list(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls._of(values, "experiments", [origin for d in documents for origin in d._origins])

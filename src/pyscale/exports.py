@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, write_merged_mtz, write_unmerged_mtz
 from .merging import merge_reflections
+from .prepared import blocks_of
 from .typing import FloatArray, IndexArray, IntArray
+from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .cross_validation import CrossValidation
     from .dataset import DataSet
     from .filtering_record import FilteringRecord
@@ -22,11 +26,33 @@ if TYPE_CHECKING:
 __all__ = ["write_filtering", "write_json", "write_merged", "write_report", "write_unmerged"]
 
 
-def write_json(result: ScalingResult | CrossValidation, path: Path) -> None:
-    """Write the public document, one top-level key per line."""
-    document = result.to_dict()
-    lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in document.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+def write_json(result: ScalingResult | CrossValidation, path: Path, document: dict[str, Any] | None = None) -> None:
+    """Write the public document (`result.to_dict()` unless it is given), one top-level key per line."""
+    document = document or result.to_dict()
+    with path.open("w", encoding="utf-8") as file:
+        file.write("{")
+        for k, (key, value) in enumerate(document.items()):
+            file.write(f"{',' if k else ''}\n{_encode(key)}: ")
+            file.writelines(_encoded(value))
+        file.write("\n}\n")
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _encoded(value: Any) -> Iterator[str]:
+    """JSON in pieces: those of a long list or object are its elements."""
+    if isinstance(value, list) and value:
+        yield "["
+        yield from (f"{', ' if k else ''}{_encode(item)}" for k, item in enumerate(value))
+        yield "]"
+    elif isinstance(value, dict) and value:
+        yield "{"
+        yield from (f"{', ' if k else ''}{_encode(key)}: {_encode(v)}" for k, (key, v) in enumerate(value.items()))
+        yield "}"
+    else:
+        yield _encode(value)
 
 
 def write_filtering(record: FilteringRecord, path: Path) -> None:
@@ -34,17 +60,16 @@ def write_filtering(record: FilteringRecord, path: Path) -> None:
     path.write_text(json.dumps(record.to_dials(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_report(result: ScalingResult, path: Path) -> None:
-    """Write the HTML report."""
+def write_report(result: ScalingResult, path: Path, document: dict[str, Any] | None = None) -> None:
+    """Write the HTML report of a result and its public document (`result.to_dict()` unless it is given)."""
     from .report import render_report
 
-    path.write_text(render_report(result), encoding="utf-8")
+    path.write_text(render_report(result, document), encoding="utf-8")
 
 
 def _mtz_dataset(result: ScalingResult) -> MtzDataset:
-    wavelengths = [d.experiment.wavelength for d in result.job.data_sets]
     return MtzDataset(
-        wavelength=float(np.median(wavelengths)),
+        wavelength=float(np.median(wavelengths(d.experiment for d in result.job.data_sets))),
         unit_cell=result.unit_cell,
         project=result.options.output.project_name,
         crystal=result.options.output.crystal_name,
@@ -88,21 +113,21 @@ def write_unmerged(result: ScalingResult, path: Path) -> None:
         lp=_gathered(result, "lp", kept),
         qe=_gathered(result, "qe", kept),
     )
-    sweeps = [_mtz_sweep(result, d) for d in result.job.data_sets]
+    common = _mtz_dataset(result)
+    sweeps = [_mtz_sweep(d, common) for d in result.job.data_sets]
     write_unmerged_mtz(path, reflections, sweeps, result.space_group)
 
 
 def _gathered(result: ScalingResult, name: str, kept: IndexArray) -> FloatArray | None:
     """A column of the input for some observations; None unless all data sets have it."""
-    if any(name not in p.table for p in result.prepared):
+    blocks = blocks_of(result.prepared)
+    if any(name not in b.table for b in blocks):
         return None
     observations = result.observations
-    first = result.prepared[0].table[name]
-    values = np.zeros((len(observations), *first.shape[1:]))
-    for number, p in enumerate(result.prepared):
-        here = observations.data_set == number
-        values[here] = p.table[name][observations.row[here]]
-    gathered: FloatArray = values[kept]
+    first = np.cumsum([0, *(len(b.table) for b in blocks)])
+    starts = np.concatenate([b.offsets[:-1] + k for b, k in zip(blocks, first, strict=False)])
+    column = np.concatenate([b.table[name] for b in blocks]) if len(blocks) > 1 else blocks[0].table[name]
+    gathered: FloatArray = column[starts[observations.data_set[kept]] + observations.row[kept]]
     return gathered
 
 
@@ -127,11 +152,11 @@ def _rotation_deg(result: ScalingResult, kept: IndexArray) -> FloatArray:
     return angle
 
 
-def _mtz_sweep(result: ScalingResult, data_set: DataSet) -> MtzSweep:
+def _mtz_sweep(data_set: DataSet, common: MtzDataset) -> MtzSweep:
     experiment = data_set.experiment
     crystal = experiment.crystal or {}
     real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"], dtype=np.float64)
-    dataset = replace(_mtz_dataset(result), wavelength=experiment.wavelength)
+    dataset = replace(common, wavelength=experiment.wavelength)
     images = experiment.image_range or (1, 1)
     if experiment.is_still or experiment.oscillation is None:
         return MtzSweep(dataset, images, setting_matrix=np.asarray(np.linalg.inv(real), dtype=np.float64))

@@ -33,7 +33,7 @@ from .filtering_record import (
 from .image_ranges import ImageRange, common_ranges, in_ranges, normalised, valid_ranges
 from .options import ScalingOptions
 from .options.selection import DeltaCCHalfOptions
-from .preparation import Fate, PreparedDataSet
+from .prepared import PreparedDataSet
 from .scaling_model import DataSetModel
 from .typing import BoolArray, IndexArray
 
@@ -128,18 +128,9 @@ def attribute_removed_rows(
     """Tell, among the rows on excluded images, those on images that filtering has removed from the user's."""
     for p in prepared:
         ranges = normalised(removed_images.get(p.identifier, ()))
-        if not ranges:
-            continue
-        fates = []
-        for fate in p.fates:
-            filtered = fate.rows & in_ranges(ranges, p.image_z)
-            if fate.reason != "exclude_images" or not filtered.any():
-                fates.append(fate)
-                continue
-            others = fate.rows & ~filtered
-            fates += [Fate(fate.kind, fate.reason, others)] if others.any() else []
-            fates.append(Fate(fate.kind, "delta_cc_half", filtered))
-        p.fates = fates
+        if ranges:
+            inside = in_ranges(ranges, p.image_z)
+            p.block.attribute("user_excluded", "exclude_images", "delta_cc_half", inside, p.part)
 
 
 def _images_in_use(job: Job) -> list[tuple[str, list[ImageRange] | None]]:

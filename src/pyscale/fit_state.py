@@ -97,8 +97,9 @@ class Fit:
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
         self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
-        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index)
-        self.epsilon = epsilon.astype(np.float64)
+        offsets = observations.offsets
+        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index[offsets[:-1]])
+        self.epsilon = np.repeat(epsilon.astype(np.float64), np.diff(offsets))
 
     def evaluate(self, parameters: FloatArray) -> FloatArray:
         """Inverse scale factors of all observations, (n,) float64."""
@@ -140,7 +141,7 @@ class Fit:
 
     def _on_one_scale(self, parameters: FloatArray, kept: BoolArray) -> FloatArray:
         n_data_sets = len(self.joint.models)
-        scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters))
+        scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters), self.n_threads)
         for k in np.unique(self.label[kept]):
             here = self.label == k
             scales[here] /= np.exp(np.log(scales[here & kept]).mean())
@@ -189,6 +190,7 @@ class Fit:
             self.obs.data_set,
             len(self.joint.models),
             self.fit_weights.free,
+            self.n_threads,
         )
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:

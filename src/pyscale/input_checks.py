@@ -12,10 +12,10 @@ from .typing import BoolArray, FloatArray
 __all__ = [
     "LARGEST_INTENSITY",
     "check_columns",
-    "impossible_resolution",
-    "outside_scan",
     "scalable_intensity",
     "scalable_variance",
+    "scan_limits",
+    "smallest_resolution",
     "without_beam_direction",
 ]
 
@@ -78,26 +78,23 @@ def scalable_variance(variance: FloatArray) -> BoolArray:
     return result
 
 
-def impossible_resolution(d_spacing: FloatArray, wavelength: float) -> BoolArray:
-    """Indices that cannot diffract, with d clearly below half the wavelength (or 0.1 Angstrom); (n,) bool."""
-    with np.errstate(invalid="ignore"):
-        result: BoolArray = d_spacing < max(0.49 * wavelength, _SMALLEST_D)
-    return result
+def smallest_resolution(wavelength: float) -> float:
+    """Resolution d (Angstrom) clearly below half the wavelength (or 0.1 Angstrom): no index there can diffract."""
+    return max(0.49 * wavelength, _SMALLEST_D)
 
 
-def outside_scan(experiment: Experiment, image_z: FloatArray) -> BoolArray:
-    """Centroids far outside the images of a sweep, which would stretch the model's time axis; (n,) bool.
+def scan_limits(experiment: Experiment) -> tuple[float, float]:
+    """Limits of a sweep's centroids; those far outside its images would stretch the model's time axis.
 
-    A margin of 10 images or a tenth of the sweep, whichever is larger, is left for predicted centroids.
+    A margin of 10 images or a tenth of the sweep, whichever is larger, is left for predicted centroids. A still has
+    no limits.
     """
-    images = experiment.image_range
-    if experiment.is_still or images is None:
-        return np.zeros(image_z.size, dtype=np.bool_)
+    images = None if experiment.is_still else experiment.image_range
+    if images is None:
+        return -np.inf, np.inf
     first, last = images[0] - 1.0, float(images[1])
     slack = max(_SCAN_SLACK_IMAGES, _SCAN_SLACK_FRACTION * (last - first))
-    with np.errstate(invalid="ignore"):
-        result: BoolArray = (image_z < first - slack) | (image_z > last + slack)
-    return result
+    return first - slack, last + slack
 
 
 def without_beam_direction(table: ReflectionTable) -> BoolArray:

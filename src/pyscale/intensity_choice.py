@@ -47,6 +47,10 @@ class IntegratedIntensities:
         """Return some rows."""
         return IntegratedIntensities(*(np.ascontiguousarray(getattr(self, f.name)[rows]) for f in fields(self)))
 
+    def part(self, rows: slice) -> IntegratedIntensities:
+        """Return consecutive rows, without a copy."""
+        return IntegratedIntensities(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     @classmethod
     def concatenate(cls, parts: Sequence[IntegratedIntensities]) -> IntegratedIntensities:
         """Join rows."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from .components import SMOOTH_FORMS, ComponentModel, RestraintForm
@@ -191,31 +194,48 @@ class JointModel:
         """Length of the parameter vector."""
         return int(self.core.n_parameters)
 
+    @cached_property
+    def _placed(self) -> tuple[PlacedComponent, ...]:
+        return tuple(
+            PlacedComponent(number, component, place, self._first_of[place.start] == number)
+            for number, (model, places) in enumerate(zip(self.models, self.slices, strict=True))
+            for component, place in zip(model.components, places, strict=True)
+        )
+
+    @cached_property
+    def _own(self) -> tuple[PlacedComponent, ...]:
+        """Components by the place of their parameters, each parameter in one of them."""
+        own = [p for p in self._placed if p.is_first]
+        return tuple(sorted(own, key=lambda p: p.place.start))
+
+    def _repeated(self, values: Iterable[Any], dtype: DTypeLike) -> NDArray[Any]:
+        """One value per component of `_own`, for each of its parameters."""
+        sizes = [p.component.n_parameters for p in self._own]
+        repeated = np.repeat(np.fromiter(values, dtype, len(self._own)), sizes)
+        repeated.setflags(write=False)
+        return repeated
+
     def placed(self) -> Iterator[PlacedComponent]:
         """All components of all data sets with the place of their parameters."""
-        for number, (model, places) in enumerate(zip(self.models, self.slices, strict=True)):
-            for component, place in zip(model.components, places, strict=True):
-                yield PlacedComponent(number, component, place, self._first_of[place.start] == number)
+        return iter(self._placed)
 
     def own(self) -> Iterator[PlacedComponent]:
-        """Components without those whose parameters an earlier data set has."""
-        return (p for p in self.placed() if p.is_first)
+        """Components without those whose parameters an earlier data set has, by the place of their parameters."""
+        return iter(self._own)
 
     @property
     def parameters(self) -> FloatArray:
         """The parameters of all data sets, (n_parameters,) float64."""
-        values = np.zeros(self.n_parameters)
-        for p in self.own():
-            values[p.place] = p.component.parameters
-        return values
+        return np.concatenate([np.zeros(0), *(p.component.parameters for p in self._own)])
 
-    @property
+    @cached_property
     def held(self) -> BoolArray:
         """Parameters that the fit leaves as they are, (n_parameters,) bool."""
-        held = np.zeros(self.n_parameters, np.bool_)
-        for p in self.own():
-            held[p.place] = p.component.held
-        return held
+        return self._repeated((p.component.held for p in self._own), np.bool_)
+
+    @cached_property
+    def _restrained(self) -> tuple[PlacedComponent, ...]:
+        return tuple(p for p in self._own if p.component.restraints)
 
     def restraint_rows(self, parameters: FloatArray | None = None) -> RestraintRows:
         """The restraints that the components ask for, around some parameters (default: their own)."""
@@ -223,7 +243,7 @@ class JointModel:
         return RestraintRows.join(
             [
                 restraint_rows(p, r.form, r.weight, around)
-                for p in self.own()
+                for p in self._restrained
                 for r in p.component.restraints
                 if r.weight
             ]
@@ -243,13 +263,7 @@ class JointModel:
 
         Held components are not among them: nothing can change them.
         """
-        mask = np.zeros(self.n_parameters, np.bool_)
-        for model, places in zip(self.models, self.slices, strict=True):
-            for c, place in zip(model.components, places, strict=True):
-                if c.null_value == 1.0:
-                    mask[place] = not c.held
-                    break
-        return mask
+        return self._first_of_kind(lambda c: c.null_value == 1.0) & ~self.held
 
     def scale_is_held(self) -> BoolArray:
         """Whether the fit leaves the overall scale of each data set as it is, (n_data_sets,) bool."""
@@ -258,10 +272,14 @@ class JointModel:
 
     def decay_like(self) -> BoolArray:
         """Parameters that add to B, one component per data set, (n_parameters,) bool."""
+        return self._first_of_kind(lambda c: c.kind in ("smooth_decay", "constant_decay") and not c.held)
+
+    def _first_of_kind(self, wanted: Callable[[ComponentModel], bool]) -> BoolArray:
+        """Parameters of the first such component of each data set, (n_parameters,) bool."""
         mask = np.zeros(self.n_parameters, np.bool_)
         for model, places in zip(self.models, self.slices, strict=True):
             for c, place in zip(model.components, places, strict=True):
-                if c.kind in ("smooth_decay", "constant_decay") and not c.held:
+                if wanted(c):
                     mask[place] = True
                     break
         return mask
@@ -276,12 +294,13 @@ class JointModel:
             stage[p.place] = {"absorption": 1, "modulation": 2}.get(p.component.name, 0)
         return stage
 
-    def data_set_of_parameters(self) -> np.ndarray:
+    def data_set_of_parameters(self) -> IndexArray:
         """Data set of each parameter, the first one for shared parameters, (n_parameters,) int64."""
-        numbers = np.zeros(self.n_parameters, np.int64)
-        for p in self.own():
-            numbers[p.place] = p.data_set
-        return numbers
+        return self._numbers
+
+    @cached_property
+    def _numbers(self) -> IndexArray:
+        return self._repeated((p.data_set for p in self._own), np.int64)
 
     def with_parameters(self, parameters: FloatArray, sigmas: FloatArray | None = None) -> list[DataSetModel]:
         """Return the models with new parameters, and uncertainties where known; held components stay as they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .observations import JobObservations
-from .preparation import PreparedDataSet
+from .prepared import PreparedDataSet
 from .typing import BoolArray
 
 __all__ = ["LedgerEntry", "ledger_table", "make_ledger"]
+
+_MOST_LISTED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +98,28 @@ def make_ledger(
     return entries
 
 
-def ledger_table(ledger: Sequence[LedgerEntry]) -> str:
-    """Render the ledger for people: one line per data set and reason."""
-    lines = ["data set      reason                                    observations"]
+def total_entry(ledger: Sequence[LedgerEntry]) -> LedgerEntry:
+    """All data sets together."""
+    by_reason: dict[str, Counter[str]] = {"filtered": Counter(), "user_excluded": Counter(), "rejected": Counter()}
     for entry in ledger:
+        for kind, counter in by_reason.items():
+            counter.update(getattr(entry, kind))
+    return LedgerEntry(
+        identifier="all together",
+        read=sum(e.read for e in ledger),
+        partials_merged=sum(e.partials_merged for e in ledger),
+        filtered=dict(by_reason["filtered"]),
+        user_excluded=dict(by_reason["user_excluded"]),
+        rejected=dict(by_reason["rejected"]),
+        merged=sum(e.merged for e in ledger),
+        used_in_fit=sum(e.used_in_fit for e in ledger),
+    )
+
+
+def ledger_table(ledger: Sequence[LedgerEntry]) -> str:
+    """Render the ledger for people: one line per data set and reason; only sums for very many data sets."""
+    lines = ["data set      reason                                    observations"]
+    for entry in ledger if len(ledger) <= _MOST_LISTED else [total_entry(ledger)]:
         rows = [("read", entry.read), ("  merged into another row (partials)", -entry.partials_merged)]
         for kind, reasons in (
             ("filtered", entry.filtered),

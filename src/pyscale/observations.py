@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gemmi
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _core
 from .errors import DataError
 from .experiment import Experiment
 from .intensity_choice import IntegratedIntensities, combined_intensities
-from .preparation import PreparedDataSet
+from .prepared import PreparedDataSet, PreparedRows, blocks_of
 from .reflections import ReflectionTable
 from .symmetry import rotation_matrices
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .reference import GroupReference
 
 __all__ = ["JobObservations", "beam_directions", "collect", "max_scattering_angle_deg"]
+
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class JobObservations:
     s0_crystal, s1_crystal : (n, 3) float64
         Or shape (0, 3) when no model needs them.
     x_px, y_px, given_factor : (n,) float64
-        Place on the detector, and the factor of g that no parameter changes.
+        Place on the detector, and the factor of g that no parameter changes; shape (0,) when no model needs them.
     offsets, anomalous_offsets : (n_groups + 1,) int64
         First observation of each group: Friedel mates together, or apart.
     target_offsets : (n_groups + 1,) int64
@@ -106,11 +109,11 @@ class JobObservations:
             return np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
 
         offsets, anomalous = kept(self.offsets), kept(self.anomalous_offsets)
-        names = ("row", "intensity", "variance", "d_spacing", "image_z", "x_px", "y_px", "given_factor", "absent")
-        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in (*names, "miller_index")}
-        for name in ("s0_crystal", "s1_crystal"):
-            vectors = getattr(self, name)
-            arrays[name] = vectors[rows] if vectors.size else vectors
+        names = ("row", "intensity", "variance", "d_spacing", "image_z", "absent", "miller_index")
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        for name in ("s0_crystal", "s1_crystal", "x_px", "y_px", "given_factor"):
+            column = getattr(self, name)
+            arrays[name] = column[rows] if column.size else column
         for name in ("not_fitted", "was_outlier"):
             mask = getattr(self, name)
             arrays[name] = None if mask is None else mask[rows]
@@ -197,14 +200,6 @@ def max_scattering_angle_deg(table: ReflectionTable, experiment: Experiment, row
     return float(np.degrees(np.arccos(np.clip(cosines.min(), -1.0, 1.0))))
 
 
-def _canonical_rank(intensity: FloatArray, image_z: FloatArray, data_set: IntArray) -> IndexArray:
-    """Rank of each observation by data set, image and intensity: an order that the input's cannot change."""
-    order = np.lexsort((intensity, image_z, data_set))
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return rank
-
-
 def collect(
     prepared: Sequence[PreparedDataSet],
     needs_directions: Sequence[bool],
@@ -212,6 +207,7 @@ def collect(
     *,
     anomalous: bool,
     min_partiality: float = 0.0,
+    needs_place: bool = True,
     n_threads: int,
 ) -> JobObservations:
     """Gather and sort the suitable rows of all data sets.
@@ -221,74 +217,95 @@ def collect(
     DataError
         If no row is suitable.
     """
-    rows = [np.flatnonzero(p.suitable).astype(np.int64) for p in prepared]
-    data_set = np.repeat(np.arange(len(prepared), dtype=np.int32), [r.size for r in rows])
-    if data_set.size == 0:
+    blocks = blocks_of(prepared)
+    rows = [np.flatnonzero(b.suitable) for b in blocks]
+    if not any(r.size for r in rows):
         raise DataError("no reflection of any data set can be scaled: see the ledger of reasons in the log")
-    miller = np.concatenate([p.table["miller_index"][r] for p, r in zip(prepared, rows, strict=True)])
-    intensity = np.concatenate([p.intensity[r] for p, r in zip(prepared, rows, strict=True)])
-    image_z = np.concatenate([p.image_z[r] for p, r in zip(prepared, rows, strict=True)])
+    first = np.cumsum([0, *(len(b.data_sets) for b in blocks)])
+    data_set = _joined([b.numbers()[r] + np.int32(k) for b, r, k in zip(blocks, rows, first, strict=False)])
+    image_z = _joined([b.image_z[r] for b, r in zip(blocks, rows, strict=True)])
+    intensity = _joined([b.chosen[0][r] for b, r in zip(blocks, rows, strict=True)])
+    miller = _joined([b.table["miller_index"][r] for b, r in zip(blocks, rows, strict=True)])
     groups = _core.group_reflections(
         np.ascontiguousarray(miller, dtype=np.int32),
         rotation_matrices(space_group),
-        _canonical_rank(intensity, image_z, data_set),
+        _core.canonical_rank(data_set, image_z, intensity, len(prepared), n_threads),
         n_threads,
     )
     order, offsets, anomalous_offsets = groups["order"], groups["offsets"], groups["anomalous_offsets"]
-    s0, s1 = _directions(prepared, rows, needs_directions, n_threads)
-
-    def joined(name: str) -> Any:
-        arrays = [getattr(p, name)[r] for p, r in zip(prepared, rows, strict=True)]
-        return np.ascontiguousarray(np.concatenate(arrays)[order])
-
-    partial = np.concatenate([_below(p, min_partiality)[r] for p, r in zip(prepared, rows, strict=True)])[order]
-    earlier = joined("was_outlier")
+    data_set, image_z, intensity, miller = data_set[order], image_z[order], intensity[order], miller[order]
+    sorted_rows = _SortedRows(blocks, rows, order)
+    s0, s1 = _directions(prepared, needs_directions, sorted_rows, n_threads)
+    partial = sorted_rows.take(lambda b: _below(b, min_partiality))
+    earlier = sorted_rows.take(lambda b: b.was_outlier)
+    place = sorted_rows.take(lambda b: b.table.centroids()[:, :2]) if needs_place else np.zeros((0, 2))
+    is_given = any(b.given_factor is not None for b in blocks)
     return JobObservations(
-        data_set=data_set[order],
-        row=np.concatenate(rows)[order],
-        intensity=intensity[order],
-        variance=joined("variance"),
-        d_spacing=joined("d_spacing"),
-        image_z=image_z[order],
-        s0_crystal=s0[order] if s0.size else s0,
-        s1_crystal=s1[order] if s1.size else s1,
-        x_px=joined("x_px"),
-        y_px=joined("y_px"),
-        given_factor=joined("given_factor"),
+        data_set=data_set,
+        row=sorted_rows.take(lambda b: np.arange(len(b.table)) - np.repeat(b.offsets[:-1], np.diff(b.offsets))),
+        intensity=intensity,
+        variance=sorted_rows.take(lambda b: b.chosen[1]),
+        d_spacing=sorted_rows.take(lambda b: b.d_spacing),
+        image_z=image_z,
+        s0_crystal=s0,
+        s1_crystal=s1,
+        x_px=np.ascontiguousarray(place[:, 0]),
+        y_px=np.ascontiguousarray(place[:, 1]),
+        given_factor=sorted_rows.take(PreparedRows.factors) if is_given else np.zeros(0),
         offsets=offsets,
         anomalous_offsets=anomalous_offsets,
         target_offsets=anomalous_offsets if anomalous else offsets,
         group=np.repeat(np.arange(offsets.size - 1), np.diff(offsets)),
-        absent=np.concatenate([p.absent[r] for p, r in zip(prepared, rows, strict=True)])[order],
-        miller_index=np.ascontiguousarray(miller[order], dtype=np.int32),
-        integrated=IntegratedIntensities.concatenate(
-            [p.integrated.select(r) for p, r in zip(prepared, rows, strict=True)]
-        ).select(order),
+        absent=sorted_rows.take(lambda b: b.absent),
+        miller_index=np.ascontiguousarray(miller, dtype=np.int32),
+        integrated=IntegratedIntensities(
+            profile=sorted_rows.take(lambda b: b.integrated.profile),
+            profile_variance=sorted_rows.take(lambda b: b.integrated.profile_variance),
+            summation=sorted_rows.take(lambda b: b.integrated.summation),
+            summation_variance=sorted_rows.take(lambda b: b.integrated.summation_variance),
+            conversion=sorted_rows.take(lambda b: b.integrated.conversion),
+        ),
         not_fitted=partial if partial.any() else None,
         was_outlier=earlier if earlier.any() else None,
     )
 
 
-def _below(p: PreparedDataSet, min_partiality: float) -> BoolArray:
+def _joined(parts: Sequence[NDArray[_T]]) -> NDArray[_T]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _SortedRows:
+    """The suitable rows of some blocks in another order."""
+
+    def __init__(self, blocks: Sequence[PreparedRows], rows: Sequence[IndexArray], order: IndexArray) -> None:
+        self._blocks, self._order = blocks, order
+        self._rows = list(rows)
+        if len(blocks) == 1:
+            self._rows = [rows[0][order]]
+
+    def take(self, column: Callable[[PreparedRows], NDArray[_T]]) -> NDArray[_T]:
+        """Return a column of the blocks' rows."""
+        parts = [column(b).take(r, axis=0) for b, r in zip(self._blocks, self._rows, strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)[self._order]
+
+
+def _below(block: PreparedRows, min_partiality: float) -> BoolArray:
     """Rows recorded to a smaller part, (n,) bool."""
-    partiality = p.table.get("partiality")
-    below: BoolArray = np.zeros(len(p.table), np.bool_) if partiality is None else partiality < min_partiality
+    partiality = block.table.get("partiality")
+    below: BoolArray = np.zeros(len(block.table), np.bool_) if partiality is None else partiality < min_partiality
     return below
 
 
 def _directions(
-    prepared: Sequence[PreparedDataSet],
-    rows: Sequence[IndexArray],
-    needed: Sequence[bool],
-    n_threads: int,
+    prepared: Sequence[PreparedDataSet], needed: Sequence[bool], sorted_rows: _SortedRows, n_threads: int
 ) -> tuple[FloatArray, FloatArray]:
+    """Beams in the crystal frame of the data sets that need them, zero elsewhere; two (n, 3) float64, or (0, 3)."""
     if not any(needed):
         return np.zeros((0, 3)), np.zeros((0, 3))
-    parts = []
-    for p, r, need in zip(prepared, rows, needed, strict=True):
+    beams = {id(b): (np.zeros((len(b.table), 3)), np.zeros((len(b.table), 3))) for b in blocks_of(prepared)}
+    for p, need in zip(prepared, needed, strict=True):
         if need:
-            part = p.table.select(r)
-            parts.append(beam_directions(part, p.data_set.experiment, p.image_z[r], n_threads))
-        else:
-            parts.append((np.zeros((r.size, 3)), np.zeros((r.size, 3))))
-    return np.concatenate([s0 for s0, _ in parts]), np.concatenate([s1 for _, s1 in parts])
+            found = beam_directions(p.table, p.data_set.experiment, p.image_z, n_threads)
+            for whole, part in zip(beams[id(p.block)], found, strict=True):
+                whole[p.part] = part
+    return sorted_rows.take(lambda b: beams[id(b)][0]), sorted_rows.take(lambda b: beams[id(b)][1])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
 from .observations import JobObservations
-from .preparation import PreparedDataSet
+from .prepared import PreparedDataSet, PreparedRows, blocks_of
 from .reflections import Flag, ReflectionTable
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray, FloatArray, IndexArray
 
 __all__ = ["ScaledObservations", "scaled_tables"]
 
@@ -50,52 +51,70 @@ class ScaledObservations:
     outlier: BoolArray
     small_scale: BoolArray
 
+    def of(self, rows: slice | IndexArray) -> ScaledObservations:
+        """Return some observations."""
+        return ScaledObservations(*(getattr(self, f.name)[rows] for f in fields(self)))
+
 
 def scaled_tables(
     prepared: Sequence[PreparedDataSet], observations: JobObservations, scaled: ScaledObservations
 ) -> list[ReflectionTable]:
     """Return the table of each data set with the columns of scaling, rows in the order of the input."""
-    return [_scaled_table(k, p, observations, scaled) for k, p in enumerate(prepared)]
+    tables: list[ReflectionTable] = []
+    first = 0
+    for block in blocks_of(prepared):
+        n = len(block.data_sets)
+        here = (observations.data_set >= first) & (observations.data_set < first + n)
+        chosen = slice(None) if here.all() else np.flatnonzero(here)
+        row = block.offsets[observations.data_set[chosen] - first] + observations.row[chosen]
+        table = _scaled_table(block, row, scaled.of(chosen))
+        tables += [table.select(slice(*part)) for part in pairwise(block.offsets.tolist())]
+        first += n
+    for p, table in zip(prepared, tables, strict=True):
+        table.source = p.data_set.reflections.source
+        table.identifiers = dict(p.data_set.reflections.identifiers)
+    return tables
 
 
-def _scaled_table(
-    number: int, p: PreparedDataSet, observations: JobObservations, scaled: ScaledObservations
-) -> ReflectionTable:
-    here = np.flatnonzero(observations.data_set == number)
-    rows = observations.row[here]
-    n = len(p.table)
+def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservations) -> ReflectionTable:
+    """The block's table with the columns of scaling; `rows` are those of the observations."""
+    n = len(block.table)
 
     def spread(values: FloatArray, default: float) -> FloatArray:
         column = np.full(n, default)
-        column[rows] = values[here]
+        column[rows] = values
         return column
 
-    table = p.table.copy()
+    table = block.table.copy()
     for name in _WORKING_COLUMNS:
         if name in table:
             del table[name]
     table["inverse_scale_factor"] = spread(scaled.g, 1.0)
     table["inverse_scale_factor_variance"] = spread(scaled.g_variance, 0.0)
-    table["intensity.scale.value"] = np.where(np.isfinite(p.intensity), p.intensity, 0.0)
-    variance = np.where(np.isfinite(p.variance), p.variance, 0.0)
-    variance[rows] = (scaled.variance + scaled.scale_variance)[here]
+    intensity, variance = block.chosen
+    table["intensity.scale.value"] = np.where(np.isfinite(intensity), intensity, 0.0)
+    variance = np.where(np.isfinite(variance), variance, 0.0)
+    variance[rows] = scaled.variance + scaled.scale_variance
     table["intensity.scale.variance"] = variance
-    table["d"] = np.where(np.isfinite(p.d_spacing), p.d_spacing, 0.0)
-    table["flags"] = _flags(p, rows, scaled.outlier[here], scaled.small_scale[here])
+    block.forget_intensities()
+    table["d"] = np.where(np.isfinite(block.d_spacing), block.d_spacing, 0.0)
+    table["flags"] = _flags(block, rows, scaled.outlier, scaled.small_scale)
     return table
 
 
-def _flags(p: PreparedDataSet, rows: np.ndarray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:
-    flags: np.ndarray = p.table["flags"].copy()
+def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:
+    flags: np.ndarray = block.table["flags"].copy()
 
     def mark(chosen: np.ndarray, flag: Flag) -> None:
         flags[chosen] |= np.uint64(int(flag))
 
-    for fate in p.fates:
-        user = fate.kind == "user_excluded"
-        mark(fate.rows, Flag.user_excluded_in_scaling if user else Flag.excluded_for_scaling)
+    of_reason = [
+        Flag.user_excluded_in_scaling if kind == "user_excluded" else Flag.excluded_for_scaling
+        for kind, _ in block.reasons
+    ]
+    flags |= np.array([0, *map(int, of_reason)], np.uint64)[block.fate]
     mark(rows[outlier], Flag.outlier_in_scaling)
     mark(rows[small_scale], Flag.excluded_for_scaling)
-    mark(p.absent & p.suitable, Flag.excluded_for_scaling)
-    mark(rows[~outlier & ~small_scale & ~p.absent[rows]], Flag.scaled)
+    mark(block.absent & block.suitable, Flag.excluded_for_scaling)
+    mark(rows[~outlier & ~small_scale & ~block.absent[rows]], Flag.scaled)
     return flags

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .reflections import Flag, ReflectionTable
-from .typing import BoolArray, IndexArray
+from .typing import BoolArray, IndexArray, IntArray
 
 __all__ = ["merge_partials"]
 
@@ -13,7 +13,7 @@ _FULL = 0.99
 
 
 def merge_partials(table: ReflectionTable) -> tuple[ReflectionTable, int]:
-    """Merge rows that share a `partial_id` and are each recorded to less than 99 %.
+    """Merge rows of a data set (column `id`) that share a `partial_id` and are each recorded to less than 99 %.
 
     Summed intensities and variances add up; profile-fitted ones, each an estimate of the whole, are averaged with
     weights I^2/V, as dials.scale does; partialities add up. The first row stays, the others leave.
@@ -51,11 +51,11 @@ def _partial_sets(table: ReflectionTable) -> tuple[IndexArray, IndexArray]:
     """Rows of all sets of two or more parts, set after set in table order, and where each set starts."""
     integrated = np.uint64(int(Flag.integrated))
     candidate = (table["partiality"] < _FULL) & (table["partiality"] > 0) & ((table["flags"] & integrated) != 0)
-    rows = np.flatnonzero(candidate).astype(np.int64)
-    h, k, l = table["miller_index"][rows].T
-    rows = rows[np.lexsort((l, k, h, table["partial_id"][rows]))]
+    rows = _with_common_partial_id(table, np.flatnonzero(candidate).astype(np.int64))
     if rows.size == 0:
         return rows, rows
+    h, k, l = table["miller_index"][rows].T
+    rows = rows[np.lexsort((l, k, h, table["partial_id"][rows], _data_set(table, rows)))]
     same = _same_reflection(table, rows)
     starts = np.flatnonzero(np.concatenate([[True], ~same]))
     sizes = np.diff(np.append(starts, rows.size))
@@ -64,10 +64,32 @@ def _partial_sets(table: ReflectionTable) -> tuple[IndexArray, IndexArray]:
     return rows, (np.cumsum(sizes) - sizes).astype(np.int64)
 
 
+def _data_set(table: ReflectionTable, rows: IndexArray) -> IntArray:
+    number = table.get("id")
+    found: IntArray = np.zeros(rows.size, np.int32) if number is None else number[rows]
+    return found
+
+
+def _with_common_partial_id(table: ReflectionTable, rows: IndexArray) -> IndexArray:
+    """Rows that share their `partial_id` with another one of their data set; in most tables these are few."""
+    partial_id, data_set = table["partial_id"][rows], _data_set(table, rows)
+    rises = (data_set[1:] > data_set[:-1]) | ((data_set[1:] == data_set[:-1]) & (partial_id[1:] > partial_id[:-1]))
+    if rises.all():
+        return rows[:0]
+    order = np.lexsort((partial_id, data_set))
+    partial_id, data_set = partial_id[order], data_set[order]
+    same = (partial_id[1:] == partial_id[:-1]) & (data_set[1:] == data_set[:-1])
+    common = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+    shared: IndexArray = rows[np.sort(order[common])]
+    return shared
+
+
 def _same_reflection(table: ReflectionTable, rows: IndexArray) -> BoolArray:
     """Whether each row and its predecessor are parts of one reflection."""
     partial_id, miller_index = table["partial_id"][rows], table["miller_index"][rows]
+    data_set = _data_set(table, rows)
     same: BoolArray = (partial_id[1:] == partial_id[:-1]) & (miller_index[1:] == miller_index[:-1]).all(axis=1)
+    same &= data_set[1:] == data_set[:-1]
     return same
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
 from .errors import DataError, UsageError
@@ -13,13 +14,15 @@ from .image_ranges import valid_span
 from .model_building import SweepExtent, model_from_plan
 from .observations import max_scattering_angle_deg
 from .options import ScalingOptions
-from .preparation import PreparedDataSet
+from .prepared import PreparedDataSet
 from .same_crystal import CrystalGroup, crystal_groups
 from .scaling_model import DataSetModel
 
 __all__ = ["build_models", "log_plans", "plan_models"]
 
 _logger = logging.getLogger(__name__)
+
+_MOST_LISTED, _FIRST_LISTED = 50, 5
 
 
 def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) -> list[ModelPlan]:
@@ -30,7 +33,8 @@ def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) ->
             crystal = _crystal_facts([facts[k] for k in group.members], group)
             for k in group.members:
                 facts[k] = replace(facts[k], crystal=crystal)
-    return [plan_model(f, options) for f in facts]
+    plans = {f: plan_model(f, options) for f in dict.fromkeys(facts)}
+    return [plans[f] for f in facts]
 
 
 def build_models(
@@ -50,16 +54,34 @@ def build_models(
     """
     _require_doses(options, len(prepared))
     stored = kept or [None] * len(prepared)
-    return [stored[k] or _model(p, plan, k, options) for k, (p, plan) in enumerate(zip(prepared, plans, strict=True))]
+    constant: dict[int, DataSetModel] = {}
+    models = []
+    for k, (p, plan) in enumerate(zip(prepared, plans, strict=True)):
+        model = stored[k] or constant.get(id(plan)) or _model(p, plan, k, options)
+        if plan.model.value == "KB" and stored[k] is None:
+            constant[id(plan)] = model
+        models.append(model)
+    return models
 
 
 def log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
-    """Log every decision with its reason."""
-    for p, plan, model in zip(prepared, plans, models, strict=True):
-        _logger.info("The scaling model of data set %s is %s:", p.identifier, plan.model.value)
+    """Log every decision with its reason; of very many data sets those with the same model together."""
+    alike: dict[Any, list[int]] = {}
+    for k, (plan, model) in enumerate(zip(plans, models, strict=True)):
+        sizes = tuple((c.name, c.n_parameters) for c in model.components)
+        alike.setdefault((plan, sizes) if len(plans) > _MOST_LISTED else k, []).append(k)
+    for members in alike.values():
+        plan, model = plans[members[0]], models[members[0]]
+        names = [prepared[k].identifier for k in members]
+        if len(names) == 1:
+            _logger.info("The scaling model of data set %s is %s:", names[0], plan.model.value)
+        else:
+            shown = ", ".join(names[:_FIRST_LISTED]) + (", ..." if len(names) > _FIRST_LISTED else "")
+            _logger.info("The scaling model of %d data sets (%s) is %s:", len(names), shown, plan.model.value)
         for name, decision in plan.to_dict().items():
             _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
-        _warn_of_linear_dose(model, p.identifier)
+        for k in members:
+            _warn_of_linear_dose(models[k], prepared[k].identifier)
         counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
         _logger.info("  parameters: %s", counts)
 
@@ -136,7 +158,8 @@ def _warn_of_linear_dose(model: DataSetModel, identifier: str) -> None:
 
 def _model(p: PreparedDataSet, plan: ModelPlan, number: int, options: ScalingOptions) -> DataSetModel:
     rows = p.suitable & ~p.absent
-    coordinates = p.coordinates(rows if rows.any() else p.suitable)
+    has_nodes = plan.model.value != "KB"
+    coordinates = p.coordinates(rows if rows.any() else p.suitable) if has_nodes else {}
     try:
         return model_from_plan(plan, _extent(p, number, options), coordinates)
     except ValueError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,123 +13,33 @@ from .image_ranges import on_excluded_images
 from .input_checks import (
     LARGEST_INTENSITY,
     check_columns,
-    impossible_resolution,
-    outside_scan,
     scalable_intensity,
     scalable_variance,
+    scan_limits,
+    smallest_resolution,
 )
-from .intensity_choice import PROFILE, SUMMATION, IntegratedIntensities, combined_intensities
+from .integration import column_or, detector_efficiency, integrated
+from .intensity_choice import PROFILE, SUMMATION
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
+from .prepared import PreparedDataSet, PreparedRows
 from .reflections import Flag, ReflectionTable
 from .symmetry import d_spacing, systematic_absences, unit_cell_from
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray, FloatArray, IndexArray
+from .unit_cells import unit_cells, wavelengths
 
 __all__ = [
-    "Fate",
-    "PreparedDataSet",
     "UnitCell",
     "best_unit_cell",
     "clear_scaling_flags",
     "median_unit_cell",
     "prepare",
+    "prepare_all",
 ]
 
+_MOST_BLOCKS = 64
+
 UnitCell = tuple[float, float, float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What became of some rows: `kind` is filtered, user_excluded or rejected."""
-
-    kind: str
-    reason: str
-    rows: BoolArray
-
-
-@dataclass
-class PreparedDataSet:
-    """A data set ready for scaling; all arrays have one element per row of `table`.
-
-    Attributes
-    ----------
-    integrated : IntegratedIntensities
-        Both integration results.
-    intensity, variance : (n,) float64
-        The chosen ones after Lorentz-polarisation, detector efficiency and partiality, before division by g.
-    d_spacing : (n,) float64, Angstrom
-        From the best unit cell of the job.
-    image_z, x_px, y_px : (n,) float64
-        Array coordinate of the centroid, where image k covers [k - 1, k], and its place on the detector, pixels.
-    given_factor : (n,) float64
-        Factor of g that is known beforehand: the column `analytical_correction`, 1 without it.
-    suitable : (n,) bool
-        Rows that may take part in the fit and get a scale.
-    absent : (n,) bool
-        Systematic absences: they get a scale, but are neither fitted nor merged, and flagged as excluded.
-    n_read, n_partials_merged : int
-        Rows read, and how many of them went into other rows.
-    fates : list of Fate
-        Disjoint sets of rows that left, in the order in which they did.
-    was_outlier : (n,) bool
-        Rows that an earlier job rejected; they are judged anew.
-    """
-
-    data_set: DataSet
-    table: ReflectionTable
-    integrated: IntegratedIntensities
-    intensity: FloatArray
-    variance: FloatArray
-    d_spacing: FloatArray
-    image_z: FloatArray
-    x_px: FloatArray
-    y_px: FloatArray
-    given_factor: FloatArray
-    suitable: BoolArray
-    absent: BoolArray
-    n_read: int
-    n_partials_merged: int
-    fates: list[Fate] = field(default_factory=list)
-    was_outlier: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
-
-    @property
-    def identifier(self) -> str:
-        """Identifier of the data set."""
-        return self.data_set.identifier
-
-    def coordinates(self, rows: BoolArray) -> dict[str, FloatArray]:
-        """Coordinates along which corrections may vary, of some rows."""
-        return {
-            "image_z": self.image_z[rows],
-            "inv_d2": 1.0 / self.d_spacing[rows] ** 2,
-            "x_px": self.x_px[rows],
-            "y_px": self.y_px[rows],
-        }
-
-    def use_analytical_correction(self) -> None:
-        """Take the column `analytical_correction` as a factor of g; rows without a positive one leave.
-
-        Raises
-        ------
-        DataError
-            If there is no such column.
-        """
-        factor = np.asarray(self.table.require("analytical_correction"), dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            sound = np.isfinite(factor) & (factor > 0)
-        self.given_factor = np.where(sound, factor, 1.0)
-        self.discard("filtered", "no_analytical_correction", ~sound)
-
-    def choose_intensities(self, imid: float) -> None:
-        """Take the intensities of another crossover between profile fitting and summation."""
-        self.intensity, self.variance = combined_intensities(self.integrated, imid)
-
-    def discard(self, kind: str, reason: str, rows: BoolArray) -> None:
-        """Take rows out for a reason; those already gone keep their first one."""
-        rows = rows & self.suitable
-        self.suitable = self.suitable & ~rows
-        if rows.any():
-            self.fates.append(Fate(kind, reason, rows))
 
 
 def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCell:
@@ -147,8 +56,7 @@ def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCel
 
 def median_unit_cell(experiments: Iterable[Experiment]) -> UnitCell:
     """Return the median of each parameter of the experiments' cells, recalculated ones where stored."""
-    cells = [e.recalculated_unit_cell or e.unit_cell for e in experiments]
-    median = np.median(np.asarray(cells, dtype=np.float64), axis=0)
+    median = np.median(unit_cells(experiments), axis=0)
     a, b, c, alpha, beta, gamma = (float(x) for x in median)
     return a, b, c, alpha, beta, gamma
 
@@ -161,31 +69,94 @@ def clear_scaling_flags(flags: np.ndarray) -> np.ndarray:
 
 
 def prepare(data_set: DataSet, cell: UnitCell, options: ScalingOptions) -> PreparedDataSet:
+    """Prepare a single data set; see `prepare_all`."""
+    return prepare_all([data_set], cell, options)[0]
+
+
+def prepare_all(data_sets: Sequence[DataSet], cell: UnitCell, options: ScalingOptions) -> list[PreparedDataSet]:
     """Choose intensities, correct them, merge partials and set aside what cannot be scaled.
+
+    Data sets whose rows follow each other in one table are prepared together.
 
     Raises
     ------
     DataError
         If a column is missing or of a wrong type, or an integrated value is not finite or its variance not positive.
     """
-    table = data_set.reflections.copy()
-    if len(table) == 0:
-        raise DataError(f"{table.source}: data set {data_set.identifier} has no reflections")
-    n_read = len(table)
+    prepared: list[PreparedDataSet] = []
+    for together in _runs(data_sets):
+        block = _prepare_rows(together, cell, options)
+        prepared += [PreparedDataSet(block, k) for k in range(len(together))]
+    return prepared
+
+
+def _runs(data_sets: Sequence[DataSet]) -> list[list[DataSet]]:
+    """Data sets that are prepared together: those whose rows follow each other, or if these are many, all alike."""
+    runs: list[list[DataSet]] = []
+    for data_set in data_sets:
+        if runs and data_set.reflections.follows(runs[-1][-1].reflections):
+            runs[-1].append(data_set)
+        else:
+            runs.append([data_set])
+    if len(runs) <= _MOST_BLOCKS:
+        return runs
+    alike: list[list[DataSet]] = []
+    last: dict[str, str] = {}
+    for run in runs:
+        types = run[0].reflections.types()
+        if alike and types == last:
+            alike[-1] += run
+        else:
+            alike.append(run)
+        last = types
+    return alike
+
+
+def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: ScalingOptions) -> PreparedRows:
+    table = _joined(data_sets)
     check_columns(table)
+    n_read = np.array([len(d.reflections) for d in data_sets], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(n_read)])
     outlier = np.uint64(int(Flag.outlier_in_scaling))
     flags = table.require("flags").astype(np.uint64)
     flags = clear_scaling_flags(flags) | (flags & outlier)
     table["flags"] = flags
-    _check_values(table, flags, data_set, options)
+    _check_values(table, flags, data_sets, offsets, options)
     table, n_merged = merge_partials(table)
+    if n_merged:
+        numbers = np.array([d.experiment_index for d in data_sets])
+        offsets = np.append(np.searchsorted(table["id"], numbers), len(table))
     was_outlier = (table["flags"] & outlier) != 0
     table["flags"] = clear_scaling_flags(table["flags"])
-    prepared = _with_intensities(data_set, table, cell, options, n_read, n_merged)
-    prepared.was_outlier = was_outlier
-    prepared.discard("user_excluded", "exclude_images", on_excluded_images(data_set.experiment, prepared.image_z))
-    _apply_filters(prepared, options)
-    return prepared
+    block = PreparedRows(
+        data_sets=data_sets,
+        table=table,
+        offsets=offsets,
+        n_read=n_read,
+        d_spacing=np.full(len(table), np.nan),
+        image_z=np.ascontiguousarray(table.centroids()[:, 2]),
+        absent=np.zeros(len(table), np.bool_),
+        was_outlier=was_outlier,
+        imid=initial_imid(options),
+        suitable=np.ones(len(table), np.bool_),
+        fate=np.zeros(len(table), np.uint8),
+    )
+    _look_at_indices(block, cell)
+    _leave_images_out(block)
+    _apply_filters(block, options)
+    return block
+
+
+def _joined(data_sets: Sequence[DataSet]) -> ReflectionTable:
+    for d in data_sets:
+        if len(d.reflections) == 0:
+            raise DataError(f"{d.reflections.source}: data set {d.identifier} has no reflections")
+    table = ReflectionTable.concatenate([d.reflections for d in data_sets])
+    table.source = data_sets[0].reflections.source
+    table.identifiers = {}
+    if "shoebox" in table:
+        del table["shoebox"]
+    return table
 
 
 def initial_imid(options: ScalingOptions) -> float:
@@ -193,138 +164,92 @@ def initial_imid(options: ScalingOptions) -> float:
     return SUMMATION if options.reflection_selection.intensity_choice == "sum" else PROFILE
 
 
-def integrated(flags: np.ndarray, which: str) -> BoolArray:
-    """Rows whose summed ("sum") or profile-fitted ("prf") intensity is valid, (n,) bool."""
-    bit = Flag.integrated_prf if which == "prf" else Flag.integrated_sum
-    result: BoolArray = (flags & np.uint64(int(bit))) != 0
-    return result
-
-
-def _check_values(table: ReflectionTable, flags: np.ndarray, data_set: DataSet, options: ScalingOptions) -> None:
+def _check_values(
+    table: ReflectionTable,
+    flags: np.ndarray,
+    data_sets: Sequence[DataSet],
+    offsets: IndexArray,
+    options: ScalingOptions,
+) -> None:
     """Refuse values that no integrator writes, naming the first; the option lets them be left out instead."""
     if "intensity.prf.value" not in table and "intensity.sum.value" not in table:
         raise DataError(f"{table.source}: columns intensity.prf.value and intensity.sum.value are missing")
     exclude = options.cut_data.invalid_rows == "exclude"
+    found: dict[str, BoolArray] = {}
     for which in ("prf", "sum"):
         value, variance = table.get(f"intensity.{which}.value"), table.get(f"intensity.{which}.variance")
         if value is None:
             continue
         if variance is None:
             raise DataError(f"{table.source}: column 'intensity.{which}.variance' is missing")
-        valid = integrated(flags, which)
         with np.errstate(invalid="ignore"):
-            bad_value, bad_variance = ~scalable_intensity(value), ~scalable_variance(variance)
-        for column, array, bad in (
-            (f"intensity.{which}.value", value, valid & bad_value),
-            (f"intensity.{which}.variance", variance, valid & bad_variance),
-        ):
-            if not bad.any():
-                continue
-            if exclude:
+            bad = {"value": ~scalable_intensity(value), "variance": ~scalable_variance(variance)}
+        for what, wrong in bad.items():
+            rows = wrong & integrated(flags, which)
+            if rows.any() and exclude:
                 bit = Flag.integrated_prf if which == "prf" else Flag.integrated_sum
-                flags[bad] &= ~np.uint64(int(bit))
-                continue
-            row = int(np.flatnonzero(bad)[0])
-            wanted = "finite" if column.endswith("value") else "finite and positive"
-            wanted += f" within {LARGEST_INTENSITY:g}" if np.isfinite(array[row]) and array[row] > 0 else ""
-            raise DataError(
-                f"{table.source}: data set {data_set.identifier}, column '{column}', row {row}: {array[row]:g} is not "
-                f"{wanted} ({int(bad.sum())} such rows); mend the file, or leave them out by invalid_rows=exclude"
-            )
+                flags[rows] &= ~np.uint64(int(bit))
+            elif rows.any():
+                found[f"intensity.{which}.{what}"] = rows
+    if found:
+        first = min(int(np.argmax(rows)) for rows in found.values())
+        k = int(np.searchsorted(offsets, first, side="right")) - 1
+        part = slice(int(offsets[k]), int(offsets[k + 1]))
+        column = next(name for name, rows in found.items() if rows[part].any())
+        raise _impossible_value(data_sets[k], column, table[column][part], found[column][part])
 
 
-def _column(table: ReflectionTable, name: str, default: float) -> FloatArray:
-    values = table.get(name)
-    if values is None:
-        return np.full(len(table), default)
-    return np.asarray(values, dtype=np.float64)
-
-
-def detector_efficiency(table: ReflectionTable) -> FloatArray:
-    """Quantum efficiency of the detector, from `qe` or the older `dqe`; 1 without either. (n,) float64."""
-    return _column(table, "qe" if "qe" in table else "dqe", 1.0)
-
-
-def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
-    """Profile-fitted and summed intensities of each row, NaN where flags say that there is none.
-
-    The summed intensity is divided by the partiality; where the table has `partiality.inv.variance`, that of 1/p
-    is propagated.
-    """
-    flags = table["flags"]
-    nothing = np.full(len(table), np.nan)
-    values = dict.fromkeys(("prf", "sum"), (nothing, nothing))
-    for which in values:
-        if f"intensity.{which}.value" in table:
-            use = integrated(flags, which)
-            columns = (table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"])
-            values[which] = (np.where(use, columns[0], np.nan), np.where(use, columns[1], np.nan))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        partiality = _column(table, "partiality", 1.0)
-        total, variance = values["sum"]
-        spread = total**2 * _column(table, "partiality.inv.variance", 0.0)
-        summation, summation_variance = total / partiality, variance / partiality**2 + spread
-        sound = scalable_intensity(summation) & scalable_variance(summation_variance)
-        return IntegratedIntensities(
-            profile=values["prf"][0],
-            profile_variance=values["prf"][1],
-            summation=np.where(sound, summation, np.nan),
-            summation_variance=np.where(sound, summation_variance, np.nan),
-            conversion=_column(table, "lp", 1.0) / detector_efficiency(table),
-        )
-
-
-def _with_intensities(
-    data_set: DataSet,
-    table: ReflectionTable,
-    cell: UnitCell,
-    options: ScalingOptions,
-    n_read: int,
-    n_merged: int,
-) -> PreparedDataSet:
-    both = integrated_intensities(table)
-    intensity, variance = combined_intensities(both, initial_imid(options))
-    miller_index = table.require("miller_index")
-    centroid = table.centroids()
-    d = np.full(len(table), np.nan)
-    indexed = (miller_index != 0).any(axis=1)
-    d[indexed] = d_spacing(cell, np.ascontiguousarray(miller_index[indexed]))
-    absent = np.zeros(len(table), dtype=np.bool_)
-    absent[indexed] = systematic_absences(data_set.experiment.space_group, np.ascontiguousarray(miller_index[indexed]))
-    return PreparedDataSet(
-        data_set=data_set,
-        table=table,
-        integrated=both,
-        intensity=intensity,
-        variance=variance,
-        d_spacing=d,
-        image_z=np.ascontiguousarray(centroid[:, 2]),
-        x_px=np.ascontiguousarray(centroid[:, 0]),
-        y_px=np.ascontiguousarray(centroid[:, 1]),
-        given_factor=np.ones(len(table)),
-        suitable=np.ones(len(table), dtype=np.bool_),
-        absent=absent,
-        n_read=n_read,
-        n_partials_merged=n_merged,
+def _impossible_value(data_set: DataSet, column: str, values: FloatArray, bad: BoolArray) -> DataError:
+    row = int(np.argmax(bad))
+    wanted = "finite" if column.endswith("value") else "finite and positive"
+    wanted += f" within {LARGEST_INTENSITY:g}" if np.isfinite(values[row]) and values[row] > 0 else ""
+    return DataError(
+        f"{data_set.reflections.source}: data set {data_set.identifier}, column '{column}', row {row}: "
+        f"{values[row]:g} is not {wanted} ({int(bad.sum())} such rows); mend the file, or leave them out by "
+        "invalid_rows=exclude"
     )
 
 
-def _apply_filters(p: PreparedDataSet, options: ScalingOptions) -> None:
+def _look_at_indices(block: PreparedRows, cell: UnitCell) -> None:
+    """Resolution and absence of the rows that are indexed."""
+    index = block.table.require("miller_index")
+    indexed = (index != 0).any(axis=1)
+    rows: BoolArray | slice = slice(None) if indexed.all() else indexed
+    block.d_spacing[rows] = d_spacing(cell, np.ascontiguousarray(index[rows]))
+    groups = [d.experiment.space_group for d in block.data_sets]
+    if all(g is groups[0] for g in groups):
+        block.absent[rows] = systematic_absences(groups[0], np.ascontiguousarray(index[rows]))
+        return
+    for group, start, stop in zip(groups, block.offsets, block.offsets[1:], strict=False):
+        own = np.flatnonzero(indexed[start:stop]) + start
+        block.absent[own] = systematic_absences(group, np.ascontiguousarray(index[own]))
+
+
+def _leave_images_out(block: PreparedRows) -> None:
+    for d, start, stop in zip(block.data_sets, block.offsets.tolist(), block.offsets[1:].tolist(), strict=False):
+        if d.experiment.is_still:
+            continue
+        excluded = on_excluded_images(d.experiment, block.image_z[start:stop])
+        block.discard("user_excluded", "exclude_images", excluded, slice(start, stop))
+
+
+def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
     table, cut = p.table, options.cut_data
-    flags = table["flags"]
+    flags, (intensity, variance) = table["flags"], p.chosen
     either = integrated(flags, "prf") | integrated(flags, "sum")
-    p.discard("filtered", "not_integrated", ~either | (np.isnan(p.intensity) & np.isnan(p.variance)))
+    p.discard("filtered", "not_integrated", ~either | (np.isnan(intensity) & np.isnan(variance)))
     p.discard("filtered", "not_indexed", np.isnan(p.d_spacing))
-    partiality = _column(table, "partiality", 1.0)
+    partiality = column_or(table, "partiality", 1.0)
     with np.errstate(invalid="ignore"):
         p.discard("filtered", "no_detector_efficiency", ~(detector_efficiency(table) > 0))
-        p.discard("filtered", "no_lorentz_polarisation", ~(_column(table, "lp", 1.0) > 0))
+        p.discard("filtered", "no_lorentz_polarisation", ~(column_or(table, "lp", 1.0) > 0))
         p.discard("filtered", "no_partiality", ~(partiality > 0))
-        finite = scalable_intensity(p.intensity) & scalable_variance(p.variance) & np.isfinite(p.image_z)
+        finite = scalable_intensity(intensity) & scalable_variance(variance) & np.isfinite(p.image_z)
         p.discard("filtered", "not_finite", ~finite)
-        experiment = p.data_set.experiment
-        p.discard("filtered", "outside_scan", outside_scan(experiment, p.image_z))
-        p.discard("filtered", "impossible_resolution", impossible_resolution(p.d_spacing, experiment.wavelength))
+        low, high = np.array([scan_limits(d.experiment) for d in p.data_sets]).T
+        p.discard("filtered", "outside_scan", (p.image_z < p.spread(low)) | (p.image_z > p.spread(high)))
+        smallest = [smallest_resolution(w) for w in wavelengths(d.experiment for d in p.data_sets)]
+        p.discard("filtered", "impossible_resolution", p.d_spacing < p.spread(np.array(smallest)))
         if cut.d_min is not None:
             p.discard("user_excluded", "d_min", p.d_spacing < cut.d_min)
         if cut.d_max is not None:
@@ -333,8 +258,8 @@ def _apply_filters(p: PreparedDataSet, options: ScalingOptions) -> None:
         for which in ("prf", "sum"):
             if f"intensity.{which}.value" in table:
                 value, variance = table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"]
-                low = integrated(flags, which) & (value < cut.min_isigi * np.sqrt(np.abs(variance)))
-                p.discard("filtered", "min_isigi", low)
+                weak = integrated(flags, which) & (value < cut.min_isigi * np.sqrt(np.abs(variance)))
+                p.discard("filtered", "min_isigi", weak)
 
 
 def small_scale_cutoff(options: ScalingOptions) -> float:

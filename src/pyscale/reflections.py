@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError
+from .flags import Flag
+from .shared_columns import SharedColumns, joined_columns
 from .typing import FloatArray, IndexArray
 from .variable_length import VariableLengthColumn
 
 __all__ = ["COLUMN_TYPES", "ColumnType", "Flag", "OpaqueColumn", "ReflectionTable"]
 
 _logger = logging.getLogger(__name__)
-
-
-class Flag(enum.IntFlag):
-    """Bits of the column `flags`, by the names that DIALS gives them."""
-
-    predicted = 1 << 0
-    observed = 1 << 1
-    indexed = 1 << 2
-    used_in_refinement = 1 << 3
-    strong = 1 << 5
-    reference_spot = 1 << 6
-    dont_integrate = 1 << 7
-    integrated_sum = 1 << 8
-    integrated_prf = 1 << 9
-    overloaded = 1 << 10
-    overlapped_bg = 1 << 11
-    overlapped_fg = 1 << 12
-    in_powder_ring = 1 << 13
-    foreground_includes_bad_pixels = 1 << 14
-    background_includes_bad_pixels = 1 << 15
-    used_in_modelling = 1 << 16
-    centroid_outlier = 1 << 17
-    failed_during_background_modelling = 1 << 18
-    failed_during_summation = 1 << 19
-    failed_during_profile_fitting = 1 << 20
-    bad_reference = 1 << 21
-    user_excluded_in_scaling = 1 << 22
-    outlier_in_scaling = 1 << 23
-    excluded_for_scaling = 1 << 24
-    excluded_for_refinement = 1 << 25
-    scaled = 1 << 26
-    not_suitable_for_refinement = 1 << 27
-
-    integrated = integrated_sum | integrated_prf
-    bad_for_scaling = user_excluded_in_scaling | outlier_in_scaling | excluded_for_scaling
-    bad_for_refinement = centroid_outlier | excluded_for_refinement | not_suitable_for_refinement
-    includes_bad_pixels = foreground_includes_bad_pixels | background_includes_bad_pixels
-    bad_shoebox = overloaded | overlapped_bg | overlapped_fg | in_powder_ring | includes_bad_pixels
 
 
 @dataclass(frozen=True)
@@ -112,11 +76,31 @@ class OpaqueColumn:
     rows: VariableLengthColumn
     version: int = 1
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> OpaqueColumn:
+        """Return consecutive rows; ValueError if the rows cannot be told apart."""
+        return self.take(np.arange(start, stop, dtype=np.int64))
+
+    def take(self, rows: IndexArray) -> OpaqueColumn:
+        """Return the rows of the given numbers; ValueError if the rows cannot be told apart."""
+        return OpaqueColumn(self.dials_type, self.rows.take(rows), self.version)
+
 
 @dataclass(frozen=True)
 class _Column:
     dials_type: str
     values: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, start: int, stop: int) -> _Column:
+        return _Column(self.dials_type, np.ascontiguousarray(self.values[start:stop]))
+
+    def take(self, rows: IndexArray) -> _Column:
+        return _Column(self.dials_type, self.values.take(rows, axis=0))
 
 
 _AnyColumn: TypeAlias = "_Column | OpaqueColumn"
@@ -129,6 +113,9 @@ class ReflectionTable:
     memory (`numpy.require(column, requirements="A")` gives an aligned array where compiled code needs one).
     Assign a new array to change a column.
 
+    Consecutive rows of a table (`select` with a slice, `copy`) share its columns, and cut them only when asked for: a
+    table can be split into very many.
+
     Parameters
     ----------
     identifiers
@@ -138,25 +125,39 @@ class ReflectionTable:
     """
 
     def __init__(self, *, identifiers: Mapping[int, str] | None = None, source: str = "") -> None:
-        self._columns: dict[str, _AnyColumn] = {}
+        self._shared: SharedColumns[_AnyColumn] = SharedColumns()
         self.identifiers: dict[int, str] = dict(identifiers or {})
         self.source = source
-        self.input_row: IndexArray | None = None
+        self._origin: tuple[IndexArray, range] | None = None
+
+    def _sharing(self, columns: SharedColumns[_AnyColumn]) -> ReflectionTable:
+        table = ReflectionTable(identifiers=self.identifiers, source=self.source)
+        table._shared = columns
+        return table
+
+    @property
+    def input_row(self) -> IndexArray | None:
         """Row of the job's input that each row came from, shape (n,), int64; `select` keeps it up to date."""
+        if self._origin is None:
+            return None
+        rows, part = self._origin
+        return rows[part.start : part.stop]
+
+    @input_row.setter
+    def input_row(self, rows: IndexArray | None) -> None:
+        self._origin = None if rows is None else (rows, range(len(rows)))
 
     def __len__(self) -> int:
-        for column in self._columns.values():
-            return len(column.values if isinstance(column, _Column) else column.rows)
-        return 0
+        return self._shared.n_rows
 
     def __contains__(self, name: object) -> bool:
-        return name in self._columns
+        return name in self._shared
 
     def __repr__(self) -> str:
-        return f"ReflectionTable({len(self)} rows, {len(self._columns)} columns, source={self.source!r})"
+        return f"ReflectionTable({len(self)} rows, {len(self.names())} columns, source={self.source!r})"
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        column = self._columns[name]
+        column = self._shared[name]
         if isinstance(column, OpaqueColumn):
             raise DataError(f"{self._where}: column '{name}' ({column.dials_type}) is kept undecoded")
         return column.values
@@ -172,7 +173,7 @@ class ReflectionTable:
         self.set(name, values, dials_type)
 
     def __delitem__(self, name: str) -> None:
-        del self._columns[name]
+        del self._shared[name]
 
     @property
     def _where(self) -> str:
@@ -197,7 +198,7 @@ class ReflectionTable:
             )
         self._check_length(name, len(values))
         values = np.ascontiguousarray(values, dtype=kind.dtype.newbyteorder("="))
-        self._columns[name] = _Column(dials_type, values)
+        self._shared[name] = _Column(dials_type, values)
 
     def set_opaque(self, name: str, column: OpaqueColumn) -> None:
         """Add or replace a column that is passed through undecoded.
@@ -208,20 +209,27 @@ class ReflectionTable:
             If its number of rows differs from the table's.
         """
         self._check_length(name, len(column.rows))
-        self._columns[name] = column
+        self._shared[name] = column
 
     def _check_length(self, name: str, n: int) -> None:
-        others = self._columns.keys() - {name}
-        if others and n != len(self):
+        if n != len(self) and self._shared.has_others(name):
             raise ValueError(f"column '{name}' has {n} rows, the table {len(self)}")
 
     def names(self) -> list[str]:
         """Names of all columns, in alphabetical order."""
-        return sorted(self._columns)
+        return sorted(self._shared.names())
+
+    def types(self) -> dict[str, str]:
+        """Name of each column's type on file."""
+        return {name: self._shared.whole(name).dials_type for name in self.names()}
+
+    def follows(self, previous: ReflectionTable) -> bool:
+        """Whether the rows follow those of another in the same columns, so that joining the two costs nothing."""
+        return self._shared.follows(previous._shared)
 
     def get(self, name: str) -> NDArray[Any] | None:
         """Return a column, or None if the table has none of this name."""
-        return self[name] if name in self._columns else None
+        return self[name] if name in self._shared else None
 
     def centroids(self) -> FloatArray:
         """Centroid of each row in pixels and array coordinate, observed or else predicted, (n, 3) float64.
@@ -245,24 +253,31 @@ class ReflectionTable:
         DataError
             If the table has none of this name.
         """
-        if name not in self._columns:
+        if name not in self._shared:
             raise DataError(f"{self._where}: column '{name}' is missing")
         return self[name]
 
     def dials_type(self, name: str) -> str:
         """Return the name of a column's type on file."""
-        return self._columns[name].dials_type
+        return self._shared.whole(name).dials_type
 
     def opaque(self, name: str) -> OpaqueColumn | None:
         """Return the column if it is one that is passed through undecoded, else None."""
-        column = self._columns.get(name)
+        if name not in self._shared or not isinstance(self._shared.whole(name), OpaqueColumn):
+            return None
+        column = self._column(name)
         return column if isinstance(column, OpaqueColumn) else None
+
+    def _column(self, name: str) -> _AnyColumn:
+        try:
+            return self._shared[name]
+        except ValueError as error:
+            raise DataError(f"{self._where}: column '{name}': {error}") from None
 
     def copy(self) -> ReflectionTable:
         """Return a table of the same arrays, not copied; replacing its columns leaves this one alone."""
-        table = ReflectionTable(identifiers=self.identifiers, source=self.source)
-        table._columns = dict(self._columns)
-        table.input_row = self.input_row
+        table = self._sharing(self._shared.copy())
+        table._origin = self._origin
         return table
 
     def select(self, rows: ArrayLike | slice) -> ReflectionTable:
@@ -280,19 +295,26 @@ class ReflectionTable:
         DataError
             If the elements of an undecoded column cannot be told apart (a corrupt shoebox).
         """
-        index: slice | IndexArray = rows if isinstance(rows, slice) else _row_numbers(rows, len(self))
-        table = ReflectionTable(identifiers=self.identifiers, source=self.source)
-        for name, column in self._columns.items():
-            if isinstance(column, _Column):
-                table._columns[name] = _Column(column.dials_type, _take(column.values, index))
-                continue
+        if isinstance(rows, slice):
+            part = range(len(self))[rows]
+            return self._part(part) if part.step == 1 else self.select(np.arange(len(self))[rows])
+        index = _row_numbers(rows, len(self))
+        table = self._sharing(SharedColumns())
+        for name in self._shared.names():
+            column = self._column(name)
             try:
-                selected = column.rows.take(np.arange(len(self))[index] if isinstance(index, slice) else index)
+                table._shared[name] = column.take(index)
             except ValueError as error:
                 raise DataError(f"{self._where}: column '{name}': {error}") from None
-            table._columns[name] = OpaqueColumn(column.dials_type, selected, column.version)
         if self.input_row is not None:
-            table.input_row = _take(self.input_row, index)
+            table.input_row = self.input_row.take(index)
+        return table
+
+    def _part(self, rows: range) -> ReflectionTable:
+        start, stop = rows.start, max(rows.start, rows.stop)
+        table = self._sharing(self._shared.part(start, stop))
+        if self._origin is not None:
+            table._origin = self._origin[0], self._origin[1][start:stop]
         return table
 
     @classmethod
@@ -311,15 +333,28 @@ class ReflectionTable:
             return result
         for table in tables:
             _join_identifiers(result, table)
-        kept = set.intersection(*(set(t._columns) for t in tables))
-        for name in sorted(set().union(*(t._columns for t in tables)) - kept):
+        if len(tables) == 1:
+            result._shared, result._origin = tables[0]._shared.copy(), tables[0]._origin
+            return result
+        columns, dropped = joined_columns([t._shared for t in tables], lambda name: _join_columns(name, tables))
+        for name in dropped:
             lacking = next(t for t in tables if name not in t)
             _logger.warning("Column '%s' is dropped: %s has none.", name, lacking._where)
-        for name in sorted(kept):
-            result._columns[name] = _join_columns(name, tables)
-        if all(t.input_row is not None for t in tables):
-            result.input_row = np.concatenate([t.input_row for t in tables if t.input_row is not None])
+        result._shared = columns
+        result._origin = _joined_origin(tables)
         return result
+
+
+def _joined_origin(tables: Sequence[ReflectionTable]) -> tuple[IndexArray, range] | None:
+    origins = [t._origin for t in tables if t._origin is not None]
+    if len(origins) < len(tables):
+        return None
+    (whole, first), (_, last) = origins[0], origins[-1]
+    follow = all(a[1].stop == b[1].start for a, b in pairwise(origins))
+    if follow and all(rows is whole for rows, _ in origins):
+        return whole, range(first.start, last.stop)
+    rows = np.concatenate([rows[part.start : part.stop] for rows, part in origins])
+    return rows, range(len(rows))
 
 
 def _row_numbers(rows: ArrayLike, n: int) -> IndexArray:
@@ -331,10 +366,6 @@ def _row_numbers(rows: ArrayLike, n: int) -> IndexArray:
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"rows must be a mask or integers of shape (m,), got {array.dtype} of shape {array.shape}")
     return array.astype(np.int64, copy=False)
-
-
-def _take(values: NDArray[Any], index: slice | IndexArray) -> NDArray[Any]:
-    return np.ascontiguousarray(values[index]) if isinstance(index, slice) else values.take(index, axis=0)
 
 
 def _common(values: Iterable[str]) -> str | None:
@@ -350,7 +381,7 @@ def _join_identifiers(result: ReflectionTable, table: ReflectionTable) -> None:
 
 
 def _join_columns(name: str, tables: Sequence[ReflectionTable]) -> _AnyColumn:
-    columns = [t._columns[name] for t in tables]
+    columns = [t._column(name) for t in tables]
     dials_type = _common(c.dials_type for c in columns)
     if dials_type is None:
         found = sorted({c.dials_type for c in columns})

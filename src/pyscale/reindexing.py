@@ -19,7 +19,8 @@ from .indexing_operators import IndexingOperators, alternative_indexings
 from .json_values import JsonObject
 from .observations import beam_directions
 from .options import ScalingOptions
-from .preparation import PreparedDataSet, UnitCell
+from .preparation import UnitCell
+from .prepared import PreparedDataSet
 from .reflections import ReflectionTable
 from .symmetry import unit_cell_from
 from .typing import FloatArray

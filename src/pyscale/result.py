@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ._core import __version__
 from .auto import ModelPlan
 from .connectivity import Connectivity
-from .dataset import Job, combine_tables
+from .dataset import Job, combine_tables, identifiers_text
 from .document import result_document
 from .experiment import Experiment, ExperimentList
 from .filtering_record import FilteringRecord
@@ -30,7 +31,8 @@ from .model_choice import ModelChoice
 from .model_json import model_to_dict
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
-from .preparation import PreparedDataSet, UnitCell
+from .preparation import UnitCell
+from .prepared import PreparedDataSet
 from .reflection_selection import ReflectionSelection
 from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
@@ -194,13 +196,17 @@ class ScalingResult:
         def write_reflections(path: Path) -> None:
             write_refl(self.table, path)
 
+        @cache
+        def document() -> dict[str, Any]:
+            return self.to_dict()
+
         writers: dict[str, Callable[[Path], None]] = {
             "experiments": write_experiments,
             "reflections": write_reflections,
             "unmerged_mtz": lambda path: write_unmerged(self, path),
             "merged_mtz": lambda path: write_merged(self, path),
-            "html": lambda path: write_report(self, path),
-            "json": lambda path: write_json(self, path),
+            "html": lambda path: write_report(self, path, document()),
+            "json": lambda path: write_json(self, path, document()),
         }
         if self.reference is not None and self.reference.source is not None:
             inputs = [*inputs, self.reference.source]
@@ -222,7 +228,7 @@ class ScalingResult:
         return "\n".join(
             [
                 *([] if self.filtering is None else [self.filtering.summary(), ""]),
-                f"Dataset unique identifiers are {self.job.identifiers}",
+                f"Dataset unique identifiers are {identifiers_text(self.job.identifiers)}",
                 "",
                 "Merging statistics by resolution bin",
                 shell_table(self.statistics),

@@ -50,8 +50,10 @@ def crystal_groups(experiments: Sequence[Experiment], same_crystal: bool | Auto)
 
 def _with_one_model(experiments: Sequence[Experiment], sweeps: Sequence[int]) -> list[CrystalGroup]:
     found: dict[str, list[int]] = {}
+    crystals = {id(experiments[k].crystal): experiments[k].crystal for k in sweeps}
+    text = {key: json.dumps(crystal, sort_keys=True) for key, crystal in crystals.items()}
     for k in sweeps:
-        found.setdefault(json.dumps(experiments[k].crystal, sort_keys=True), []).append(k)
+        found.setdefault(text[id(experiments[k].crystal)], []).append(k)
     return [CrystalGroup(tuple(members), "they share a crystal model") for members in found.values()]
 
 

@@ -29,6 +29,7 @@ from .free_set import FreeSetComparison, compare_free_set
 from .held_out import HeldOut
 from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
+from .io.refl import forget_pages
 from .joint_model import JointModel
 from .ledger import LedgerEntry, ledger_table, make_ledger
 from .model_choice import ModelChoice, choose_plans, has_choice
@@ -38,7 +39,8 @@ from .option_text import changed_options
 from .options import ScalingOptions, with_changes
 from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
-from .preparation import PreparedDataSet, UnitCell, best_unit_cell, prepare
+from .preparation import UnitCell, best_unit_cell, prepare_all
+from .prepared import PreparedDataSet, blocks_of
 from .reflection_selection import ReflectionSelection, select_reflections
 from .reindexing import consistently_indexed
 from .result import ScalingResult
@@ -217,8 +219,8 @@ def _scale_once(
         _logger.info("Only the new data sets are merged and written (only_save_targeted)")
         plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
         before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
-    for p in before.data_sets:
-        p.choose_intensities(fit.imid)
+    for block in blocks_of(before.data_sets):
+        block.choose_intensities(fit.imid)
     scaled = _scaled(fit)
     with clock.stage("statistics"):
         statistics, with_outliers = _both_statistics(fit, scaled, before)
@@ -311,7 +313,7 @@ def _prepared_data_sets(
 ) -> tuple[UnitCell, list[PreparedDataSet]]:
     """Best cell and prepared data sets of a job, with what is excluded by resolution or detector region set aside."""
     cell = best_unit_cell(job.data_sets, options)
-    prepared = [prepare(d, cell, options) for d in job.data_sets]
+    prepared = prepare_all(job.data_sets, cell, options)
     attribute_removed_rows(prepared, after.removed_images)
     exclude_reflections(prepared, exclusions)
     _require_suitable(prepared)
@@ -333,14 +335,19 @@ def _collected(
         if model.analytical:
             p.use_analytical_correction()
     _require_suitable(prepared)
-    return collect(
+    observations = collect(
         prepared,
         with_absorption,
         space_group,
         anomalous=options.anomalous,
         min_partiality=options.reflection_selection.min_partiality,
+        needs_place=options.model == "cross_validated" or any(m.has_grid for m in models),
         n_threads=n_threads,
     )
+    for block in blocks_of(prepared):
+        block.forget_intensities()
+    forget_pages()
+    return observations
 
 
 def _fit_and_choose(before: _Prepared, *, may_choose: bool) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
@@ -393,6 +400,8 @@ def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
 
 def _common_space_group(job: Job) -> Any:
     groups = [d.experiment.space_group for d in job.data_sets]
+    if all(g is groups[0] for g in groups):
+        return groups[0]
     numbers = sorted({g.number for g in groups})
     if len(numbers) > 1:
         listed = ", ".join(f"{d.identifier}: {g.xhm()}" for d, g in zip(job.data_sets, groups, strict=True))
@@ -407,23 +416,23 @@ def _common_space_group(job: Job) -> Any:
 
 
 def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
-    for p in prepared:
-        if not p.suitable.any():
-            reasons: dict[str, int] = {}
-            for fate in p.fates:
-                reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
-            listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
+    blocks = blocks_of(prepared)
+    for block in blocks:
+        n_suitable = np.diff(np.concatenate([[0], np.cumsum(block.suitable)])[block.offsets])
+        if (n_suitable == 0).any():
+            p = PreparedDataSet(block, int(np.argmin(n_suitable)))
+            listed = ", ".join(f"{fate.reason}: {int(fate.rows.sum())}" for fate in p.fates)
             raise DataError(
                 f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
                 f"(rows read {p.n_read}; {listed})"
             )
-    if not any((p.intensity[p.suitable] > 0).any() for p in prepared):
+    if not any((b.chosen[0][b.suitable] > 0).any() for b in blocks):
         sources = ", ".join(sorted({p.table.source for p in prepared}))
         raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
 
 
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
-    return sum(p.n_read for p in prepared)
+    return sum(int(b.n_read.sum()) for b in blocks_of(prepared))
 
 
 def _scaled(fit: FitResult) -> ScaledObservations:

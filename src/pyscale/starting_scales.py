@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,17 @@ __all__ = ["connected_components", "starting_scales"]
 
 _STRONG = 2.0
 _ROUNDS = 4
+# Of ln K, in units of its uncertainty if all pairs weighed as they do; chains need as many steps as they have links.
+_TOLERANCE, _MOST_STEPS = 1e-8, 2000
+
+
+def _pairs(data_set: IntArray, offsets: IndexArray, use: BoolArray) -> tuple[IndexArray, IntArray]:
+    """Group and data set of each combination of the two that occurs among some observations, in the groups' order."""
+    group = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[use]
+    chosen = data_set[use]
+    new = np.ones(group.size, np.bool_)
+    new[1:] = (group[1:] != group[:-1]) | (chosen[1:] != chosen[:-1])
+    return group[new], chosen[new]
 
 
 def connected_components(data_set: IntArray, offsets: IndexArray, use: BoolArray, n_data_sets: int) -> IntArray:
@@ -38,7 +50,11 @@ def connected_components(data_set: IntArray, offsets: IndexArray, use: BoolArray
 
 
 def starting_scales(
-    observations: JobObservations, use: BoolArray, n_data_sets: int, inverse_scale_factor: FloatArray | None = None
+    observations: JobObservations,
+    use: BoolArray,
+    n_data_sets: int,
+    inverse_scale_factor: FloatArray | None = None,
+    n_threads: int = 1,
 ) -> FloatArray:
     """Overall scale of each data set from the logarithms of its strong mean intensities.
 
@@ -59,56 +75,85 @@ def starting_scales(
             observations, intensity=observations.intensity / g, variance=observations.variance / g**2
         )
         use = use & np.isfinite(g)
-    group, member, y, weight = _log_means(observations, use, n_data_sets)
+    pairs = _log_means(observations, use, n_data_sets)
+    label = _components(pairs, n_data_sets)
     scale = np.zeros(n_data_sets)
-    robust = weight
+    robust = pairs.weight
     for _ in range(_ROUNDS):
-        scale = _solve(group, member, y, robust, n_data_sets)
-        residual = _residuals(group, y - scale[member], robust)
+        scale = _solve(pairs, robust, scale, label, n_threads)
+        residual = _core.pair_residuals(pairs.offsets, pairs.data_set, pairs.value, robust, scale, n_threads)
         spread = 1.4826 * np.median(np.abs(residual)) if residual.size else 0.0
-        robust = weight / (1.0 + (residual / (2.0 * spread + 1e-6)) ** 2)
+        robust = pairs.weight / (1.0 + (residual / (2.0 * spread + 1e-6)) ** 2)
     result: FloatArray = np.exp(scale)
     return result
 
 
-def _log_means(
-    observations: JobObservations, use: BoolArray, n_data_sets: int
-) -> tuple[IndexArray, IntArray, FloatArray, FloatArray]:
+class _Pairs(NamedTuple):
+    """Logarithms of mean intensities of (group, data set) pairs, sorted by group; offsets (n_groups + 1,)."""
+
+    offsets: IndexArray
+    data_set: IntArray
+    value: FloatArray
+    weight: FloatArray
+
+
+def _log_means(observations: JobObservations, use: BoolArray, n_data_sets: int) -> _Pairs:
     """Logarithm of the mean intensity per group and data set where it is significant, with its weight."""
     key = observations.group[use] * n_data_sets + observations.data_set[use]
-    unique, position = np.unique(key, return_inverse=True)
-    count = np.bincount(position)
-    mean = np.bincount(position, observations.intensity[use]) / count
-    sigma = np.sqrt(np.bincount(position, observations.variance[use])) / count
+    # Observations of a group are sorted by data set, I(+) and I(-) apart: two runs, which a stable sort merges.
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(key.size, 1), np.bool_), key[1:] != key[:-1]]))
+    count = np.diff(np.append(starts, key.size))
+
+    def sums(values: FloatArray) -> FloatArray:
+        total: FloatArray = np.add.reduceat(values[use][order], starts) if starts.size else np.zeros(0)
+        return total
+
+    mean = sums(observations.intensity) / count
+    sigma = np.sqrt(sums(observations.variance)) / count
     strong = mean > _STRONG * sigma
-    relative = sigma[strong] / mean[strong]
-    weight = 1.0 / (relative**2 + 0.1**2)
-    group, member = unique // n_data_sets, (unique % n_data_sets).astype(np.int32)
-    return group[strong], member[strong], np.log(mean[strong]), weight
+    group, data_set = np.divmod(key[starts][strong], n_data_sets)
+    weight = 1.0 / ((sigma[strong] / mean[strong]) ** 2 + 0.1**2)
+    offsets = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if group.size else np.zeros(0, np.int64)
+    return _Pairs(np.append(offsets, group.size), data_set.astype(np.int32), np.log(mean[strong]), weight)
 
 
-def _residuals(group: IndexArray, y: FloatArray, weight: FloatArray) -> FloatArray:
-    _, number = np.unique(group, return_inverse=True)
-    mean = np.bincount(number, weight * y) / np.bincount(number, weight) if group.size else np.zeros(0)
-    result: FloatArray = y - mean[number]
-    return result
+def _components(pairs: _Pairs, n_data_sets: int) -> IntArray:
+    every = np.ones(pairs.data_set.size, np.bool_)
+    return connected_components(pairs.data_set, pairs.offsets, every, n_data_sets)
 
 
-def _solve(group: IndexArray, member: IntArray, y: FloatArray, weight: FloatArray, n: int) -> FloatArray:
-    """Least squares for ln K with ln I_h eliminated: a weighted graph Laplacian, solved by its pseudo-inverse."""
-    _, number = np.unique(group, return_inverse=True)
-    total = np.bincount(number, weight) if group.size else np.ones(0)
-    centred = weight * _residuals(group, y, weight)
-    rhs = np.bincount(member, centred, n)
-    matrix = np.diag(np.bincount(member, weight, n)).astype(np.float64)
-    for shift in range(group.size):
-        same = group[shift:] == group[: group.size - shift]
-        if not same.any():
+def _solve(pairs: _Pairs, weight: FloatArray, start: FloatArray, label: IntArray, n_threads: int) -> FloatArray:
+    """Least squares for ln K with the ln I_h eliminated: a weighted graph Laplacian, by conjugate gradients.
+
+    It is singular for a common factor of each connected component, whose mean of ln K is set to zero.
+    """
+    nothing = np.zeros(0)
+
+    def negative_product(x: FloatArray) -> FloatArray:
+        return _core.pair_residual_sums(pairs.offsets, pairs.data_set, nothing, weight, x, n_threads)
+
+    diagonal = np.bincount(pairs.data_set, weight, start.size)
+    inverse = 1.0 / np.where(diagonal > 0, diagonal, 1.0)
+    x = start.copy()
+    residual = _core.pair_residual_sums(pairs.offsets, pairs.data_set, pairs.value, weight, x, n_threads)
+    direction = inverse * residual
+    norm = float(residual @ direction)
+    enough = _TOLERANCE**2 * float(diagonal.sum())
+    for _ in range(_MOST_STEPS):
+        if norm <= enough:
             break
-        first, second = np.flatnonzero(same), np.flatnonzero(same) + shift
-        product = weight[first] * weight[second] / total[number[first]]
-        cell = member[first].astype(np.int64) * n + member[second]
-        block = np.bincount(cell, product, n * n).reshape(n, n)
-        matrix -= block if shift == 0 else block + block.T
-    solution: FloatArray = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True) @ rhs
-    return solution
+        product = -negative_product(direction)
+        curvature = float(direction @ product)
+        if curvature <= 0:
+            break
+        x += norm / curvature * direction
+        residual -= norm / curvature * product
+        preconditioned = inverse * residual
+        new = float(residual @ preconditioned)
+        direction = preconditioned + new / norm * direction
+        norm = new
+    means = np.bincount(label, x) / np.bincount(label)
+    centred: FloatArray = x - means[label]
+    return centred

@@ -18,7 +18,8 @@ from .model_building import restrained
 from .model_frame import surface_frame
 from .model_trimming import trimmed
 from .options import ScalingOptions, with_changes
-from .preparation import PreparedDataSet, UnitCell, median_unit_cell
+from .preparation import UnitCell, median_unit_cell
+from .prepared import PreparedDataSet
 from .scaling_model import DataSetModel
 
 __all__ = ["StoredModel", "stored_models"]

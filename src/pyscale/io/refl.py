@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+from weakref import WeakSet
 
 import msgpack
 import numpy as np
@@ -23,7 +24,7 @@ from .msgpack_reader import MsgpackError, MsgpackReader
 from .pickle_reader import PickleError
 from .pickle_table import is_pickle, parse_pickle
 
-__all__ = ["GZIP_MAGIC", "read_refl", "write_refl"]
+__all__ = ["GZIP_MAGIC", "forget_pages", "read_refl", "write_refl"]
 
 _Buffer: TypeAlias = "bytes | mmap.mmap"
 _TYPE_STRING = "dials::af::reflection_table"
@@ -32,6 +33,7 @@ _STRING = "std::string"
 GZIP_MAGIC = b"\x1f\x8b"
 _MAX_BIN = 2**32 - 1
 _START_SIZE = 64
+_mapped: WeakSet[mmap.mmap] = WeakSet()
 
 
 def read_refl(path: PathLike) -> ReflectionTable:
@@ -57,6 +59,13 @@ def read_refl(path: PathLike) -> ReflectionTable:
         raise DataError(f"{path}: truncated or corrupt reflection table: {error}") from None
 
 
+def forget_pages() -> None:
+    """Let the system take back the memory of files that are mapped; what is looked at again is read again."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for mapped in list(_mapped):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
 def _open(path: PathLike) -> _Buffer:
     if Path(path).exists() and not Path(path).is_file():
         raise UsageError(f"{path}: is not a regular file")
@@ -66,7 +75,9 @@ def _open(path: PathLike) -> _Buffer:
                 file.seek(0)
                 return _unpack(file, path)
             try:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                _mapped.add(mapped)
+                return mapped
             except ValueError:
                 raise DataError(f"{path}: the file is empty") from None
     except OSError as error:
@@ -212,6 +223,7 @@ def write_refl(table: ReflectionTable, path: PathLike) -> None:
         for name, dials_type, data in columns:
             file.write(name + b"\x92" + dials_type + b"\x92" + n_rows + b"\xc6" + struct.pack(">I", data.nbytes))
             file.write(data.data)
+            forget_pages()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from .plots import BLUE, GREEN, ORANGE, Figure, axis, line
 
 __all__ = ["error_model_figure", "resolution_figures", "summary_figure"]
 
+_MAX_POINTS = 2000
+
 
 def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
     """CC1/2, R values, I/sigma, completeness and multiplicity against resolution, linear in 1/d^2."""
@@ -89,7 +91,7 @@ def error_model_figure(bins: Sequence[dict[str, Any]]) -> Figure:
 
 
 def summary_figure(entries: Sequence[dict[str, Any]]) -> Figure:
-    """Mean scale of every data set, and B where there is any.
+    """Mean scale of every data set (of evenly spaced ones if there are very many), and B where there is any.
 
     Parameters
     ----------
@@ -98,9 +100,12 @@ def summary_figure(entries: Sequence[dict[str, Any]]) -> Figure:
     """
     data = []
     has_decay = any(e["decay"] for e in entries)
-    layout: dict[str, Any] = {"xaxis": axis("data set, in the order of the input", anchor="y2" if has_decay else "y")}
+    step = -(-len(entries) // _MAX_POINTS)
+    title = "data set, in the order of the input" + (f" (one in {step})" if step > 1 else "")
+    layout: dict[str, Any] = {"xaxis": axis(title, anchor="y2" if has_decay else "y")}
     layout["xaxis"]["dtick"] = max(1, len(entries) // 10)
-    x = list(range(len(entries)))
+    x = list(range(0, len(entries), step))
+    entries = entries[::step]
     names = [escape(str(e["identifier"]))[:80] for e in entries]
     for key, yaxis, color in (("scale", "y", BLUE), ("decay", "y2", ORANGE))[: 1 + has_decay]:
         values = [e[key] or (None, None, None) for e in entries]

@@ -30,9 +30,8 @@ __all__ = ["MAX_DETAILED", "render_page"]
 MAX_DETAILED = 12
 
 
-def render_page(result: ScalingResult) -> str:
-    """Render the report."""
-    document = result.to_dict()
+def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
+    """Render the report of a result and its public document."""
     figures = _job_figures(document)
     details = [_details(result, document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
     environment = Environment(
@@ -114,6 +113,8 @@ def _details(
 
 def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
     """Data sets that have the same absorption surface as one, and itself."""
+    if not any(c.kind == "absorption" and c.shared for c in models[number].components):
+        return [number]
     surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
     return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]
 

@@ -28,7 +28,7 @@ __all__ = [
 
 _CONVERGED = ("converged", "no_further_decrease")
 _MAX_CHANGES = 20
-_MAX_LEDGER_ROWS = 200
+_MAX_ROWS = 200
 _LARGE_FRACTION_REJECTED = 0.03
 _CHI_SQUARED_RANGE = (0.5, 2.0)
 
@@ -256,11 +256,12 @@ def round_table(fit: Document) -> Table:
 
 
 def summary_table(document: Document) -> Table:
-    """One line per data set."""
+    """One line per data set, of very many for the first ones."""
     columns = ["#", "Data set", "Images", "Wavelength (Å)", "Read", "Merged", "Rejected", "Model", "Parameters"]
     columns += ["Mean scale", "Mean relative B (Å²)", "Part"]
     rows = []
-    for k, (d, s) in enumerate(zip(document["datasets"], summary_entries(document["datasets"]), strict=True)):
+    shown = document["datasets"][:_MAX_ROWS]
+    for k, (d, s) in enumerate(zip(shown, summary_entries(shown), strict=True)):
         ledger = document["ledger"][d["identifier"]]
         rows.append(
             [
@@ -278,7 +279,8 @@ def summary_table(document: Document) -> Table:
                 str(d["component"]),
             ]
         )
-    return Table(columns, rows)
+    left = len(document["datasets"]) - len(shown)
+    return Table(columns, rows, note=f"{left} more data sets are in the JSON file." if left else "")
 
 
 def _images(data_set: Document) -> str:
@@ -304,7 +306,7 @@ def ledger_table(ledger: Document) -> Table:
     counts = [[get(entry) for _, get in getters] for entry in ledger.values()]
     totals = [sum(column) for column in zip(*counts, strict=True)]
     rows = [["all data sets", *map(count, totals)]]
-    shown = list(zip(ledger, counts, strict=True))[:_MAX_LEDGER_ROWS]
+    shown = list(zip(ledger, counts, strict=True))[:_MAX_ROWS]
     rows += [[name, *map(count, numbers)] for name, numbers in shown]
     left = len(ledger) - len(shown)
     note = f"{left} more data sets are in the JSON file, and in the sum." if left else ""
