@@ -273,7 +273,9 @@ def _unit_covariance(
         matrix = fit.problem.normal_equations(parameters)[2]
         return dense_covariance(fit.joint, gauge, matrix, fit.n_threads)
     seed = fit.options.scaling_options.seed
-    return large_covariance(fit.problem, fit.joint, restraints, parameters, gauge, seed)
+    return large_covariance(
+        fit.problem, fit.joint, restraints, parameters, gauge, seed, is_loose=fit.minimiser.is_loose
+    )
 
 
 def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRound]) -> FitResult:

@@ -31,7 +31,7 @@ _WANTED = 0.03
 """Standard error of a variance, of which 90 % of the parameters must be below."""
 _SOLVER = 1e-5
 _MOST_MODES = 4000
-_LEAST_SHARE = 0.25
+_LEAST_SHARE, _SIGNIFICANT = 0.25, 2.0
 
 
 def large_covariance(
@@ -41,6 +41,8 @@ def large_covariance(
     parameters: FloatArray,
     gauge: Gauge,
     seed: int,
+    *,
+    is_loose: bool = False,
 ) -> UnitCovariance:
     """Estimate C = Q N^-1 Q^T, Q = 1 - G (M G)^-1 M, inside each data set.
 
@@ -55,12 +57,14 @@ def large_covariance(
     gauge : Gauge
     seed : int
         Of the random vectors.
+    is_loose : bool
+        Whether groups link few data sets (`minimiser.are_loosely_linked`).
     """
     layout = BlockLayout.of(joint.core)
     direction, functional = gauge.arrays(joint.n_parameters)
     system = _System(problem, joint, layout, rows, parameters, functional)
     projection = _GaugeProjection(direction, functional)
-    base = _Approximation(system, joint, parameters)
+    base = _Approximation(system, joint, parameters, is_loose=is_loose)
     correction = _Correction(system, base, projection, seed)
     blocks = list(base.local(projection))
     correction.run(blocks)
@@ -130,9 +134,9 @@ class _GaugeProjection:
 class _Approximation:
     """X = Z E^-1 Z^T + the inverse of each data set's block beside Z; of the whole block where there are no modes."""
 
-    def __init__(self, system: _System, joint: JointModel, parameters: FloatArray) -> None:
+    def __init__(self, system: _System, joint: JointModel, parameters: FloatArray, *, is_loose: bool) -> None:
         self.layout = system.layout
-        self.mode, self.value, n_modes = _modes(system, joint, parameters)
+        self.mode, self.value, n_modes = _modes(system, joint, parameters, is_loose=is_loose)
         self.coarse = np.zeros((0, 0))
         self.modes = _core.CoarseModes(np.zeros(0, np.int32), np.zeros(0), 0)
         if n_modes:
@@ -187,10 +191,14 @@ class _Correction:
 
     def run(self, base: list[tuple[IndexArray, IndexArray, FloatArray]]) -> None:
         """Draw vectors until the correction of `base` is known."""
+        unit = np.ones(self._system.layout.n_parameters)
+        for _, numbers, block in base:
+            diagonal = np.einsum("kii->ki", block)
+            unit[numbers] = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         self.blocks = [np.zeros_like(block) for _, _, block in base]
         squares = [np.zeros(numbers.shape) for _, numbers, _ in base]
         while self.n < _MOST_PROBES and self.standard_error > _WANTED:
-            z, difference = self._probe()
+            z, difference = self._probe(unit)
             for k, (_, numbers, _) in enumerate(base):
                 zk, dk = z[numbers], difference[numbers]
                 product = dk @ np.swapaxes(zk, 1, 2)
@@ -199,13 +207,25 @@ class _Correction:
             self.n += _BATCH
             self.standard_error = self._error(base, squares)
         self.blocks = [sums / self.n for sums in self.blocks]
+        if self._size(base) < _SIGNIFICANT * self.standard_error:
+            # It is not told from zero: without it the error is less.
+            self.blocks = [np.zeros_like(block) for block in self.blocks]
 
-    def _probe(self) -> tuple[FloatArray, FloatArray]:
+    def _size(self, base: list[tuple[IndexArray, IndexArray, FloatArray]]) -> float:
+        """Root mean square of the correction of the variances, relative to these."""
+        relative = []
+        for (_, _, block), correction in zip(base, self.blocks, strict=True):
+            before, more = np.einsum("kii->ki", block), np.einsum("kii->ki", correction)
+            relative.append(more[before > 0] / before[before > 0])
+        return float(np.sqrt(np.mean(np.concatenate([*relative, np.zeros(1)]) ** 2)))
+
+    def _probe(self, unit: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Random vectors u z, and (C - Q X Q^T) z / u: with parameters in units u the noise of all is alike."""
         z = self._random.choice([-1.0, 1.0], size=(self._system.layout.n_parameters, _BATCH))
         z[self._system.held] = 0.0
-        rhs = np.ascontiguousarray(self._gauge.transposed(z))
+        rhs = np.ascontiguousarray(self._gauge.transposed(z / unit[:, None]))
         solution = self._system.operator.solve(rhs, self._base.modes, tolerance=_SOLVER)["x"]
-        return z, self._gauge.project(solution - self._base.apply(rhs))
+        return unit[:, None] * z, self._gauge.project(solution - self._base.apply(rhs))
 
     def _error(self, base: list[tuple[IndexArray, IndexArray, FloatArray]], squares: list[FloatArray]) -> float:
         """Standard error of the variances relative to these, the quantile of 90 %."""
@@ -234,20 +254,34 @@ def _joined(
         yield sets, total * free[:, :, None] * free[:, None, :]
 
 
-def _modes(system: _System, joint: JointModel, parameters: FloatArray) -> tuple[IntArray, FloatArray, int]:
-    """Overall scale and B of each data set, and every shared parameter; no modes where they would be too many."""
+def _modes(
+    system: _System, joint: JointModel, parameters: FloatArray, *, is_loose: bool
+) -> tuple[IntArray, FloatArray, int]:
+    """Overall scale and B of each data set, and every shared parameter; no modes where they would be too many.
+
+    In a loosely linked job neighbours exchange more than that: scale and B are those of as many pieces of each data
+    set's nodes as the number of modes allows.
+    """
     begin, end = system.layout.shared
-    n_modes = 2 * system.n_data_sets + end - begin
-    if n_modes > _MOST_MODES:
+    n_shared, n_data_sets = end - begin, system.n_data_sets
+    n_pieces = max((_MOST_MODES - n_shared) // (2 * n_data_sets), 0)
+    if n_pieces == 0:
         return np.full(parameters.size, -1, np.int32), np.zeros(parameters.size), 0
-    scale, decay = joint.scale_like(), joint.decay_like()
+    n_pieces = n_pieces if is_loose else 1
     data_set = joint.data_set_of_parameters()
-    mode = np.where(scale, 2 * data_set, np.where(decay, 2 * data_set + 1, -1))
-    value = np.where(scale, parameters, np.where(decay, 1.0, 0.0))
-    mode[begin:end] = 2 * system.n_data_sets + np.arange(end - begin)
+    mode, value = np.full(parameters.size, -1), np.zeros(parameters.size)
+    for k, (mask, values) in enumerate(((joint.scale_like(), parameters), (joint.decay_like(), np.ones_like(value)))):
+        numbers = np.flatnonzero(mask)
+        counts = np.bincount(data_set[numbers], minlength=n_data_sets)
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        rank = np.arange(numbers.size) - first[data_set[numbers]]
+        piece = rank * n_pieces // counts[data_set[numbers]]
+        mode[numbers] = (2 * data_set[numbers] + k) * n_pieces + piece
+        value[numbers] = values[numbers]
+    mode[begin:end] = 2 * n_data_sets * n_pieces + np.arange(n_shared)
     value[begin:end] = 1.0
     mode[joint.held] = -1
-    return mode.astype(np.int32), value, n_modes
+    return mode.astype(np.int32), value, 2 * n_data_sets * n_pieces + n_shared
 
 
 def _beside_modes(blocks: FloatArray, mode: IntArray, value: FloatArray) -> FloatArray:

@@ -97,7 +97,7 @@ class Minimiser:
             is_iterative = p > _LARGEST_DENSE or (p > _SMALLEST_ITERATIVE and n > _MANY_DATA_SETS)
         self.is_iterative = is_iterative
         self.has_exact_covariance = p <= _LARGEST_DENSE
-        self.with_coarse_modes = is_iterative and are_loosely_linked(data_set, offsets, n)
+        self.is_loose = is_iterative and are_loosely_linked(data_set, offsets, n)
 
     def run(
         self,
@@ -168,7 +168,7 @@ class Minimiser:
         }
         if not self.is_iterative:
             return _core.minimise(self._problem, start, **common)
-        modes = coarse_modes(self._joint, start, use=self.with_coarse_modes)
+        modes = coarse_modes(self._joint, start, use=self.is_loose)
         return _core.minimise_iteratively(self._problem, start, modes, solver_tolerance=solver_tolerance, **common)
 
     def _lbfgs(self, start: FloatArray, tolerance: float, max_iterations: int | None) -> dict[str, Any]:
