@@ -13,31 +13,30 @@ from typing import Any
 import numpy as np
 
 from . import targeting
+from .after_fit import Merging, both_statistics, free_set_comparison, logged_ledger, scaled_observations
 from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .cross_validation import CrossValidation, Fold, cross_validate
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
-from .errors import DataError
 from .exclude_images import exclude_images, parse_image_commands
 from .exclude_reflections import DetectorRegion, ResolutionShell, exclude_reflections, parse_regions, parse_shells
 from .filtering import Continuation, attribute_removed_rows, note_ignored_options, scale_and_filter
 from .fit_log import log_fit
 from .fit_start import FitStart, fit_start
 from .fitting import FitResult, fit_job
-from .free_set import FreeSetComparison, compare_free_set
+from .free_set import FreeSetComparison
 from .held_out import HeldOut
 from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
 from .io.refl import forget_pages
+from .job_checks import common_space_group, require_suitable
 from .joint_model import JointModel
-from .ledger import LedgerEntry, ledger_table, make_ledger
 from .model_choice import ModelChoice, choose_plans, has_choice
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options
 from .options import ScalingOptions, with_changes
-from .output_table import ScaledObservations
 from .planning import build_models, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
 from .prepared import PreparedDataSet, blocks_of
@@ -46,7 +45,6 @@ from .reindexing import consistently_indexed
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
-from .statistics import MergingStatistics, merging_statistics
 from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
@@ -131,7 +129,7 @@ def cross_validate_job(job: Job, options: ScalingOptions, given: Collection[str]
             here = replace(before, options=options, n_threads=n_threads, clock=_Clock())
             _, fit, _ = _fit_and_choose(here, may_choose=True)
             log_fit(fit)
-            return _free_set(fit, _scaled(fit), here)
+            return free_set_comparison(fit, scaled_observations(fit), here.merging)
 
         return fold
 
@@ -160,6 +158,11 @@ class _Prepared:
     indexing: IndexingAnalysis | None
     scaled: BoolArray
     small_scale_cutoff: float
+
+    @property
+    def merging(self) -> Merging:
+        """How observations are merged."""
+        return Merging(cell=self.cell, space_group=self.space_group, options=self.options, n_threads=self.n_threads)
 
     def fit(
         self,
@@ -221,9 +224,9 @@ def _scale_once(
         before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
     for block in blocks_of(before.data_sets):
         block.choose_intensities(fit.imid)
-    scaled = _scaled(fit)
+    scaled = scaled_observations(fit)
     with clock.stage("statistics"):
-        statistics, with_outliers = _both_statistics(fit, scaled, before)
+        statistics, with_outliers = both_statistics(fit, scaled, before.merging)
     return ScalingResult(
         job=before.job,
         options=options,
@@ -237,12 +240,12 @@ def _scale_once(
         fit=fit,
         statistics=statistics,
         statistics_with_outliers=with_outliers,
-        ledger=_ledger(before.data_sets, fit.observations, fit),
+        ledger=logged_ledger(before.data_sets, fit.observations, fit),
         model_choice=choice,
         connectivity=before.connectivity,
         selection=before.selection,
         indexing=before.indexing,
-        free_set=_free_set(fit, scaled, before) if options.scaling_options.use_free_set else None,
+        free_set=free_set_comparison(fit, scaled, before.merging) if options.scaling_options.use_free_set else None,
         reference=reference,
         n_threads=before.n_threads,
         seconds=clock.seconds,
@@ -261,7 +264,7 @@ def _prepare(
     path = targeting.reference_path(options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
-    space_group = _common_space_group(job)
+    space_group = common_space_group(job)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
         cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
@@ -316,7 +319,7 @@ def _prepared_data_sets(
     prepared = prepare_all(job.data_sets, cell, options)
     attribute_removed_rows(prepared, after.removed_images)
     exclude_reflections(prepared, exclusions)
-    _require_suitable(prepared)
+    require_suitable(prepared)
     return cell, prepared
 
 
@@ -334,7 +337,7 @@ def _collected(
             p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))
         if model.analytical:
             p.use_analytical_correction()
-    _require_suitable(prepared)
+    require_suitable(prepared)
     observations = collect(
         prepared,
         with_absorption,
@@ -398,105 +401,5 @@ def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
     return exclude_images(job, names, commands, options.exclude_images_multiple), names
 
 
-def _common_space_group(job: Job) -> Any:
-    groups = [d.experiment.space_group for d in job.data_sets]
-    if all(g is groups[0] for g in groups):
-        return groups[0]
-    numbers = sorted({g.number for g in groups})
-    if len(numbers) > 1:
-        listed = ", ".join(f"{d.identifier}: {g.xhm()}" for d, g in zip(job.data_sets, groups, strict=True))
-        raise DataError(
-            f"the data sets have different space groups ({listed[:300]}); give all the same one, for example with "
-            "dials.symmetry or dials.reindex"
-        )
-    settings = {g.xhm() for g in groups}
-    if len(settings) > 1:
-        raise DataError(f"the data sets are in different settings of one space group: {', '.join(sorted(settings))}")
-    return groups[0]
-
-
-def _require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
-    blocks = blocks_of(prepared)
-    for block in blocks:
-        n_suitable = np.diff(np.concatenate([[0], np.cumsum(block.suitable)])[block.offsets])
-        if (n_suitable == 0).any():
-            p = PreparedDataSet(block, int(np.argmin(n_suitable)))
-            listed = ", ".join(f"{fate.reason}: {int(fate.rows.sum())}" for fate in p.fates)
-            raise DataError(
-                f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
-                f"(rows read {p.n_read}; {listed})"
-            )
-    if not any((b.chosen[0][b.suitable] > 0).any() for b in blocks):
-        sources = ", ".join(sorted({p.table.source for p in prepared}))
-        raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
-
-
 def _n_read(prepared: Sequence[PreparedDataSet]) -> int:
     return sum(int(b.n_read.sum()) for b in blocks_of(prepared))
-
-
-def _scaled(fit: FitResult) -> ScaledObservations:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        merged = np.where(fit.g > 0, fit.expected / fit.g, 0.0)
-    return ScaledObservations(
-        g=fit.g,
-        g_variance=fit.g_variance,
-        variance=fit.error_model.sigma_squared(fit.variance, fit.expected),
-        scale_variance=merged**2 * fit.g_variance,
-        outlier=fit.outlier,
-        small_scale=fit.small_scale,
-    )
-
-
-def _both_statistics(
-    fit: FitResult, scaled: ScaledObservations, before: _Prepared
-) -> tuple[MergingStatistics, MergingStatistics]:
-    """Statistics as merged, and with every rejected outlier put back."""
-    complete = ~fit.small_scale & ~fit.observations.absent
-    arguments = (before.cell, before.space_group, before.options, before.n_threads)
-    return (
-        _statistics(fit.observations, scaled, complete & ~fit.outlier, *arguments),
-        _statistics(fit.observations, scaled, complete, *arguments, anomalous=False),
-    )
-
-
-def _free_set(fit: FitResult, scaled: ScaledObservations, before: _Prepared) -> FreeSetComparison:
-    def statistics(rows: BoolArray) -> MergingStatistics:
-        arguments = (before.cell, before.space_group, before.options, before.n_threads)
-        return _statistics(fit.observations, scaled, rows, *arguments, anomalous=False)
-
-    return compare_free_set(fit, scaled.variance, before.space_group, before.options, statistics)
-
-
-def _statistics(
-    observations: JobObservations,
-    scaled: ScaledObservations,
-    rows: BoolArray,
-    cell: UnitCell,
-    space_group: Any,
-    options: ScalingOptions,
-    n_threads: int,
-    *,
-    anomalous: bool = True,
-) -> MergingStatistics:
-    if not rows.any():
-        raise DataError("no observation is left to merge: see the ledger of reasons in the log")
-    return merging_statistics(
-        observations.miller_index[rows],
-        observations.intensity[rows] / scaled.g[rows],
-        scaled.variance[rows] / scaled.g[rows] ** 2,
-        cell,
-        space_group,
-        anomalous=anomalous,
-        n_shells=options.output.merging.nbins,
-        seed=options.scaling_options.seed,
-        rank=np.flatnonzero(rows).astype(np.int64),
-        n_threads=n_threads,
-    )
-
-
-def _ledger(prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult) -> list[LedgerEntry]:
-    gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
-    ledger = make_ledger(prepared, observations, gone, fit.rejected)
-    _logger.info("What became of the observations:\n%s", ledger_table(ledger))
-    return ledger
