@@ -688,8 +688,8 @@ def test_stills(simulated_stills: SimulatedData, run: Runner) -> None:
         assert run.scale(*Input.of(simulated_stills).write(run.folder), f"model={model}").status == 0
 
 
-def test_far_too_many_data_sets(run: Runner) -> None:
-    """Five thousand stills of few reflections each: a clear answer at once."""
+def test_five_thousand_data_sets(run: Runner) -> None:
+    """Five thousand stills of few reflections each are one job."""
     many = simulate(SimulationOptions(kind="stills", n_stills=50, d_min=8.0, seed=6))
     spoilt = Input.of(many)
     document, columns = spoilt.document, spoilt.columns
@@ -701,7 +701,7 @@ def test_far_too_many_data_sets(run: Runner) -> None:
     ]
     spoilt.identifiers = {k: e["identifier"] for k, e in enumerate(spoilt.document["experiment"])}
     outcome = run.scale(*spoilt.write(run.folder))
-    assert outcome.status == 1 and "10000 parameters for 5000 data sets" in outcome.error
+    assert outcome.status == 0
 
 
 # Other commands.

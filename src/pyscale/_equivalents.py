@@ -70,7 +70,9 @@ class Residuals(NamedTuple):
     def scaled(self, a: float, b: float) -> FloatArray:
         """Residuals over their standard uncertainties under a model."""
         variance = a**2 * (self.variance + b**2 * self.expected_squared)
-        deviation: FloatArray = self.residual / np.sqrt(variance)
+        # A row that outweighs all others of its group is their mean: nothing is left of it.
+        sigma = np.sqrt(np.maximum(variance, 0.0))
+        deviation: FloatArray = np.divide(self.residual, sigma, out=np.zeros_like(sigma), where=sigma > 0)
         return deviation
 
 

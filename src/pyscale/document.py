@@ -125,6 +125,7 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
         "n_groups": fit.n_groups,
         "chi_squared": fit.covariance.chi_squared,
         "condition": fit.covariance.condition,
+        "standard_error_of_variances": fit.covariance.standard_error,
         "gauge": [d.name for d in fit.gauge.directions],
         "undetermined": fit.covariance.undetermined,
         "n_threads": result.n_threads,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 import numpy as np
 
@@ -63,13 +62,14 @@ def scaled_tables(
     tables: list[ReflectionTable] = []
     first = 0
     for block in blocks_of(prepared):
-        n = len(block.data_sets)
-        here = (observations.data_set >= first) & (observations.data_set < first + n)
+        numbers = np.array([p.number for p in prepared if p.block is block], dtype=np.int64)
+        here = (observations.data_set >= first) & (observations.data_set < first + numbers.size)
         chosen = slice(None) if here.all() else np.flatnonzero(here)
-        row = block.offsets[observations.data_set[chosen] - first] + observations.row[chosen]
+        row = block.offsets[numbers[observations.data_set[chosen] - first]] + observations.row[chosen]
         table = _scaled_table(block, row, scaled.of(chosen))
-        tables += [table.select(slice(*part)) for part in pairwise(block.offsets.tolist())]
-        first += n
+        parts = np.stack([block.offsets[numbers], block.offsets[numbers + 1]], axis=1)
+        tables += [table.select(slice(*part)) for part in parts.tolist()]
+        first += numbers.size
     for p, table in zip(prepared, tables, strict=True):
         table.source = p.data_set.reflections.source
         table.identifiers = dict(p.data_set.reflections.identifiers)
