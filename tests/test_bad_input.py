@@ -688,12 +688,12 @@ def test_stills(simulated_stills: SimulatedData, run: Runner) -> None:
         assert run.scale(*Input.of(simulated_stills).write(run.folder), f"model={model}").status == 0
 
 
-def test_five_thousand_data_sets(run: Runner) -> None:
-    """Five thousand stills of few reflections each are one job."""
+def test_a_thousand_data_sets(run: Runner) -> None:
+    """A thousand stills of few reflections each are one job."""
     many = simulate(SimulationOptions(kind="stills", n_stills=50, d_min=8.0, seed=6))
     spoilt = Input.of(many)
     document, columns = spoilt.document, spoilt.columns
-    copies, n = 100, len(spoilt)
+    copies, n = 20, len(spoilt)
     spoilt.columns = {name: np.concatenate([values] * copies) for name, values in columns.items()}
     spoilt.columns["id"] = spoilt.columns["id"] + np.repeat(50 * np.arange(copies, dtype=np.int32), n)
     spoilt.document["experiment"] = [

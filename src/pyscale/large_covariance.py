@@ -29,7 +29,7 @@ _RIDGE = 1e-12
 _BATCH, _MOST_PROBES = 8, 64
 _WANTED = 0.03
 """Standard error of a variance, of which 90 % of the parameters must be below."""
-_SOLVER = 1e-5
+_SOLVER, _MOST_STEPS = 1e-5, 200
 _MOST_MODES = 4000
 _LEAST_SHARE, _SIGNIFICANT = 0.25, 2.0
 
@@ -198,7 +198,14 @@ class _Correction:
         self.blocks = [np.zeros_like(block) for _, _, block in base]
         squares = [np.zeros(numbers.shape) for _, numbers, _ in base]
         while self.n < _MOST_PROBES and self.standard_error > _WANTED:
-            z, difference = self._probe(unit)
+            z, difference, is_solved = self._probe(unit)
+            if not is_solved:
+                _logger.warning(
+                    "Data sets are linked too weakly for what they exchange to be estimated: uncertainties of their "
+                    "scales take the other data sets as known, and are too small"
+                )
+                self.blocks, self.standard_error = [np.zeros_like(block) for block in self.blocks], 1.0
+                return
             for k, (_, numbers, _) in enumerate(base):
                 zk, dk = z[numbers], difference[numbers]
                 product = dk @ np.swapaxes(zk, 1, 2)
@@ -219,13 +226,17 @@ class _Correction:
             relative.append(more[before > 0] / before[before > 0])
         return float(np.sqrt(np.mean(np.concatenate([*relative, np.zeros(1)]) ** 2)))
 
-    def _probe(self, unit: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Random vectors u z, and (C - Q X Q^T) z / u: with parameters in units u the noise of all is alike."""
+    def _probe(self, unit: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
+        """Random vectors u z, and (C - Q X Q^T) z / u, and whether that was found.
+
+        With parameters in units u the noise of all is alike.
+        """
         z = self._random.choice([-1.0, 1.0], size=(self._system.layout.n_parameters, _BATCH))
         z[self._system.held] = 0.0
         rhs = np.ascontiguousarray(self._gauge.transposed(z / unit[:, None]))
-        solution = self._system.operator.solve(rhs, self._base.modes, tolerance=_SOLVER)["x"]
-        return unit[:, None] * z, self._gauge.project(solution - self._base.apply(rhs))
+        found = self._system.operator.solve(rhs, self._base.modes, tolerance=_SOLVER, max_iterations=_MOST_STEPS)
+        difference = self._gauge.project(found["x"] - self._base.apply(rhs))
+        return unit[:, None] * z, difference, bool(found["converged"])
 
     def _error(self, base: list[tuple[IndexArray, IndexArray, FloatArray]], squares: list[FloatArray]) -> float:
         """Standard error of the variances relative to these, the quantile of 90 %."""
