@@ -17,7 +17,7 @@ from . import _core
 from .gauge import Gauge, UnitCovariance
 from .joint_model import JointModel, RestraintRows
 from .local_covariance import BlockLayout, LocalCovariance
-from .normal import block_inverse, split_blocks
+from .normal import block_inverse, modes_of_data_sets, split_blocks
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
 __all__ = ["large_covariance"]
@@ -278,21 +278,11 @@ def _modes(
     n_pieces = max((_MOST_MODES - n_shared) // (2 * n_data_sets), 0)
     if n_pieces == 0:
         return np.full(parameters.size, -1, np.int32), np.zeros(parameters.size), 0
-    n_pieces = n_pieces if is_loose else 1
-    data_set = joint.data_set_of_parameters()
-    mode, value = np.full(parameters.size, -1), np.zeros(parameters.size)
-    for k, (mask, values) in enumerate(((joint.scale_like(), parameters), (joint.decay_like(), np.ones_like(value)))):
-        numbers = np.flatnonzero(mask)
-        counts = np.bincount(data_set[numbers], minlength=n_data_sets)
-        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        rank = np.arange(numbers.size) - first[data_set[numbers]]
-        piece = rank * n_pieces // counts[data_set[numbers]]
-        mode[numbers] = (2 * data_set[numbers] + k) * n_pieces + piece
-        value[numbers] = values[numbers]
-    mode[begin:end] = 2 * n_data_sets * n_pieces + np.arange(n_shared)
+    mode, value, n_modes = modes_of_data_sets(joint, parameters, n_pieces if is_loose else 1)
+    mode[begin:end] = n_modes + np.arange(n_shared)
     value[begin:end] = 1.0
     mode[joint.held] = -1
-    return mode.astype(np.int32), value, 2 * n_data_sets * n_pieces + n_shared
+    return mode, value, n_modes + n_shared
 
 
 def _beside_modes(blocks: FloatArray, mode: IntArray, value: FloatArray) -> FloatArray:

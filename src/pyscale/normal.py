@@ -10,9 +10,17 @@ import numpy as np
 from . import _core
 from .joint_model import JointModel
 from .local_covariance import BlockLayout, LocalCovariance
-from .typing import FloatArray, IndexArray
+from .typing import FloatArray, IndexArray, IntArray
 
-__all__ = ["DenseNormal", "LocalNormal", "Normal", "block_inverse", "coarse_modes", "split_blocks"]
+__all__ = [
+    "DenseNormal",
+    "LocalNormal",
+    "Normal",
+    "block_inverse",
+    "coarse_modes",
+    "modes_of_data_sets",
+    "split_blocks",
+]
 
 _RIDGE = 1e-9
 
@@ -120,8 +128,28 @@ def coarse_modes(joint: JointModel, parameters: FloatArray, *, use: bool = True)
     """
     if not use:
         return _core.CoarseModes(np.zeros(0, np.int32), np.zeros(0), 0)
-    scale, decay = joint.scale_like(), joint.decay_like()
-    data_set = joint.data_set_of_parameters()
-    mode = np.where(scale, 2 * data_set, np.where(decay, 2 * data_set + 1, -1)).astype(np.int32)
-    value = np.where(scale, parameters, np.where(decay, 1.0, 0.0))
-    return _core.CoarseModes(mode, value, 2 * len(joint.models))
+    return _core.CoarseModes(*modes_of_data_sets(joint, parameters))
+
+
+def modes_of_data_sets(
+    joint: JointModel, parameters: FloatArray, n_pieces: int = 1
+) -> tuple[IntArray, FloatArray, int]:
+    """The overall scale and B of equally many pieces of each data set's nodes: mode and value of each parameter.
+
+    Returns
+    -------
+    mode : (p,) int32
+        Number of the mode that a parameter takes part in, -1 for none.
+    value : (p,) float64
+    n_modes : int
+    """
+    n_data_sets, data_set = len(joint.models), joint.data_set_of_parameters()
+    mode, value = np.full(parameters.size, -1, np.int32), np.zeros(parameters.size)
+    for k, (mask, values) in enumerate(((joint.scale_like(), parameters), (joint.decay_like(), np.ones_like(value)))):
+        numbers = np.flatnonzero(mask)
+        counts = np.bincount(data_set[numbers], minlength=n_data_sets)
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        rank = np.arange(numbers.size) - first[data_set[numbers]]
+        mode[numbers] = (2 * data_set[numbers] + k) * n_pieces + rank * n_pieces // counts[data_set[numbers]]
+        value[numbers] = values[numbers]
+    return mode, value, 2 * n_data_sets * n_pieces
