@@ -143,7 +143,7 @@ def test_what_does_not_match_is_refused(
 def test_files_of_no_known_kind_are_refused(folder: Folder) -> None:
     path = folder.path / "x.refl"
     path.write_text("plain text")
-    with pytest.raises(DataError, match=r"x\.refl: is neither a DIALS experiment list nor a reflection table"):
+    with pytest.raises(DataError, match=r"x\.refl: is of no kind that pyscale reads"):
         pyscale.io.read(path)
     with pytest.raises(UsageError, match="none: no such file"):
         pyscale.io.read(folder.path / "none")

@@ -80,5 +80,5 @@ def test_files_are_shown_together_or_alone(files: tuple[str, str]) -> None:
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("text")
-    with pytest.raises(DataError, match="is neither"):
+    with pytest.raises(DataError, match="is of no kind that pyscale reads"):
         describe_files([str(tmp_path / "x")])

@@ -153,7 +153,8 @@ def apply_files(
         If a file is corrupt, data sets and models do not match, or a model cannot be evaluated.
     """
     stored = read_expt(model)
-    lists, tables = read_files(files)
+    read = read_files(files)
+    lists, tables = read.all_lists(), read.all_tables()
     if not tables:
         raise DataError(f"{', '.join(map(str, files)) or 'no files'}: no reflections (.refl) among the input files")
     geometry = ExperimentList.concatenate(lists) if lists else _experiments_of(tables, stored)

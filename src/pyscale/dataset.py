@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
 from .io.expt import read_expt
+from .io.formats import FORMATS, HEAD_SIZE, format_of
+from .io.imported import InputDecision, experiments_and_tables
 from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
+from .options.importing import InputOptions
 from .reflections import ReflectionTable
 from .typing import IntArray
 
 __all__ = [
     "DataSet",
+    "InputFiles",
     "Job",
     "combine_tables",
     "identifiers_text",
@@ -57,6 +61,8 @@ class Job:
         The files, as they were named.
     n_unindexed
         How many rows were dropped because they belong to no experiment (a negative `id`).
+    input_decisions
+        What was decided in reading files of other programs, by the identifier of the data set.
     """
 
     experiments: ExperimentList
@@ -64,6 +70,7 @@ class Job:
     identifier_changes: list[tuple[str, str]] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     n_unindexed: int = 0
+    input_decisions: dict[str, tuple[InputDecision, ...]] = field(default_factory=dict)
 
     @property
     def identifiers(self) -> list[str]:
@@ -79,7 +86,7 @@ class Job:
     def replaced(self, experiments: ExperimentList, tables: Sequence[ReflectionTable]) -> Job:
         """Return a job of other experiments and their tables, from the same files."""
         data_sets = _data_sets(experiments, tables)
-        return Job(experiments, data_sets, self.identifier_changes, self.sources, self.n_unindexed)
+        return replace(self, experiments=experiments, data_sets=data_sets)
 
 
 @dataclass
@@ -91,12 +98,39 @@ class _Part:
     where: str
 
 
-def load_job(paths: Sequence[PathLike]) -> Job:
+@dataclass
+class InputFiles:
+    """What is in files: experiment lists and tables of DIALS, and both of each file of another program.
+
+    Attributes
+    ----------
+    lists, tables
+        Those of DIALS, which may be matched by order, and those of other programs, together.
+    imported
+        Of each file of another program: experiments, the table of each, and what was decided about each.
+    """
+
+    lists: list[ExperimentList] = field(default_factory=list)
+    tables: list[ReflectionTable] = field(default_factory=list)
+    imported: list[tuple[ExperimentList, list[ReflectionTable], list[tuple[InputDecision, ...]]]] = field(
+        default_factory=list
+    )
+
+    def all_lists(self) -> list[ExperimentList]:
+        """Experiment lists, those of other programs last."""
+        return self.lists + [experiments for experiments, _, _ in self.imported]
+
+    def all_tables(self) -> list[ReflectionTable]:
+        """Tables in the order of `all_lists`."""
+        return self.tables + [table for _, tables, _ in self.imported for table in tables]
+
+
+def load_job(paths: Sequence[PathLike], options: InputOptions | None = None) -> Job:
     """Read experiments and reflections, and match them.
 
     Tables are split by `id`; the parts are matched to the experiments by identifier where all of both have
     one, else by order. Data sets without an identifier, and those whose identifier occurred before, get the
-    lowest free integer.
+    lowest free integer. Files of other programs hold both; their data sets come last.
 
     Raises
     ------
@@ -105,12 +139,24 @@ def load_job(paths: Sequence[PathLike]) -> Job:
     DataError
         If a file is corrupt or of no known kind, or experiments and reflections do not match.
     """
-    lists, tables = read_files(paths)
+    files = read_files(paths, options)
     names = ", ".join(str(p) for p in paths) or "no files"
-    if not lists or not tables:
-        missing = "experiments (.expt)" if not lists else "reflections (.refl)"
+    if bool(files.lists) != bool(files.tables) or not (files.lists or files.imported):
+        missing = "experiments (.expt)" if not files.lists else "reflections (.refl)"
         raise DataError(f"{names}: no {missing} among the input files")
-    return make_job(ExperimentList.concatenate(lists), tables, paths)
+    job = make_job(ExperimentList.concatenate(files.all_lists()), files.all_tables(), paths)
+    decisions = [d for _, _, of_file in files.imported for d in of_file]
+    if decisions:
+        job.input_decisions = dict(zip(job.identifiers[-len(decisions) :], decisions, strict=True))
+        _log_decisions(job.input_decisions)
+    return job
+
+
+def _log_decisions(decisions: dict[str, tuple[InputDecision, ...]]) -> None:
+    for identifier, of_data_set in decisions.items():
+        for decision in of_data_set:
+            level = logging.WARNING if decision.is_warning else logging.INFO
+            _logger.log(level, "Data set %s: %s = %s: %s", identifier, decision.name, decision.value, decision.reason)
 
 
 def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sources: Sequence[PathLike] = ()) -> Job:
@@ -135,8 +181,8 @@ def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sou
     return Job(experiments, data_sets, changes, [str(p) for p in sources], n_unindexed)
 
 
-def read_files(paths: Sequence[PathLike]) -> tuple[list[ExperimentList], list[ReflectionTable]]:
-    """Read files, telling experiments and reflections apart by their content.
+def read_files(paths: Sequence[PathLike], options: InputOptions | None = None) -> InputFiles:
+    """Read files, telling their kinds by their content.
 
     Raises
     ------
@@ -145,30 +191,41 @@ def read_files(paths: Sequence[PathLike]) -> tuple[list[ExperimentList], list[Re
     DataError
         If a file is corrupt or of no known kind.
     """
-    lists, tables = [], []
+    files = InputFiles()
     for path in paths:
-        if _is_json(path):
-            lists.append(read_expt(path))
+        head = _head(path)
+        other = format_of(head)
+        if other is not None:
+            data_sets = other.read(Path(path), options or InputOptions())
+            experiments, tables = experiments_and_tables(data_sets)
+            files.imported.append((experiments, tables, [tuple(d.decisions) for d in data_sets]))
+        elif _is_json(path, head):
+            files.lists.append(read_expt(path))
         else:
-            tables.append(read_refl(path))
-    return lists, tables
+            files.tables.append(read_refl(path))
+    return files
 
 
-def _is_json(path: PathLike) -> bool:
-    """Tell JSON from reflections by the first bytes; what is neither is left to the readers to refuse."""
+def _head(path: PathLike) -> bytes:
     if not Path(path).is_file():
         reason = "is not a regular file" if Path(path).exists() else "no such file"
         raise UsageError(f"{path}: {reason}")
     try:
         with Path(path).open("rb") as file:
-            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+            return file.read(HEAD_SIZE)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _is_json(path: PathLike, head: bytes) -> bool:
+    """Tell JSON from tables by the first bytes; what is neither is refused."""
+    start = head[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start[:1] in (b"{", b"["):
         return True
     if start[:1] in (b"\x93", b"\x89") or start[:2] == GZIP_MAGIC or is_pickle(start) or not start:
         return False
-    raise DataError(f"{path}: is neither a DIALS experiment list nor a reflection table")
+    known = ", ".join(f.name for f in FORMATS)
+    raise DataError(f"{path}: is of no kind that pyscale reads (DIALS experiments and reflections, {known})")
 
 
 def _split_tables(tables: Sequence[ReflectionTable], known: set[str]) -> tuple[list[_Part], int]:

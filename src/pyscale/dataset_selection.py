@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .dataset import Job, identifiers_text, positions_text
@@ -114,7 +114,12 @@ def assign_identifiers(job: Job, identifiers: Sequence[str]) -> Job:
         if experiment.scan is not None:
             renamed.experiments.set_valid_image_ranges(i, ranges)
     _logger.info("Dataset unique identifiers are %s", identifiers_text(new))
-    return renamed.select(range(len(new)))
+    decisions = {
+        name: job.input_decisions[old]
+        for name, old in zip(new, job.identifiers, strict=True)
+        if old in job.input_decisions
+    }
+    return replace(renamed.select(range(len(new))), input_decisions=decisions)
 
 
 def select_data_sets(job: Job, use: Sequence[str] | None, exclude: Sequence[str] | None) -> Job:

@@ -35,12 +35,12 @@ def describe_files(paths: Sequence[PathLike]) -> str:
     DataError
         If a file is corrupt, or experiments and reflections do not match.
     """
-    lists, tables = read_files(paths)
-    if lists and tables:
+    files = read_files(paths)
+    if files.imported or (files.lists and files.tables):
         return describe_job(load_job(paths))
-    if lists:
-        return _render(_sections(ExperimentList.concatenate(lists), None, 0))
-    return _render(_reflection_sections(tables))
+    if files.lists:
+        return _render(_sections(ExperimentList.concatenate(files.lists), None, 0))
+    return _render(_reflection_sections(files.tables))
 
 
 def describe_job(job: Job) -> str:

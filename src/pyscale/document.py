@@ -62,9 +62,14 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
 
 
 def _decisions(result: ScalingResult) -> dict[str, Any]:
-    """Decisions by data set; equal plans are one object."""
+    """Decisions by data set, those of the model and those of reading its file; equal plans are one object."""
     plain = {id(plan): plain_values(plan.to_dict()) for plan in {id(plan): plan for plan in result.plans}.values()}
-    return {p.identifier: plain[id(plan)] for p, plan in zip(result.prepared, result.plans, strict=True)}
+    decisions = {p.identifier: plain[id(plan)] for p, plan in zip(result.prepared, result.plans, strict=True)}
+    for identifier, of_input in result.job.input_decisions.items():
+        if identifier in decisions:
+            found = {f"input.{d.name}": {"value": d.value, "reason": d.reason} for d in of_input}
+            decisions[identifier] = decisions[identifier] | plain_values(found)
+    return decisions
 
 
 def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:

@@ -43,8 +43,8 @@ UnitCell = tuple[float, float, float, float, float, float]
 
 
 def best_unit_cell(data_sets: list[DataSet], options: ScalingOptions) -> UnitCell:
-    """Return the cell for all resolutions: the option's, else the median of each parameter over the crystals."""
-    chosen = options.reflection_selection.best_unit_cell
+    """Return the cell for all resolutions: that of an option, else the median of each parameter over the crystals."""
+    chosen = options.reflection_selection.best_unit_cell or options.input.unit_cell
     if chosen is not None:
         try:
             unit_cell_from(chosen)

@@ -37,6 +37,7 @@ from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options
 from .options import ScalingOptions, with_changes
+from .options.importing import InputOptions
 from .planning import build_models, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
 from .prepared import PreparedDataSet, blocks_of
@@ -74,8 +75,15 @@ def scale_files(
     """Read files and scale them; see `scale_job`."""
     clock = _Clock()
     with clock.stage("read"):
-        job = load_job(files)
+        job = load_job(files, _input_options(options))
     return _scale(job, options, given, clock)
+
+
+def _input_options(options: ScalingOptions) -> InputOptions:
+    """How files of other programs are read: a space group of the job is theirs too."""
+    if options.input.space_group is None and options.space_group is not None:
+        return replace(options.input, space_group=options.space_group)
+    return options.input
 
 
 def scale_job(job: Job, options: ScalingOptions, given: Collection[str] | None = None) -> ScalingResult:
@@ -101,7 +109,7 @@ def cross_validate_files(
     files: Sequence[str | os.PathLike[str]], options: ScalingOptions, given: Collection[str] | None = None
 ) -> CrossValidation:
     """Read files and cross-validate them; see `cross_validate_job`."""
-    return cross_validate_job(load_job(files), options, given)
+    return cross_validate_job(load_job(files, _input_options(options)), options, given)
 
 
 def cross_validate_job(job: Job, options: ScalingOptions, given: Collection[str] | None = None) -> CrossValidation:

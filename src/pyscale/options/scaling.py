@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .importing import InputOptions
 from .models import ArrayOptions, DoseDecayOptions, KBOptions, PhysicalOptions
 from .option import AUTO, Auto, option
 from .selection import CutDataOptions, DatasetSelectionOptions, FilteringOptions, ReflectionSelectionOptions
@@ -300,6 +301,7 @@ class ScalingOptions(OptionScope):
     overwrite_existing_models: bool = option(
         False, "ignore scaling models stored in the input, which otherwise are kept and fitted further", common=True
     )
+    input: InputOptions = InputOptions()
     output: OutputOptions = OutputOptions()
     physical: PhysicalOptions = PhysicalOptions()
     array: ArrayOptions = ArrayOptions()
