@@ -32,7 +32,8 @@ def scale(*files: Path, **options: Any) -> pyscale.ScalingResult:
 
 def put_back_by_dials(folder: Path) -> float:
     """R_meas of dials.scale's own scales over scaled rows and its outliers together."""
-    (experiments,), (table,) = read_files([folder / "scaled.expt", folder / "scaled.refl"])
+    files = read_files([folder / "scaled.expt", folder / "scaled.refl"])
+    (experiments,), (table,) = files.lists, files.tables
     flags = table["flags"]
     rows = ((flags & _EXCLUDED) == 0) & ((flags & _KEPT) != 0) & (table["partiality"] >= 0.25)
     rows &= table["intensity.scale.variance"] > 0

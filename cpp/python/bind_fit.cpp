@@ -39,6 +39,16 @@ void set_restraints(FitProblem& problem, const Array<Index>& row_offsets, const 
   problem.set_restraints({copy(row_offsets), copy(column), copy(value), copy(target), copy(weight)});
 }
 
+py::array inverse_scale_factors(const FitProblem& problem, const Array<double>& parameters) {
+  const auto p = view("parameters", parameters);
+  std::vector<double> g;
+  {
+    const Gil release;
+    g = problem.inverse_scale_factors(p);
+  }
+  return to_numpy(std::move(g));
+}
+
 py::tuple cost_and_half_gradient(const FitProblem& problem, const Array<double>& parameters) {
   const auto p = view("parameters", parameters);
   std::vector<double> half_gradient;
@@ -107,10 +117,11 @@ py::dict summary_dict(pyscale::LevMarSummary&& s) {
 
 py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
                   double cost_tolerance, double initial_damping, const py::object& on_iteration,
-                  int n_threads, bool gauss_newton) {
+                  int n_threads, bool gauss_newton, bool keep_matrix) {
   const auto p = view("start", start);
-  const pyscale::LevMarOptions options{max_iterations, cost_tolerance, initial_damping,
-                                       n_threads,      1e-4,           gauss_newton};
+  pyscale::LevMarOptions options{max_iterations, cost_tolerance, initial_damping, n_threads};
+  options.gauss_newton = gauss_newton;
+  options.keep_matrix = keep_matrix;
   pyscale::LevMarSummary s;
   {
     const Gil release;
@@ -261,6 +272,8 @@ void bind_fit(py::module_& m) {
       .def(
           "cost", [](const FitProblem& f, const Array<double>& p) { return f.cost(view("parameters", p)); },
           "parameters"_a.noconvert(), "Phi = sum w r^2 + restraints.")
+      .def("inverse_scale_factors", &inverse_scale_factors, "parameters"_a.noconvert(),
+           "g of all observations (n,), from basis values of single precision.")
       .def("cost_and_half_gradient", &cost_and_half_gradient, "parameters"_a.noconvert())
       .def("normal_equations", &normal_equations, "parameters"_a.noconvert(),
            "Phi, half its gradient (p,), and J^T W J with restraints (p, p).")
@@ -269,7 +282,7 @@ void bind_fit(py::module_& m) {
       .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
-        "n_threads"_a = 1, "gauss_newton"_a = false,
+        "n_threads"_a = 1, "gauss_newton"_a = false, "keep_matrix"_a = false,
         "Levenberg-Marquardt or Gauss-Newton; a dict of pyscale::LevMarSummary.");
   py::class_<pyscale::CoarseModes>(m, "CoarseModes", "Few combinations of many parameters.")
       .def(py::init(&coarse_modes), "mode"_a.noconvert(), "value"_a.noconvert(), "n_modes"_a)

@@ -157,6 +157,21 @@ double FitProblem::cost_and_half_gradient(Span<const double> parameters,
   return sums.cost + impl_->restraints.cost(parameters);
 }
 
+std::vector<double> FitProblem::inverse_scale_factors(Span<const double> parameters) const {
+  require_size("parameters", parameters.size(), n_parameters());
+  const detail::FitRows rows = impl_->rows();
+  const Index n = static_cast<Index>(impl_->intensity.size());
+  std::vector<double> g(static_cast<std::size_t>(n));
+  for_each_chunk(
+      fixed_size_edges(n, Impl::kRowsPerChunk), impl_->n_threads, [&](Index, Index begin, Index end) {
+        for (Index i = begin; i < end; ++i)
+          g[i] = detail::evaluate_row(rows.layouts[rows.data_set[i]], rows.value + i * rows.value_stride,
+                                      rows.start + i * rows.start_stride, parameters.data(), rows.given[i],
+                                      nullptr);
+      });
+  return g;
+}
+
 void FitProblem::evaluate(Span<const double> parameters, NormalEquations& result) const {
   const Index p = n_parameters();
   require_size("parameters", parameters.size(), p);

@@ -12,6 +12,8 @@ namespace pyscale {
 namespace {
 
 constexpr double kLargestDamping = 1e12, kSmallestDamping = 1e-14;
+/// Decrease relative to the cost up to which a step counts as small, and how far its gain may be from 1.
+constexpr double kSmallDecrease = 3e-5, kLeastGain = 0.5, kMostGain = 2.0;
 
 /// One trial: the step and the decrease of the cost that the quadratic model promises.
 struct Step {
@@ -24,11 +26,16 @@ struct Step {
 class DenseEngine {
  public:
   using Point = NormalEquations;
+  static constexpr bool kHasMatrix = true;
 
   DenseEngine(const LeastSquaresProblem& problem, const LevMarOptions& options)
       : problem_(problem), n_threads_(options.n_threads) {}
 
   void evaluate(Span<const double> parameters, Point& point) const { problem_.evaluate(parameters, point); }
+  /// Everything but the matrix.
+  void evaluate_gradient(Span<const double> parameters, Point& point) const {
+    point.cost = problem_.cost_and_half_gradient(parameters, point.half_gradient);
+  }
   static double cost(const Point& point) { return point.cost; }
 
   Step step(const Point& equations, double damping) {
@@ -68,6 +75,7 @@ class DenseEngine {
 class IterativeEngine {
  public:
   using Point = std::optional<NormalOperator>;
+  static constexpr bool kHasMatrix = false;
 
   IterativeEngine(const FitProblem& problem, const CoarseModes& modes, const LevMarOptions& options)
       : problem_(problem), modes_(modes), tolerance_(options.solver_tolerance) {}
@@ -157,16 +165,17 @@ class Minimiser {
       }
       std::vector<double> trial(summary_.parameters);
       for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[k];
-      engine_.evaluate(trial, trial_point_);
+      const bool keeps = evaluate_trial(trial, step.predicted_decrease <= kSmallDecrease * cost);
       it.decrease = cost - engine_.cost(trial_point_);
       it.accepted = std::isfinite(engine_.cost(trial_point_)) && it.decrease > 0;
       if (it.accepted) {
         summary_.parameters = std::move(trial);
-        std::swap(point_, trial_point_);
+        accept_trial(keeps);
         summary_.final_cost = it.cost = engine_.cost(point_);
       }
     }
     summary_.iterations.push_back(it);
+    if (!it.accepted && is_kept_) return renew();
     if (!it.accepted && options_.gauss_newton)
       return step.ok ? end(Termination::no_further_decrease, "a full step increases the cost")
                      : end(Termination::singular, "the normal matrix is singular");
@@ -179,8 +188,36 @@ class Minimiser {
       damping_ =
           std::max(kSmallestDamping, damping_ * std::max(1.0 / 3.0, 1.0 - std::pow(2.0 * gain - 1.0, 3)));
     growth_ = 2.0;
-    if (it.decrease > tolerance || it.predicted_decrease > tolerance) return false;
-    return end(Termination::converged, "the decrease is insignificant");
+    if (it.decrease <= tolerance && it.predicted_decrease <= tolerance)
+      return end(Termination::converged, "the decrease is insignificant");
+    return is_kept_ && (gain < kLeastGain || gain > kMostGain) ? renew() : false;
+  }
+
+  /// Evaluate a trial, without the matrix if the step to it is small and the options allow; whether so.
+  bool evaluate_trial(const std::vector<double>& trial, bool is_small) {
+    if constexpr (Engine::kHasMatrix) {
+      if (is_small && options_.keep_matrix) {
+        engine_.evaluate_gradient(trial, trial_point_);
+        return true;
+      }
+    }
+    engine_.evaluate(trial, trial_point_);
+    return false;
+  }
+
+  void accept_trial(bool keeps) {
+    if constexpr (Engine::kHasMatrix) {
+      if (keeps) std::swap(point_.matrix, trial_point_.matrix);
+    }
+    std::swap(point_, trial_point_);
+    is_kept_ = keeps;
+  }
+
+  /// A matrix of the present point, since the one kept does not predict well here.
+  bool renew() {
+    engine_.evaluate(summary_.parameters, point_);
+    is_kept_ = false;
+    return false;
   }
 
   bool rejected() {
@@ -195,6 +232,7 @@ class Minimiser {
   LevMarSummary summary_;
   typename Engine::Point point_, trial_point_;
   double damping_ = 0.0, growth_ = 2.0;
+  bool is_kept_ = false;
 };
 
 }  // namespace

@@ -19,8 +19,6 @@ Evaluate: TypeAlias = Callable[[float, float], Terms]
 _MAX_STEPS = 60
 _MAX_HALVINGS = 40
 _LARGEST_STEP_LOG_A = 1.0
-# Newton decrement, the cost still to be gained: 1e-10 is 1e-5 standard uncertainties.
-_DECREMENT = 1e-10
 _COST_ROUNDING = 1e-11
 # Share of b's information that is left when a is free; below it the two cannot be told apart.
 _SEPARABLE = 1e-8
@@ -39,7 +37,9 @@ class Minimum:
     reason: str
 
 
-def minimise(evaluate: Evaluate, log_a: float, b_squared: float, free_a: bool, free_b: bool) -> Minimum:
+def minimise(
+    evaluate: Evaluate, log_a: float, b_squared: float, free_a: bool, free_b: bool, precision: float = 1e-5
+) -> Minimum:
     """Fisher scoring with step halving and a bound at b = 0.
 
     Parameters
@@ -50,6 +50,8 @@ def minimise(evaluate: Evaluate, log_a: float, b_squared: float, free_a: bool, f
         Start.
     free_a, free_b : bool
         Which to refine. b is kept when the data cannot tell it from a.
+    precision : float
+        In standard uncertainties; the minimisation ends where the cost still to be gained is its square.
     """
     theta = np.array([log_a, b_squared])
     terms = evaluate(*theta)
@@ -62,7 +64,7 @@ def minimise(evaluate: Evaluate, log_a: float, b_squared: float, free_a: bool, f
     for _ in range(_MAX_STEPS if free.any() else 0):
         step = _scoring_step(theta, terms, free)
         decrement = -float(np.dot(step, terms[1]))
-        if decrement < _DECREMENT:
+        if decrement < precision**2:
             converged, how = True, "converged"
             break
         better = _line_search(evaluate, theta, terms, step)

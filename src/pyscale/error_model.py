@@ -28,6 +28,9 @@ Method = Literal["likelihood", "robust"]
 
 _NU = 4.0
 _MAX_CYCLES = 6
+# In standard uncertainties: of a minimum with expected intensities held fixed, and of the cycles that renew them.
+# A model for the first weights need not be known better than one that counts.
+_PRECISION: dict[Method, tuple[float, float]] = {"likelihood": (1e-3, 0.01), "robust": (0.1, 0.3)}
 _MIN_FOR_ANY, _MIN_FOR_B = 20, 100
 # Relative uncertainty of a strong group's mean up to which it is taken for the expected intensity, and the
 # number of rows for which less multiplicity will do.
@@ -290,7 +293,7 @@ def refine_error_model(
         expected = obs.expected(obs.weight(model, expected), mask)
         repeated = obs.repeated(expected, mask, model)
         minimum = _fit(repeated, model, free, method, n_threads)
-        settled = _settled(model, minimum)
+        settled = _settled(model, minimum, _PRECISION[method][1])
         model = _moved(model, minimum)
         used_mask = mask
         if method == "robust":
@@ -333,10 +336,10 @@ def _caveat(repeated: Repeated, model: ErrorModel) -> str:
     )
 
 
-def _settled(model: ErrorModel, minimum: Minimum) -> bool:
-    """Whether the last cycle moved the parameters by less than a hundredth of their uncertainties."""
-    moved_a = abs(minimum.log_a - math.log(model.a)) > 0.01 * math.sqrt(minimum.variance_log_a)
-    moved_b = abs(minimum.b_squared - model.b**2) > 0.01 * math.sqrt(minimum.variance_b_squared)
+def _settled(model: ErrorModel, minimum: Minimum, precision: float) -> bool:
+    """Whether the last cycle moved the parameters by less than some of their uncertainties."""
+    moved_a = abs(minimum.log_a - math.log(model.a)) > precision * math.sqrt(minimum.variance_log_a)
+    moved_b = abs(minimum.b_squared - model.b**2) > precision * math.sqrt(minimum.variance_b_squared)
     return not (moved_a or moved_b)
 
 
@@ -359,7 +362,7 @@ def _fit(repeated: Repeated, model: ErrorModel, free: tuple[bool, bool], method:
     enough_for_b = n >= _MIN_FOR_B
     start_log_a = math.log(scatter if free[0] else model.a)
     cost = student if method == "robust" else gaussian
-    minimum = minimise(cost, start_log_a, model.b**2, free[0], free[1] and enough_for_b)
+    minimum = minimise(cost, start_log_a, model.b**2, free[0], free[1] and enough_for_b, _PRECISION[method][0])
     if enough_for_b or not free[1]:
         return minimum
     note = f"b kept: only {n} observations in groups of two or more, {_MIN_FOR_B} needed"

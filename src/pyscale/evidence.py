@@ -6,7 +6,8 @@ A restraint lambda p^T R p is a Gaussian prior. Its most probable weight given t
 
 where A is the sum of the component's restraints (trace(A^-1 lambda R) = rank R for a single one), N the normal matrix:
 gamma is how many of the component's parameters the data determine. A surface that the data call for is then
-hardly pulled towards zero, and a B factor that they do not is held there. One step is made in each round of the fit.
+hardly pulled towards zero, and a B factor that they do not is held there. Each round of the fit makes one step, or
+where the matrix is at hand as many as it takes, the minimum meanwhile following the weights by the quadratic model.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ import numpy as np
 from .components import SMOOTH_FORMS, ComponentModel, ComponentRestraint, RestraintForm
 from .joint_model import JointModel, PlacedComponent, restraint_rows
 from .local_covariance import LocalCovariance
-from .normal import Normal
+from .normal import DenseNormal, Normal
 from .scaling_model import DataSetModel
 from .typing import FloatArray
 
-__all__ = ["update_restraints"]
+__all__ = ["settle_restraints", "update_restraints"]
 
 _LARGEST_STEP = 100.0
 _LARGEST_EXTRAPOLATION = 4.0
+_LARGEST_SETTLED = 1000
+"""Parameters up to which weights are settled within a round: each step inverts the matrix."""
+_MOST_STEPS = 20
 
 Steps = dict[tuple[int, str], float]
 """Last change of the logarithm of each weight, by the first parameter of its component and its form."""
@@ -89,6 +93,35 @@ def update_restraints(
         for model, places in zip(joint.models, joint.slices, strict=True)
     ]
     return models, max(changes)
+
+
+def settle_restraints(
+    joint: JointModel,
+    parameters: FloatArray,
+    normal: Normal,
+    chi_squared: float,
+    steps: Steps,
+    around: FloatArray,
+    tolerance: float,
+) -> tuple[list[DataSetModel], float]:
+    """Make steps until one changes less than `tolerance`, if the matrix is at hand and small; else one.
+
+    Parameters and returns as for `update_restraints`, whose `change` is the sum of those of all steps here. The
+    restraints in `normal` are linear around the parameters `around` (p,).
+    """
+    models, change = update_restraints(joint, parameters, normal, chi_squared, steps)
+    if not isinstance(normal, DenseNormal) or normal.n_parameters > _LARGEST_SETTLED:
+        return models, change
+    before, last = joint.restraint_rows(around), change
+    for _ in range(_MOST_STEPS):
+        if last <= tolerance:
+            break
+        settled = JointModel(models)
+        other, minimum = normal.restrained_otherwise(before, settled.restraint_rows(around), parameters)
+        models, last = update_restraints(settled, minimum, other, chi_squared, steps)
+        change += last
+    steps.clear()
+    return models, change
 
 
 def _step(step: float, last: float | None) -> float:

@@ -12,7 +12,7 @@ from . import _core
 from .counting import count_variance_slope, expected_count_variance
 from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
 from .errors import DataError
-from .evidence import Steps, update_restraints
+from .evidence import Steps, settle_restraints
 from .fit_start import FitStart
 from .fit_weights import FitWeights
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
@@ -35,6 +35,8 @@ _logger = logging.getLogger(__name__)
 _WEAK, _LARGEST_A = 3.0, 2.5
 _ROUNDING = 1e-6
 _ROUNDS_OF_EXPECTATION = 2
+_SETTLED_WEIGHTS = 0.1
+"""Change of the number of parameters that the data determine at which restraint weights have settled in a round."""
 _EARLY_SOLVER, _LAST_SOLVER = 1e-2, 1e-6
 
 
@@ -93,7 +95,7 @@ class Fit:
             self.problem, joint, observations.data_set, observations.target_offsets, n_threads, is_iterative
         )
         self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
-        self.rows = joint.restraint_rows()
+        self.rows, self.around = joint.restraint_rows(), joint.parameters
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
         self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
@@ -141,7 +143,8 @@ class Fit:
 
     def _on_one_scale(self, parameters: FloatArray, kept: BoolArray) -> FloatArray:
         n_data_sets = len(self.joint.models)
-        scales = starting_scales(self.obs, self.in_fit, n_data_sets, self.evaluate(parameters), self.n_threads)
+        g = self.problem.inverse_scale_factors(parameters)
+        scales = starting_scales(self.obs, self.in_fit, n_data_sets, g, self.n_threads)
         for k in np.unique(self.label[kept]):
             here = self.label == k
             scales[here] /= np.exp(np.log(scales[here & kept]).mean())
@@ -162,6 +165,7 @@ class Fit:
         """Error model (None: as it is), outliers and weights with the scales of the state."""
         state.small = state.g < self.small_scale_cutoff
         if method is not None:
+            state.expected = self.expected(state, self.excluded(state))
             self.update_error_model(state, method)
         self._find_outliers(state)
         excluded = self.excluded(state)
@@ -316,7 +320,9 @@ class Fit:
         """Step towards the most probable restraint weights; return the largest change, which counts above `least`."""
         freedom = max(self.problem.n_observations - self.problem.n_groups, 1)
         chi_squared = self.sum_of_squares(state, result.cost) / freedom
-        models, change = update_restraints(self.joint, result.parameters, result.normal, chi_squared, self.steps)
+        models, change = settle_restraints(
+            self.joint, result.parameters, result.normal, chi_squared, self.steps, self.around, _SETTLED_WEIGHTS
+        )
         if change > least:
             self.joint = JointModel(models)
         return change
@@ -347,7 +353,7 @@ class Fit:
         if result.termination == "failed":
             raise DataError(f"the fit failed: {result.message}; {self.weakest(result)}")
         state.parameters = result.parameters
-        state.g = self.evaluate(state.parameters)
+        state.g = self.problem.inverse_scale_factors(state.parameters)
         return result
 
     def _one_after_the_other(
@@ -396,12 +402,13 @@ class Fit:
 
     def _restrain(self, state: FitState) -> None:
         """Restraints of the components, weak ones between neighbours, and one that keeps the overall scale."""
-        rows = self.joint.restraint_rows(state.parameters)
+        self.around = state.parameters
+        rows = self.joint.restraint_rows(self.around)
         smoothness = self.options.scaling_options.smoothness
         if smoothness > 0 or has_smooth_restraint(self.joint):
             if self.information is None:
                 self.problem.set_restraints(*RestraintRows.join([]).arrays)
-                self.information = _core.NormalOperator(self.problem, state.parameters).diagonal()
+                self.information = self.minimiser.normal(state.parameters).diagonal()
             # Information below this is rounding: what intensities known beforehand would give, times a small number.
             known = float(np.sum(state.weight * self.obs.intensity**2))
             self.information = np.maximum(self.information, _ROUNDING * known / max(self.joint.n_parameters, 1))

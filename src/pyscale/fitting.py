@@ -25,6 +25,7 @@ from .intensity_choice import ImidCandidate
 from .joint_model import JointModel, RestraintRows
 from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
+from .normal import DenseNormal, Normal
 from .observations import JobObservations
 from .options import ScalingOptions
 from .reference_fit import NO_REFERENCE
@@ -202,7 +203,8 @@ def fit_job(
             state.error_model.a,
             state.error_model.b,
         )
-        few = changed <= max(1, _SETTLED_ROWS * len(observations))
+        # A single outlier may matter to a small data set, but one at the limit may come and go.
+        few = changed <= max(int(number > _MAX_ROUNDS // 2), _SETTLED_ROWS * len(observations))
         few &= fit.fit_weights.settled(fit.obs, state.weight, state.g)
         if number >= first_settled and few and change < settled:
             break
@@ -265,12 +267,12 @@ def _parameters_in_gauge(fit: Fit, state: FitState) -> FloatArray:
 
 
 def _unit_covariance(
-    fit: Fit, parameters: FloatArray, restraints: RestraintRows, gauge: Gauge
+    fit: Fit, parameters: FloatArray, restraints: RestraintRows, gauge: Gauge, normal: Normal
 ) -> UnitCovariance | None:
     if fit.options.scaling_options.full_matrix is False:
         return None
     if fit.minimiser.has_exact_covariance:
-        matrix = fit.problem.normal_equations(parameters)[2]
+        matrix = normal.matrix if isinstance(normal, DenseNormal) else fit.problem.normal_equations(parameters)[2]
         return dense_covariance(fit.joint, gauge, matrix, fit.n_threads)
     seed = fit.options.scaling_options.seed
     return large_covariance(
@@ -285,11 +287,12 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
     restraints = _set_final_restraints(fit, parameters)
     gauge, _ = _find_gauge(fit, parameters, restraints)
     cost = problem.cost(parameters)
-    information = _core.NormalOperator(problem, parameters).diagonal() - restraints.diagonal(joint.n_parameters)
+    normal = fit.minimiser.normal(parameters)
+    information = normal.diagonal() - restraints.diagonal(joint.n_parameters)
     covariance = parameter_covariance(
         joint,
         gauge,
-        _unit_covariance(fit, parameters, restraints, gauge),
+        _unit_covariance(fit, parameters, restraints, gauge, normal),
         restraints,
         fit.sum_of_squares(state, cost),
         problem.n_observations,

@@ -103,6 +103,27 @@ class RestraintRows:
         weight = np.repeat(self.weight, np.diff(self.row_offsets))
         return np.bincount(self.column, weight * self.value**2, minlength=n_parameters).astype(np.float64)
 
+    def matrix(self, n_parameters: int) -> FloatArray:
+        """Their part of the normal matrix, (p, p) float64."""
+        result = np.zeros((n_parameters, n_parameters))
+        for rows, columns, values in self._by_length():
+            terms = self.weight[rows, None, None] * values[:, :, None] * values[:, None, :]
+            np.add.at(result, (columns[:, :, None], columns[:, None, :]), terms)
+        return result
+
+    def _by_length(self) -> Iterator[tuple[IndexArray, IntArray, FloatArray]]:
+        """Restraints of equally many parameters together: numbers (k,), columns and values (k, length)."""
+        lengths = np.diff(self.row_offsets)
+        for length in np.unique(lengths[lengths > 0]).tolist():
+            rows = np.flatnonzero(lengths == length)
+            places = self.row_offsets[rows][:, None] + np.arange(length)
+            yield rows, self.column[places], self.value[places]
+
+    def half_gradient(self, parameters: FloatArray) -> FloatArray:
+        """Half the gradient of their part of the cost, (p,) float64."""
+        pull = np.repeat(self.weight * self.deviations(parameters), np.diff(self.row_offsets))
+        return np.bincount(self.column, self.value * pull, minlength=parameters.size).astype(np.float64)
+
     def forms(self, directions: FloatArray) -> FloatArray:
         """Their part d^T N d of directions (k, p), (k,) float64."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.row_offsets))
@@ -121,11 +142,7 @@ class RestraintRows:
     def spreads(self, covariance: LocalCovariance) -> FloatArray:
         """Variance a^T C a of each restraint's combination of parameters of one data set, (k,) float64."""
         variances = np.zeros(len(self))
-        lengths = np.diff(self.row_offsets)
-        for length in np.unique(lengths[lengths > 0]).tolist():
-            rows = np.flatnonzero(lengths == length)
-            places = self.row_offsets[rows][:, None] + np.arange(length)
-            columns, values = self.column[places], self.value[places]
+        for rows, columns, values in self._by_length():
             block = covariance.entries(columns[:, :, None], columns[:, None, :])
             variances[rows] = np.einsum("ki,kij,kj->k", values, block, values)
         return variances

@@ -46,7 +46,7 @@ class Minimisation:
     engine : str
         That of the last step.
     normal : Normal
-        The normal matrix at the end.
+        The normal matrix at the end, or before small last steps.
     """
 
     parameters: FloatArray
@@ -167,7 +167,7 @@ class Minimiser:
             "gauss_newton": plain,
         }
         if not self.is_iterative:
-            return _core.minimise(self._problem, start, **common)
+            return _core.minimise(self._problem, start, keep_matrix=True, **common)
         modes = coarse_modes(self._joint, start, use=self.is_loose)
         return _core.minimise_iteratively(self._problem, start, modes, solver_tolerance=solver_tolerance, **common)
 

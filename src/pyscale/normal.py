@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from . import _core
-from .joint_model import JointModel
+from .joint_model import JointModel, RestraintRows
 from .local_covariance import BlockLayout, LocalCovariance
 from .typing import FloatArray, IndexArray, IntArray
 
@@ -46,16 +47,39 @@ class DenseNormal:
     """
 
     def __init__(self, matrix: FloatArray, joint: JointModel, n_threads: int) -> None:
-        self._matrix, self._joint, self._n_threads = matrix, joint, n_threads
+        self.matrix, self._joint, self._n_threads = matrix, joint, n_threads
+
+    @property
+    def n_parameters(self) -> int:
+        """Its size p."""
+        return len(self.matrix)
 
     def diagonal(self) -> FloatArray:
         """Diagonal, (p,) float64."""
-        return np.array(np.diag(self._matrix))
+        return np.array(np.diag(self.matrix))
+
+    @cached_property
+    def _inverse(self) -> FloatArray:
+        return _core.inverse(np.ascontiguousarray(self.matrix), self._n_threads)
 
     def covariance(self) -> LocalCovariance:
         """The inverse inside each data set."""
-        inverse = _core.inverse(np.ascontiguousarray(self._matrix), self._n_threads)
-        return LocalCovariance.from_dense(BlockLayout.of(self._joint.core), inverse)
+        return LocalCovariance.from_dense(BlockLayout.of(self._joint.core), self._inverse)
+
+    def restrained_otherwise(
+        self, before: RestraintRows, after: RestraintRows, parameters: FloatArray
+    ) -> tuple[DenseNormal, FloatArray]:
+        """The matrix with other restraints, and the minimum (p,) to which these move that at `parameters` (p,).
+
+        By the quadratic model of the cost around `parameters`, the minimum with the restraints `before`.
+        """
+        matrix = self.matrix.copy()
+        matrix -= before.matrix(self.n_parameters)
+        matrix += after.matrix(self.n_parameters)
+        other = DenseNormal(matrix, self._joint, self._n_threads)
+        pull = after.half_gradient(parameters) - before.half_gradient(parameters)
+        # Not a product of BLAS, whose bits depend on the number of threads.
+        return other, parameters - np.einsum("ij,j->i", other._inverse, pull)
 
 
 class LocalNormal:

@@ -30,6 +30,8 @@ class LeastSquaresProblem {
   virtual ~LeastSquaresProblem() = default;
   virtual Index n_parameters() const = 0;
   virtual void evaluate(Span<const double> parameters, NormalEquations& result) const = 0;
+  virtual double cost_and_half_gradient(Span<const double> parameters,
+                                        std::vector<double>& half_gradient) const = 0;
 };
 
 /// The target of scaling with I_h eliminated: docs/mathematics.md, equations 1 to 4. Basis values are kept in
@@ -65,9 +67,12 @@ class FitProblem final : public LeastSquaresProblem {
   Index n_groups() const;        ///< with two or more weighted observations
 
   double cost(Span<const double> parameters) const;
-  double cost_and_half_gradient(Span<const double> parameters, std::vector<double>& half_gradient) const;
+  double cost_and_half_gradient(Span<const double> parameters,
+                                std::vector<double>& half_gradient) const override;
   void evaluate(Span<const double> parameters, NormalEquations& result) const override;
   SparseJacobian jacobian(Span<const double> parameters) const;
+  /// g of all observations (n), from basis values of single precision.
+  std::vector<double> inverse_scale_factors(Span<const double> parameters) const;
 
   /// For the gauge: sums over the fit's observations of v_i d(ln g_i)/dp and v_i x_i d(ln g_i)/dp with
   /// x = 1/(2 d^2) and v_i = w_i (g_i I_h)^2, one pair per label (connected component of data sets).

@@ -16,6 +16,7 @@ struct LevMarOptions {
   int n_threads = 1;               ///< of the solver; the same bits for any number
   double solver_tolerance = 1e-4;  ///< of each step's linear system where it is solved iteratively
   bool gauss_newton = false;       ///< full steps without damping, until one increases the cost
+  bool keep_matrix = false;  ///< small steps go on with the matrix of an earlier point while it predicts well
   /// \throws std::invalid_argument naming the field
   void validate() const;
 };
@@ -45,7 +46,7 @@ struct LevMarSummary {
   double final_cost = std::numeric_limits<double>::quiet_NaN();
   std::vector<IterationSummary> iterations;
   std::vector<double> parameters;
-  NormalEquations equations;  ///< undamped, at the final parameters
+  NormalEquations equations;  ///< undamped, at the final parameters; see keep_matrix
 };
 
 /// Called between iterations from the calling thread; false stops.
