@@ -15,6 +15,8 @@ using Factor = Eigen::LLT<Matrix>;
 
 constexpr double kRidge = 1e-12;
 constexpr Index kBlocksPerChunk = 256;
+constexpr Index kSmallBlock = 4;  ///< parameters of a block up to which its inverse is kept
+constexpr double kLeastPivot = 1e-8;
 
 /// Cholesky factor of a matrix scaled to a unit diagonal, with the least ridge that makes it positive
 /// definite.
@@ -46,20 +48,56 @@ class ScaledFactor {
   Factor factor_;
 };
 
+/// Inverts a positive definite matrix (n, n) in place by Gauss-Jordan steps; false, and it is spoilt, if that
+/// takes more care.
+bool invert_small(double* a, Index n) {
+  double scale[kSmallBlock];
+  for (Index k = 0; k < n; ++k) {
+    if (!(a[k * n + k] > 0)) return false;
+    scale[k] = 1.0 / std::sqrt(a[k * n + k]);
+  }
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < n; ++j) a[i * n + j] *= scale[i] * scale[j];
+  for (Index k = 0; k < n; ++k) {
+    const double pivot = a[k * n + k];
+    if (!(pivot > kLeastPivot)) return false;
+    a[k * n + k] = 1.0;
+    for (Index j = 0; j < n; ++j) a[k * n + j] /= pivot;
+    for (Index i = 0; i < n; ++i) {
+      if (i == k) continue;
+      const double factor = a[i * n + k];
+      a[i * n + k] = 0.0;
+      for (Index j = 0; j < n; ++j) a[i * n + j] -= factor * a[k * n + j];
+    }
+  }
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < n; ++j) a[i * n + j] *= scale[i] * scale[j];
+  return true;
+}
+
 class Preconditioner {
  public:
   Preconditioner(const NormalOperator& n, const CoarseModes& modes, const std::vector<double>& diagonal,
                  double damping, int n_threads)
-      : blocks_(n.blocks()), modes_(modes), n_threads_(n_threads), factors_(blocks_.size()) {
-    std::vector<Index> offset{0};
-    for (const ParameterBlock& b : blocks_) offset.push_back(offset.back() + b.size() * b.size());
-    const std::vector<double>& values = n.diagonal_blocks();
+      : blocks_(n.blocks()),
+        modes_(modes),
+        n_threads_(n_threads),
+        offset_{0},
+        inverse_(n.diagonal_blocks()),
+        factors_(blocks_.size()),
+        is_factored_(blocks_.size()) {
+    for (const ParameterBlock& b : blocks_) offset_.push_back(offset_.back() + b.size() * b.size());
+    const double* const values = n.diagonal_blocks().data();
     for_each_block([&](Index k) {
       const ParameterBlock& b = blocks_[k];
-      Matrix a = Eigen::Map<const Matrix>(values.data() + offset[k], b.size(), b.size());
+      const Index size = b.size();
+      double* const inverse = inverse_.data() + offset_[k];
+      for (Index i = 0; i < size; ++i) inverse[i * size + i] *= 1.0 + damping;
+      if (size <= kSmallBlock && invert_small(inverse, size)) return;
+      Matrix a = Eigen::Map<const Matrix>(values + offset_[k], size, size);
       a.diagonal() *= 1.0 + damping;
-      factors_[k].factor(std::move(a),
-                         Eigen::Map<const Eigen::VectorXd>(diagonal.data() + b.begin, b.size()));
+      factors_[k].factor(std::move(a), Eigen::Map<const Eigen::VectorXd>(diagonal.data() + b.begin, size));
+      is_factored_[k] = 1;
     });
     if (modes.n_modes == 0) return;
     const std::vector<double> reduced = n.coarse_matrix(modes);
@@ -76,7 +114,12 @@ class Preconditioner {
     z = r;
     for_each_block([&](Index k) {
       const ParameterBlock& b = blocks_[k];
-      if (b.size() > 0) factors_[k].solve(z.middleRows(b.begin, b.size()));
+      if (is_factored_[k]) {
+        factors_[k].solve(z.middleRows(b.begin, b.size()));
+      } else {
+        multiply_small(inverse_.data() + offset_[k], b.size(), r.cols(), r.data() + b.begin * r.cols(),
+                       z.data() + b.begin * r.cols());
+      }
     });
     if (modes_.n_modes == 0) return;
     Matrix reduced = Matrix::Zero(modes_.n_modes, r.cols());
@@ -96,10 +139,22 @@ class Preconditioner {
                    });
   }
 
+  static void multiply_small(const double* inverse, Index size, Index n_vectors, const double* r, double* z) {
+    for (Index i = 0; i < size; ++i)
+      for (Index v = 0; v < n_vectors; ++v) {
+        double sum = 0.0;
+        for (Index j = 0; j < size; ++j) sum += inverse[i * size + j] * r[j * n_vectors + v];
+        z[i * n_vectors + v] = sum;
+      }
+  }
+
   const std::vector<ParameterBlock>& blocks_;
   const CoarseModes& modes_;
   int n_threads_;
+  std::vector<Index> offset_;
+  std::vector<double> inverse_;  ///< of small blocks; of others nothing of use
   std::vector<ScaledFactor> factors_;
+  std::vector<std::uint8_t> is_factored_;
   ScaledFactor coarse_;
 };
 

@@ -103,17 +103,86 @@ void add_groups(const detail::FitRows& rows, const detail::LinearisedRows& at, I
   }
 }
 
+/// The same for rows whose factors look at one parameter each, and blocks of `n` parameters for each data
+/// set: `values` is n * n for every one.
+class SingleValueBlocks {
+ public:
+  SingleValueBlocks(const detail::FitRows& rows, const detail::LinearisedRows& at,
+                    const std::vector<ParameterBlock>& blocks)
+      : rows_(rows),
+        at_(at),
+        n_(at.n_single_values),
+        a_(blocks.size() * n_),
+        c_(a_.size()),
+        is_touched_(blocks.size()) {}
+
+  void add(Index begin, Index end, double* values) {
+    for (Index group = begin; group < end; ++group) {
+      const double inverse = at_.group_inverse_weight[group];
+      if (inverse < 0) continue;
+      const double intensity = at_.group_intensity[group];
+      for (Index i = rows_.offsets[group]; i < rows_.offsets[group + 1]; ++i)
+        if (rows_.weight[i] > 0) add_row(i, intensity, values);
+      finish(intensity * intensity, inverse, values);
+    }
+  }
+
+ private:
+  void add_row(Index i, double intensity, double* values) {
+    const std::int32_t set = rows_.data_set[i];
+    if (!is_touched_[set]) {
+      is_touched_[set] = 1;
+      touched_.push_back(set);
+    }
+    const double w = rows_.weight[i], wg = w * at_.g[i];
+    const double wr = w * (rows_.intensity[i] - at_.g[i] * intensity), ww = w * intensity * intensity;
+    double d[detail::kMaxFactors];
+    double *a = a_.data() + set * n_, *c = c_.data() + set * n_, *block = values + set * n_ * n_;
+    for (Index k = 0; k < n_; ++k) {
+      d[k] = at_.slope[i * n_ + k] * static_cast<double>(rows_.value[i * n_ + k]);
+      a[k] += wg * d[k];
+      c[k] += wr * d[k];
+      for (Index j = 0; j <= k; ++j) block[j * n_ + k] += ww * d[j] * d[k];
+    }
+  }
+
+  void finish(double square, double inverse, double* values) {
+    for (const std::int32_t set : touched_) {
+      double *a = a_.data() + set * n_, *c = c_.data() + set * n_, *block = values + set * n_ * n_;
+      for (Index j = 0; j < n_; ++j)
+        for (Index k = j; k < n_; ++k) block[j * n_ + k] += inverse * (c[j] * c[k] - square * a[j] * a[k]);
+      for (Index k = 0; k < n_; ++k) a[k] = c[k] = 0.0;
+      is_touched_[set] = 0;
+    }
+    touched_.clear();
+  }
+
+  const detail::FitRows& rows_;
+  const detail::LinearisedRows& at_;
+  Index n_;
+  std::vector<double> a_, c_;
+  std::vector<std::uint8_t> is_touched_;
+  std::vector<std::int32_t> touched_;
+};
+
 }  // namespace
 
 void NormalOperator::Impl::fill_diagonal_blocks() const {
   const detail::FitRows view = problem.rows();
   const detail::LinearisedRows at = const_cast<Impl*>(this)->rows();
   const Partition partition{problem.layouts.block_begin(), problem.layouts.block_of(), block_of};
+  const bool is_single_valued =
+      n_single_values > 0 && problem.blocks.back().size() == 0 &&
+      problem.n_parameters == n_single_values * static_cast<Index>(problem.blocks.size() - 1);
   const std::vector<Index> edges = chunk_edges(8.0 * static_cast<double>(block_offset.back()) + 1.0);
   std::vector<Sums> parts(std::max<std::size_t>(edges.size(), 2) - 1);
   for (Sums& part : parts) part.values.assign(static_cast<std::size_t>(block_offset.back()), 0.0);
   for_each_chunk(edges, problem.n_threads, [&](Index chunk, Index begin, Index end) {
     double* const values = parts[chunk].values.data();
+    if (is_single_valued) {
+      SingleValueBlocks(view, at, problem.blocks).add(begin, end, values);
+      return;
+    }
     std::vector<double> derivative(static_cast<std::size_t>(view.value_stride));
     const auto runs_of = [&](Index i, std::vector<Run>& runs) {
       detail::runs_of_row(view, slope, slope_stride, i, derivative, runs);

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <pyscale/error.hpp>  // for cat
+#include <pyscale/error.hpp>  // for cat, require_size
 #include <pyscale/levmar.hpp>
 #include <stdexcept>
 #include <utility>
@@ -164,7 +164,7 @@ class Minimiser {
         return end(Termination::converged, "the predicted decrease is insignificant");
       }
       std::vector<double> trial(summary_.parameters);
-      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[k];
+      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += limited(step.delta[k], trial[k], k);
       const bool keeps = evaluate_trial(trial, step.predicted_decrease <= kSmallDecrease * cost);
       it.decrease = cost - engine_.cost(trial_point_);
       it.accepted = std::isfinite(engine_.cost(trial_point_)) && it.decrease > 0;
@@ -191,6 +191,14 @@ class Minimiser {
     if (it.decrease <= tolerance && it.predicted_decrease <= tolerance)
       return end(Termination::converged, "the decrease is insignificant");
     return is_kept_ && (gain < kLeastGain || gain > kMostGain) ? renew() : false;
+  }
+
+  double limited(double delta, double at, std::size_t k) const {
+    double most = std::numeric_limits<double>::infinity();
+    if (!options_.largest_step.empty()) most = options_.largest_step[k];
+    if (!options_.largest_relative_step.empty() && at != 0.0)
+      most = std::min(most, options_.largest_relative_step[k] * std::fabs(at));
+    return std::clamp(delta, -most, most);
   }
 
   /// Evaluate a trial, without the matrix if the step to it is small and the options allow; whether so.
@@ -246,6 +254,9 @@ void LevMarOptions::validate() const {
     throw std::invalid_argument(cat("initial_damping must be positive, got ", initial_damping));
   if (!(solver_tolerance > 0 && solver_tolerance < 1))
     throw std::invalid_argument(cat("solver_tolerance must be between 0 and 1, got ", solver_tolerance));
+  for (const std::vector<double>* steps : {&largest_step, &largest_relative_step})
+    for (const double step : *steps)
+      if (!(step > 0)) throw std::invalid_argument(cat("a largest step must be positive, got ", step));
   if (n_threads < 1) throw std::invalid_argument(cat("n_threads must be at least 1, got ", n_threads));
 }
 
@@ -273,6 +284,8 @@ void check(Index n_parameters, Span<const double> start, const LevMarOptions& op
   options.validate();
   if (start.size() != n_parameters)
     throw std::invalid_argument(cat("start must have ", n_parameters, " elements, got ", start.size()));
+  for (const std::vector<double>* steps : {&options.largest_step, &options.largest_relative_step})
+    if (!steps->empty()) require_size("largest_step", static_cast<long long>(steps->size()), n_parameters);
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ void NormalOperator::Impl::linearise(Span<const double> parameters) {
   const std::size_t n_groups = problem.offsets.size() - 1;
   for (Index k = 0; k < static_cast<Index>(problem.blocks.size()) - 1; ++k)
     slope_stride = std::max(slope_stride, problem.layouts[k].n_factors);
+  n_single_values = problem.layouts.n_single_values();
   g.resize(static_cast<std::size_t>(n));
   slope.resize(static_cast<std::size_t>(n) * slope_stride);
   group_intensity.resize(n_groups);

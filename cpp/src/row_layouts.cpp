@@ -68,6 +68,13 @@ RowLayouts::RowLayouts(const JobModel& model) {
   }
 }
 
+int RowLayouts::n_single_values() const {
+  const int n = views_.empty() ? 0 : views_[0].n_factors;
+  for (const RowLayout& view : views_)
+    if (view.n_factors != n || view.n_windows != n || view.row_length != n) return 0;
+  return n;
+}
+
 void RowLayouts::fill(const JobModel& model, Index data_set, const Observation& o, double* value,
                       std::int32_t* start) const {
   int window = 0;

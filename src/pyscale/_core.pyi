@@ -410,6 +410,8 @@ def minimise(
     n_threads: int = 1,
     gauss_newton: bool = False,
     keep_matrix: bool = False,
+    largest_step: NDArray[np.float64] | None = None,
+    largest_relative_step: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]: ...
 def minimise_iteratively(
     problem: FitProblem,
@@ -422,6 +424,8 @@ def minimise_iteratively(
     n_threads: int = 1,
     solver_tolerance: float = 0.0001,
     gauss_newton: bool = False,
+    largest_step: NDArray[np.float64] | None = None,
+    largest_relative_step: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]: ...
 def gauge_covariance(
     matrix: NDArray[np.float64],

@@ -221,9 +221,15 @@ def _plan_kb(model: Decision[ModelClass], options: ScalingOptions) -> ModelPlan:
         model=model,
         scale=Decision(True, "one scale for the data set"),
         decay=Decision(options.KB.decay_correction, "one relative B for the data set"),
+        decay_restraint=_kb_restraint(options) if options.KB.decay_correction else None,
         absorption=Decision(False, "a KB model has no absorption surface"),
         analytical=_wish(options.KB.analytical_correction),
     )
+
+
+def _kb_restraint(options: ScalingOptions) -> Decision[Restraint]:
+    weight = options.KB.decay_restraint
+    return Decision(Restraint.fixed(weight), "matters only to a B that hardly any reflections tell")
 
 
 def _plan_physical(model: Decision[ModelClass], facts: SweepFacts, options: ScalingOptions) -> ModelPlan:

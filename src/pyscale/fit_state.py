@@ -92,7 +92,13 @@ class Fit:
         )
         self.problem.set_held(joint.held.astype(np.uint8))
         self.minimiser = Minimiser(
-            self.problem, joint, observations.data_set, observations.target_offsets, n_threads, is_iterative
+            self.problem,
+            joint,
+            observations.data_set,
+            observations.target_offsets,
+            n_threads,
+            is_iterative,
+            0.5 / float(observations.d_spacing.min()) ** 2,
         )
         self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
         self.rows, self.around = joint.restraint_rows(), joint.parameters

@@ -75,7 +75,7 @@ def model_from_plan(plan: ModelPlan, extent: SweepExtent, coordinates: Coordinat
 def _kb(plan: ModelPlan) -> list[ComponentModel]:
     components = [_constant("scale", "constant_scale")]
     if plan.decay.value:
-        components.append(_constant("decay", "constant_decay"))
+        components.append(restrained(_constant("decay", "constant_decay"), null=plan.decay_restraint))
     return components
 
 

@@ -289,7 +289,8 @@ def _read_component(
         if kind == "KB" or name == "relative_B" or name in own.get("constant", ()):
             component_kind = "constant_scale" if name == "scale" else "constant_decay"
             sigmas = None if sigmas is None else sigmas[:1]
-            return ComponentModel(name, component_kind, parameters[:1], sigmas)  # type: ignore[arg-type]
+            constant = ComponentModel(name, component_kind, parameters[:1], sigmas)  # type: ignore[arg-type]
+            return replace(constant, restraints=restraints)
         return replace(_read_smooth(name, parameters, sigmas, configuration, places), restraints=restraints)
     except KeyError as error:
         raise DataError(f"{where}: the scaling model lacks {error}") from None

@@ -230,7 +230,7 @@ def _changed(
             weight = _from_stored(decision, c.weight("null")) if not by_user else decision
             decisions["surface_weight"] = weight
             c = _restrained(c, null=weight)
-    elif c.kind == "smooth_decay" and fresh.decay_restraint is not None:
+    elif c.kind in ("smooth_decay", "constant_decay") and fresh.decay_restraint is not None:
         if "decay_restraint" in wanted or not is_own:
             decisions["decay_restraint"] = fresh.decay_restraint
             c = _restrained(c, null=fresh.decay_restraint)

@@ -60,6 +60,7 @@ struct LinearisedRows {
   double* g;      ///< (n)
   double* slope;  ///< (n * slope_stride) derivative of g by the sum inside each factor
   int slope_stride;
+  int n_single_values;           ///< RowLayouts::n_single_values
   double* group_intensity;       ///< (n_groups) I_h
   double* group_inverse_weight;  ///< (n_groups) 1 / S_h; negative: the group has no part in the fit
 };

@@ -258,39 +258,62 @@ inline double group_cost(const FitRows& rows, const GroupSums& group, const Chun
   return cost;
 }
 
-/// u = dg_i . x for one row and `lanes` interleaved vectors.
+/// Products with rows of any layout.
 template <int lanes>
-inline void multiply_row(const FitRows& rows, const LinearisedRows& at, Index i, const double* x, double* u) {
-  const RowLayout& layout = rows.layouts[rows.data_set[i]];
-  for (int l = 0; l < lanes; ++l) u[l] = 0.0;
-  for (int f = 0; f < layout.n_factors; ++f) {
-    double sum[lanes] = {};
-    for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
-      const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
-      const double* q = x + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
-      for (int k = 0; k < layout.windows[w].length; ++k)
-        for (int l = 0; l < lanes; ++l) sum[l] += static_cast<double>(value[k]) * q[k * lanes + l];
+struct AnyRow {
+  /// u = dg_i . x for one row and `lanes` interleaved vectors.
+  static void multiply(const FitRows& rows, const LinearisedRows& at, Index i, const double* x, double* u) {
+    const RowLayout& layout = rows.layouts[rows.data_set[i]];
+    for (int l = 0; l < lanes; ++l) u[l] = 0.0;
+    for (int f = 0; f < layout.n_factors; ++f) {
+      double sum[lanes] = {};
+      for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
+        const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
+        const double* q = x + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
+        for (int k = 0; k < layout.windows[w].length; ++k)
+          for (int l = 0; l < lanes; ++l) sum[l] += static_cast<double>(value[k]) * q[k * lanes + l];
+      }
+      const double slope = at.slope[i * at.slope_stride + f];
+      for (int l = 0; l < lanes; ++l) u[l] += slope * sum[l];
     }
-    const double slope = at.slope[i * at.slope_stride + f];
-    for (int l = 0; l < lanes; ++l) u[l] += slope * sum[l];
   }
-}
 
-/// result += factor dg_i for one row and `lanes` interleaved vectors.
-template <int lanes>
-inline void add_row(const FitRows& rows, const LinearisedRows& at, Index i, const double* factor, double* result) {
-  const RowLayout& layout = rows.layouts[rows.data_set[i]];
-  for (int f = 0; f < layout.n_factors; ++f) {
-    double scaled[lanes];
-    for (int l = 0; l < lanes; ++l) scaled[l] = at.slope[i * at.slope_stride + f] * factor[l];
-    for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
-      const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
-      double* __restrict target = result + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
-      for (int k = 0; k < layout.windows[w].length; ++k)
-        for (int l = 0; l < lanes; ++l) target[k * lanes + l] += static_cast<double>(value[k]) * scaled[l];
+  /// result += factor dg_i for one row and `lanes` interleaved vectors.
+  static void add(const FitRows& rows, const LinearisedRows& at, Index i, const double* factor, double* result) {
+    const RowLayout& layout = rows.layouts[rows.data_set[i]];
+    for (int f = 0; f < layout.n_factors; ++f) {
+      double scaled[lanes];
+      for (int l = 0; l < lanes; ++l) scaled[l] = at.slope[i * at.slope_stride + f] * factor[l];
+      for (int w = layout.factors[f].first_window; w < layout.factors[f].end_window; ++w) {
+        const float* value = rows.value + i * rows.value_stride + layout.windows[w].value_offset;
+        double* __restrict target = result + static_cast<Index>(rows.start[i * rows.start_stride + w]) * lanes;
+        for (int k = 0; k < layout.windows[w].length; ++k)
+          for (int l = 0; l < lanes; ++l) target[k * lanes + l] += static_cast<double>(value[k]) * scaled[l];
+      }
     }
   }
-}
+};
+
+/// The same for rows of `n` factors that look at one parameter each.
+template <int lanes, int n>
+struct SingleValues {
+  static void multiply(const FitRows& rows, const LinearisedRows& at, Index i, const double* x, double* u) {
+    for (int l = 0; l < lanes; ++l) u[l] = 0.0;
+    for (int f = 0; f < n; ++f) {
+      const double slope = at.slope[i * n + f] * static_cast<double>(rows.value[i * n + f]);
+      const double* q = x + static_cast<Index>(rows.start[i * n + f]) * lanes;
+      for (int l = 0; l < lanes; ++l) u[l] += slope * q[l];
+    }
+  }
+
+  static void add(const FitRows& rows, const LinearisedRows& at, Index i, const double* factor, double* result) {
+    for (int f = 0; f < n; ++f) {
+      const double slope = at.slope[i * n + f] * static_cast<double>(rows.value[i * n + f]);
+      double* target = result + static_cast<Index>(rows.start[i * n + f]) * lanes;
+      for (int l = 0; l < lanes; ++l) target[l] += slope * factor[l];
+    }
+  }
+};
 
 void group_pass(const FitRows& rows, const ParameterBlocks& blocks, const double* parameters, Index begin,
                 Index end, int batch_size, const ChunkScratch& scratch, ChunkSums& sums) {
@@ -338,14 +361,14 @@ double linearise_pass(const FitRows& rows, const double* parameters, Index begin
       const double r = rows.intensity[i] - at.g[i] * intensity;
       cost += rows.weight[i] * r * r;
       const double factor = -intensity * rows.weight[i] * r;
-      add_row<1>(rows, at, i, &factor, half_gradient);
+      AnyRow<1>::add(rows, at, i, &factor, half_gradient);
     }
   }
   return cost;
 }
 
-template <int lanes>
-void product_pass(const FitRows& rows, const LinearisedRows& at, const double* x, Index begin, Index end,
+template <int lanes, class Row>
+void add_products(const FitRows& rows, const LinearisedRows& at, const double* x, Index begin, Index end,
                   double* sums, double* result) {
   for (Index group = begin; group < end; ++group) {
     const double inverse = at.group_inverse_weight[group];
@@ -355,7 +378,7 @@ void product_pass(const FitRows& rows, const LinearisedRows& at, const double* x
     double* u = sums;
     for (Index i = rows.offsets[group]; i < rows.offsets[group + 1]; ++i) {
       if (!(rows.weight[i] > 0)) continue;
-      multiply_row<lanes>(rows, at, i, x, u);
+      Row::multiply(rows, at, i, x, u);
       const double wg = rows.weight[i] * at.g[i];
       const double wr = rows.weight[i] * (rows.intensity[i] - at.g[i] * intensity);
       for (int l = 0; l < lanes; ++l) {
@@ -374,9 +397,22 @@ void product_pass(const FitRows& rows, const LinearisedRows& at, const double* x
       const double w = rows.weight[i], wg = w * at.g[i];
       const double wr = w * (rows.intensity[i] - at.g[i] * intensity);
       for (int l = 0; l < lanes; ++l) u[l] = square * w * u[l] - a[l] * wg + c[l] * wr;
-      add_row<lanes>(rows, at, i, u, result);
+      Row::add(rows, at, i, u, result);
       u += lanes;
     }
+  }
+}
+
+template <int lanes>
+void product_pass(const FitRows& rows, const LinearisedRows& at, const double* x, Index begin, Index end,
+                  double* sums, double* result) {
+  switch (at.n_single_values) {
+    case 1:
+      return add_products<lanes, SingleValues<lanes, 1>>(rows, at, x, begin, end, sums, result);
+    case 2:
+      return add_products<lanes, SingleValues<lanes, 2>>(rows, at, x, begin, end, sums, result);
+    default:
+      return add_products<lanes, AnyRow<lanes>>(rows, at, x, begin, end, sums, result);
   }
 }
 

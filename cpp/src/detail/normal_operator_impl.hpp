@@ -15,14 +15,15 @@ struct NormalOperator::Impl {
   double cost = 0.0;
   std::vector<double> half_gradient;
   std::vector<double> g, slope, group_intensity, group_inverse_weight;
-  int slope_stride = 1;
+  int slope_stride = 1, n_single_values = 0;
   std::vector<ParameterBlock> blocks;
   std::vector<std::int32_t> block_of;  ///< (p)
   std::vector<Index> block_offset;     ///< (n_blocks + 1) of each block in diagonal_blocks
   mutable std::vector<double> diagonal_blocks;
 
   detail::LinearisedRows rows() {
-    return {g.data(), slope.data(), slope_stride, group_intensity.data(), group_inverse_weight.data()};
+    return {g.data(),        slope.data(),           slope_stride,
+            n_single_values, group_intensity.data(), group_inverse_weight.data()};
   }
   /// Edges of chunks whose sums take `bytes` each.
   std::vector<Index> chunk_edges(double bytes) const;

@@ -17,6 +17,9 @@ class RowLayouts {
   const RowLayout* data() const { return views_.data(); }
   int value_stride() const { return value_stride_; }  ///< longest row
   int start_stride() const { return start_stride_; }  ///< most windows
+  /// Number of factors where it is the same in all data sets and each of them looks at one parameter in every
+  /// row; else 0.
+  int n_single_values() const;
   /// Parameters in blocks: components, or pieces of those whose rows touch but few of their parameters.
   const std::vector<std::int32_t>& block_begin() const { return block_begin_; }
   /// Block of each parameter.

@@ -117,6 +117,13 @@ class KBOptions(OptionScope, scope="KB"):
     """KB model: one scale and one B factor per data set."""
 
     decay_correction: bool = option(True, "one relative B factor per data set", common=True)
+    decay_restraint: float = option(
+        0.0025,
+        "weight of the restraint of the relative B to zero, as if it were known to be 0 +- 1/sqrt(weight) Å²: what "
+        "keeps it where a data set shares hardly any reflections with others; 0: none",
+        range=(0.0, None),
+        own=True,
+    )
     correction: CorrectionOptions = CorrectionOptions()
     analytical_correction: bool = option(False, "multiply the model by the column analytical_correction")
 
