@@ -80,7 +80,8 @@ class Reading:
             r = np.einsum("nij,nj->ni", self.setting[spots.image], miller_index)
         cos, sin = np.cos(spots.angle)[:, None], np.sin(spots.angle)[:, None]
         along = (r @ self.axis)[:, None] * self.axis
-        s1: FloatArray = self.beam / self.wavelength + cos * (r - along) + sin * np.cross(self.axis, r) + along
+        across = np.cross(self.axis, np.eye(3))
+        s1: FloatArray = self.beam / self.wavelength + cos * (r - along) + sin * (r @ across) + along
         return s1
 
     def deviation(self, miller_index: IntArray, spots: Spots) -> FloatArray:

@@ -46,12 +46,21 @@ class Parts:
         counts: IntArray = np.diff(self.starts, append=self.rows.size).astype(np.int32)
         return counts
 
+    @property
+    def are_single(self) -> bool:
+        """Whether each observation is one record, in the order of the file."""
+        return self.rows is self.starts
+
     def sums(self, values: FloatArray) -> FloatArray:
         """Sum of a quantity of the records (n_records,) over each observation, float64."""
+        if self.are_single:
+            return values
         return np.asarray(np.add.reduceat(values[self.rows], self.starts, dtype=np.float64))
 
     def means(self, values: FloatArray, weights: FloatArray) -> FloatArray:
         """Weighted mean over each observation; that of the main record where weights add up to nothing."""
+        if self.are_single:
+            return values
         total = self.sums(weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = self.sums(values * weights) / total
@@ -59,7 +68,7 @@ class Parts:
 
     def any(self, mask: BoolArray) -> BoolArray:
         """Whether any record of each observation is in a mask (n_records,)."""
-        return np.asarray(np.logical_or.reduceat(mask[self.rows], self.starts))
+        return mask if self.are_single else np.asarray(np.logical_or.reduceat(mask[self.rows], self.starts))
 
 
 def find_parts(miller_index: IntArray, m_isym: IntArray, batch: IntArray, columns: Mapping[str, FloatArray]) -> Parts:
@@ -84,11 +93,9 @@ def find_parts(miller_index: IntArray, m_isym: IntArray, batch: IntArray, column
     if not part.any():
         rows = np.arange(n, dtype=np.int64)
         return Parts(rows, rows, rows, np.ones(n, np.bool_))
-    order = _sorted(miller_index, m_isym, batch)
+    order, follows = _consecutive(miller_index, m_isym, batch)
     fraction, mpart = columns.get("FRACTIONCALC"), columns.get("MPART")
-    follows = (miller_index[order[1:]] == miller_index[order[:-1]]).all(axis=1)
-    follows &= m_isym[order[1:]] == m_isym[order[:-1]]
-    follows &= (np.diff(batch[order]) == 1) & part[order[1:]]
+    follows &= part[order[1:]]
     if mpart is not None:
         number = np.rint(mpart[order]).astype(np.int64) % _PARTS_BASE
         follows &= (number[1:] > 1) & (number[:-1] > 0)
@@ -111,18 +118,29 @@ def _complete(parts: Parts, fraction: FloatArray | None, mpart: FloatArray | Non
     return parts.complete
 
 
-def _sorted(miller_index: IntArray, m_isym: IntArray, batch: IntArray) -> IndexArray:
-    """Order by index, ISYM and batch: by one number where it holds them all."""
-    columns = [*miller_index.T.astype(np.int64), m_isym.astype(np.int64), batch.astype(np.int64)]
+def _consecutive(miller_index: IntArray, m_isym: IntArray, batch: IntArray) -> tuple[IndexArray, BoolArray]:
+    """Order by index, ISYM and batch, and which records follow their predecessors: the same, one batch later."""
+    batch_key = batch.astype(np.int64) - int(batch.min())
+    key = _reflection_key(miller_index, m_isym, int(batch_key.max()) + 2)
+    key *= int(batch_key.max()) + 2
+    key += batch_key
+    order = np.argsort(key, kind="stable").astype(np.int64)
+    return order, np.diff(key[order]) == 1
+
+
+def _reflection_key(miller_index: IntArray, m_isym: IntArray, factor: int) -> IndexArray:
+    """One number for each index and ISYM, small enough to be multiplied by a factor."""
+    columns = [*miller_index.T, m_isym]
     lowest = [int(c.min()) for c in columns]
     spans = [int(c.max()) - low + 1 for c, low in zip(columns, lowest, strict=True)]
-    if float(np.prod(np.array(spans, np.float64))) > 2.0**62:
-        return np.lexsort(columns[::-1]).astype(np.int64)
-    key = np.zeros(len(batch), np.int64)
+    if float(np.prod(np.array(spans, np.float64))) * factor > 2.0**62:
+        return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    key = np.zeros(len(m_isym), np.int64)
     for column, low, span in zip(columns, lowest, spans, strict=True):
         key *= span
-        key += column - low
-    return np.argsort(key, kind="stable").astype(np.int64)
+        key += column
+        key -= low
+    return key
 
 
 def _in_file_order(order: IndexArray, starts: IndexArray) -> tuple[IndexArray, IndexArray]:

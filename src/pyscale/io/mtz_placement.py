@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..typing import FloatArray, IntArray
+from ..typing import FloatArray, IndexArray, IntArray
 from .imported import FlatDetector, InputDecision
 from .mtz_detector import fit_detector
 from .mtz_geometry import Reading, Spots, laboratory_frame, reciprocal_basis
@@ -74,12 +74,11 @@ def place_spots(
     angle, lag, decisions = _angles(observed, sweep)
     spots = _spots(observed, sweep, angle - lag)
     spots = replace(spots, angle=np.radians(angle))
-    reliable = np.flatnonzero(observed.complete & np.isfinite(angle)).astype(np.int64)
+    sample = np.flatnonzero(observed.complete & np.isfinite(angle)).astype(np.int64)
+    sample = sample[sample_rows(spots.take(sample))]
     best = None
-    if observed.angle is not None and reliable.size:
-        some = spots.take(reliable)
-        some = some.take(sample_rows(some))
-        best = explain(some, sweep, rotations, unit_cell, wavelength, lag)
+    if observed.angle is not None and sample.size:
+        best = explain(spots.take(sample), sweep, rotations, unit_cell, wavelength, lag)
     decisions += _about(best, lag, sweep)
     place, image_range, edge = _centroids(observed, sweep, angle - lag)
     plain = Placement(
@@ -96,7 +95,7 @@ def place_spots(
         to_observed = by_symmetry_records(rotations, n_codes)
         return replace(plain, miller_index=observed_indices(observed.miller_index, observed.isym, to_observed))
     spots = replace(spots, angle=spots.angle - np.radians(best.angle_offset))
-    return _in_laboratory(plain, best, spots, observed, sweep, unit_cell)
+    return _in_laboratory(plain, best, spots, observed, sweep, unit_cell, sample)
 
 
 def _angles(observed: Observations, sweep: Sweep) -> tuple[FloatArray, float, list[InputDecision]]:
@@ -191,8 +190,15 @@ def _operator_text(matrix: IntArray) -> str:
 
 
 def _in_laboratory(
-    plain: Placement, best: Explanation, spots: Spots, observed: Observations, sweep: Sweep, unit_cell: FloatArray
+    plain: Placement,
+    best: Explanation,
+    spots: Spots,
+    observed: Observations,
+    sweep: Sweep,
+    unit_cell: FloatArray,
+    sample: IndexArray,
 ) -> Placement:
+    """Complete a placement by what an explanation tells; `sample` are rows to fit a detector to."""
     index = observed_indices(observed.miller_index, observed.isym, best.to_observed)
     reading = best.reading
     if sweep.width < 0:
@@ -203,7 +209,7 @@ def _in_laboratory(
     length = np.linalg.norm(s1, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         s1 = s1 / (length * reading.wavelength)[:, None]
-    detector, told = _detector(s1, observed, sweep)
+    detector, told = _detector(s1[sample], observed.place[sample], observed.place, sweep)
     return replace(
         plain,
         miller_index=index,
@@ -224,18 +230,15 @@ def _real_space(reading: Reading, unit_cell: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.inv(left @ right @ basis))
 
 
-def _detector(s1: FloatArray, observed: Observations, sweep: Sweep) -> tuple[FlatDetector | None, list[InputDecision]]:
+def _detector(
+    s1: FloatArray, place: FloatArray, all_places: FloatArray, sweep: Sweep
+) -> tuple[FlatDetector | None, list[InputDecision]]:
     distance, size = _UNKNOWN_DISTANCE, np.zeros(2)
     if sweep.headers is not None:
         distance = float(sweep.headers[0, _DISTANCE]) or _UNKNOWN_DISTANCE
         size = sweep.headers[0, _LIMITS][[1, 3]]
-    rows = observed.complete & np.isfinite(observed.place).all(axis=1)
-    if not rows.any():
-        return None, []
-    size = np.maximum(np.nan_to_num(size), np.ceil(observed.place[rows].max(axis=0) + 1))
-    if not (size < 1e6).all():
-        return None, []
-    found = fit_detector(s1[rows], observed.place[rows], abs(distance), (int(size[0]), int(size[1])))
+    size = np.maximum(np.nan_to_num(size), np.ceil(np.nan_to_num(all_places).max(axis=0) + 1))
+    found = fit_detector(s1, place, abs(distance), (int(size[0]), int(size[1]))) if (size < 1e6).all() else None
     if found is None:
         return None, []
     detector, off = found
