@@ -27,8 +27,8 @@ def pack_batches(batches: list[Any]) -> dict[str, Any]:
     floats = np.array([list(b.floats) for b in batches], "<f4")
     return {
         "number": [int(b.number) for b in batches],
-        "titles": _few([b.title.strip() for b in batches]),
-        "axes": _few([list(b.axes) for b in batches]),
+        "titles": _few([_readable(b, "title", "").strip() for b in batches]),
+        "axes": _few([list(_readable(b, "axes", [])) for b in batches]),
         "ints": _text(ints.T),
         "floats": _text(floats.T),
     }
@@ -51,6 +51,14 @@ def unpack_batches(packed: Mapping[str, Any]) -> list[Any]:
         batch.axes = packed["axes"][min(k, len(packed["axes"]) - 1)]
         batches.append(batch)
     return batches
+
+
+def _readable(batch: Any, name: str, default: Any) -> Any:
+    """Text of a header, or a default in place of bytes that are no UTF-8."""
+    try:
+        return getattr(batch, name)
+    except UnicodeDecodeError:
+        return default
 
 
 def _few(values: list[Any]) -> list[Any]:

@@ -21,6 +21,7 @@ _BEST_SUPPORTED = 3.0
 """A less usual reading must be this many times nearer."""
 
 _SAMPLE = 4000
+_N_CODES = 256
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Explanation:
     Attributes
     ----------
     reading : Reading
-    to_observed : (n_codes + 1, 3, 3) int32
+    to_observed : (256, 3, 3) int32
         Matrix of each ISYM number: h = h_asu M.
     deviation : float
-        Median distance from the Ewald sphere.
+        Distance from the Ewald sphere: the median of each ISYM number, averaged over the spots.
     angle_offset : float
         What the angles ROT must be diminished by, degrees.
     reassigned : sequence of int
@@ -47,13 +48,13 @@ class Explanation:
     reassigned: tuple[int, ...]
 
 
-def by_symmetry_records(rotations: IntArray, n_codes: int) -> IntArray:
-    """Matrices M with h = h_asu M of the ISYM numbers 0 to `n_codes`, as the SYMM records (n, 3, 3) have it.
+def by_symmetry_records(rotations: IntArray) -> IntArray:
+    """Matrices M with h = h_asu M of the ISYM numbers 0 to 255, as the SYMM records (n, 3, 3) have it.
 
     Numbers without a record are taken for the identity.
     """
-    matrices = np.broadcast_to(np.eye(3, dtype=np.int32), (n_codes + 1, 3, 3)).copy()
-    for code in range(1, min(n_codes, 2 * len(rotations)) + 1):
+    matrices = np.broadcast_to(np.eye(3, dtype=np.int32), (_N_CODES, 3, 3)).copy()
+    for code in range(1, min(_N_CODES, 2 * len(rotations) + 1)):
         inverse = np.rint(np.linalg.inv(rotations[(code - 1) // 2])).astype(np.int32)
         matrices[code] = inverse if code % 2 else -inverse
     return np.asarray(matrices)
@@ -135,17 +136,26 @@ def _better(old: Explanation | None, new: Explanation) -> Explanation:
 
 def _with_indices(reading: Reading, spots: Spots, rotations: IntArray) -> Iterator[Explanation]:
     """The reading with ISYM by the SYMM records, and where these miss the sphere, with operators that reach it."""
-    n_codes = max(int(spots.isym.max()), 2 * len(rotations))
-    to_observed = by_symmetry_records(rotations, n_codes)
-    deviation = reading.deviation(observed_indices(spots.asu_index, spots.isym, to_observed), spots)
-    yield Explanation(reading, to_observed, float(np.median(deviation)), 0.0, ())
-    missed = [c for c in np.unique(spots.isym).tolist() if np.median(deviation[spots.isym == c]) > EXPLAINED]
+    to_observed = by_symmetry_records(rotations)
+    medians = _medians(reading, to_observed, spots)
+    yield Explanation(reading, to_observed, _mean(medians, spots), 0.0, ())
+    missed = [code for code, median in medians.items() if median > EXPLAINED]
     if not missed or len(rotations) < 2:
         return
     found, changed = _operators_by_geometry(reading, spots, rotations, to_observed, missed)
     if changed:
-        deviation = reading.deviation(observed_indices(spots.asu_index, spots.isym, found), spots)
-        yield Explanation(reading, found, float(np.median(deviation)), 0.0, tuple(changed))
+        yield Explanation(reading, found, _mean(_medians(reading, found, spots), spots), 0.0, tuple(changed))
+
+
+def _medians(reading: Reading, to_observed: IntArray, spots: Spots) -> dict[int, float]:
+    """Median distance from the Ewald sphere of the spots of each ISYM number."""
+    deviation = reading.deviation(observed_indices(spots.asu_index, spots.isym, to_observed), spots)
+    return {code: float(np.median(deviation[spots.isym == code])) for code in np.unique(spots.isym).tolist()}
+
+
+def _mean(medians: dict[int, float], spots: Spots) -> float:
+    counts = np.bincount(spots.isym)
+    return sum(median * int(counts[code]) for code, median in medians.items()) / len(spots)
 
 
 def _operators_by_geometry(
@@ -170,8 +180,7 @@ def _by_fit(
     spots: Spots, rotations: IntArray, unit_cell: FloatArray, wavelength: float | None
 ) -> Iterator[Explanation]:
     """Orientations fitted to the angles: to all spots, and to those of the commonest operator."""
-    n_codes = max(int(spots.isym.max()), 2 * len(rotations))
-    to_observed = by_symmetry_records(rotations, n_codes)
+    to_observed = by_symmetry_records(rotations)
     reading = fitted_reading(observed_indices(spots.asu_index, spots.isym, to_observed), spots, unit_cell, wavelength)
     if reading is not None:
         yield from _with_indices(reading, spots, rotations)

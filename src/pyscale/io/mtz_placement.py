@@ -90,9 +90,8 @@ def place_spots(
         oscillation=_oscillation(sweep, 0.0 if best is None else lag - best.angle_offset),
         decisions=(*decisions, *edge),
     )
-    n_codes = max(int(observed.isym.max()), 2 * len(rotations))
     if best is None or best.deviation > _UNEXPLAINED:
-        to_observed = by_symmetry_records(rotations, n_codes)
+        to_observed = by_symmetry_records(rotations)
         return replace(plain, miller_index=observed_indices(observed.miller_index, observed.isym, to_observed))
     spots = replace(spots, angle=spots.angle - np.radians(best.angle_offset))
     return _in_laboratory(plain, best, spots, observed, sweep, unit_cell, sample)
@@ -176,7 +175,7 @@ def _about(best: Explanation | None, lag: float, sweep: Sweep) -> list[InputDeci
         what = "ROT is" if best.angle_offset else "the angles of the batch headers are"
         off = images if best.angle_offset else -images
         reason = f"{what} off by {off:+.0f} images, by the orientation in the headers; repaired"
-        found.append(InputDecision("rotation_angles", float(-off * abs(sweep.width)), reason, is_warning=True))
+        found.append(InputDecision("rotation_angles", off * abs(sweep.width), reason, is_warning=True))
     return found
 
 

@@ -20,8 +20,10 @@ from .mtz_scales import stored_factor
 __all__ = ["Observations", "Records", "observations_of", "records_of"]
 
 _LARGEST_INDEX, _LARGEST_BATCH = 2**15, 2**30
+_LARGEST_VALUE = 1e30
+_LARGEST_PART = 1e6
 _INTENSITIES = (("I", "SIGI", "sum", Flag.integrated_sum), ("IPR", "SIGIPR", "prf", Flag.integrated_prf))
-_CONSUMED = {"H", "K", "L", "M/ISYM", "M_ISYM", "I", "SIGI", "IPR", "SIGIPR", "XDET", "YDET", "MPART"}
+_CONSUMED = {"H", "K", "L", "M/ISYM", "M_ISYM", "I", "SIGI", "IPR", "SIGIPR", "XDET", "YDET", "MPART", "FRACTIONCALC"}
 _WHOLE_NUMBERS = "BIYH"
 _OVERLOADED = 16
 """Bit of FLAG: profile-fitted overload."""
@@ -49,9 +51,16 @@ class Records:
     kinds: Mapping[str, str]
 
     def get(self, label: str) -> FloatArray | None:
-        """Return a column as (n,) float64, or None."""
+        """Return a column as (n,) float64, NaN where it holds nothing sensible, or None."""
         values = self.columns.get(label)
-        return None if values is None else values.astype(np.float64)
+        if values is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            column = values.astype(np.float64)
+            wild = ~(np.abs(column) <= _LARGEST_VALUE)
+        if wild.any():
+            column[wild] = np.nan
+        return column
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,11 @@ def records_of(mtz: Any, path: str) -> Records:
     DataError
         If the file is merged, has no observations, or indices and batches that are no numbers.
     """
-    labels = [c.label for c in mtz.columns]
+    try:
+        kinds = {c.label: c.type for c in mtz.columns}
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: labels of columns are no text; the MTZ file is corrupt") from None
+    labels = list(kinds)
     isym = next((name for name in ("M/ISYM", "M_ISYM") if name in labels), None)
     if "BATCH" not in labels or isym is None:
         raise DataError(
@@ -103,13 +116,14 @@ def records_of(mtz: Any, path: str) -> Records:
     if not any(i in labels and sigma in labels for i, sigma, _, _ in _INTENSITIES):
         raise DataError(f"{path}: has neither columns I and SIGI nor IPR and SIGIPR ({', '.join(labels)})")
     data = np.asarray(mtz.array)
+    if data.shape[1] != len(labels):
+        raise DataError(f"{path}: two columns have the same label ({', '.join(c.label for c in mtz.columns)})")
     if not len(data):
         raise DataError(f"{path}: the MTZ file has no observations")
     columns = {label: data[:, k] for k, label in enumerate(labels)}
     index = np.stack([_whole(path, name, columns[name], _LARGEST_INDEX) for name in labels[:3]], axis=1)
     m_isym = _whole(path, isym, columns[isym], _LARGEST_BATCH)
     batch = _whole(path, "BATCH", columns["BATCH"], _LARGEST_BATCH)
-    kinds = {c.label: c.type for c in mtz.columns}
     return Records(np.ascontiguousarray(index), m_isym, batch, columns, kinds)
 
 
@@ -134,7 +148,7 @@ def observations_of(records: Records, run: IntArray, options: InputOptions, hist
     """
     fraction, mpart = records.get("FRACTIONCALC"), records.get("MPART")
     given = {
-        name: np.nan_to_num(values)
+        name: np.clip(np.nan_to_num(values), -_LARGEST_PART, _LARGEST_PART)
         for name, values in (("FRACTIONCALC", fraction), ("MPART", mpart))
         if values is not None
     }
@@ -148,6 +162,8 @@ def observations_of(records: Records, run: IntArray, options: InputOptions, hist
         columns["n_records"] = n_records
         decisions.append(_about_partials(parts, fraction is not None or mpart is not None))
     columns |= _passed_through(records, parts, factor is not None)
+    if fraction is not None:
+        columns["mtz.FRACTIONCALC"] = parts.sums(given["FRACTIONCALC"])
     decisions += _set_aside(columns, parts, records.get("FLAG"), options)
     missing = np.full(len(n_records), np.nan)
     x, y, angle = (
@@ -219,7 +235,7 @@ def _set_aside(
     fate, decisions = np.zeros(parts.starts.size, np.int32), []
     if flag is not None:
         flagged = parts.any(flag > 0)
-        overloaded = parts.any((np.nan_to_num(flag).astype(np.int64) & _OVERLOADED) != 0)
+        overloaded = parts.any((np.clip(np.nan_to_num(flag), 0, 2**31).astype(np.int64) & _OVERLOADED) != 0)
         columns["flags"][overloaded] |= np.uint64(int(Flag.overloaded))
         n = int((flagged & parts.complete).sum())
         if options.flagged == "drop":
@@ -236,18 +252,16 @@ def _set_aside(
 
 
 def _passed_through(records: Records, parts: Parts, is_unscaled: bool) -> dict[str, NDArray[Any]]:
-    """All other columns as `mtz.LABEL`, of the main record; FRACTIONCALC is summed, NPART counts."""
+    """All other columns as `mtz.LABEL`, of the main record; NPART counts records."""
     columns: dict[str, NDArray[Any]] = {}
     skipped = _CONSUMED | ({"SCALEUSED", "SIGSCALEUSED"} if is_unscaled else set())
     for label, values in records.columns.items():
         if label in skipped:
             continue
-        if label == "FRACTIONCALC":
-            columns[f"mtz.{label}"] = parts.sums(values.astype(np.float64))
-            continue
         mine = values[parts.main]
-        is_whole = records.kinds[label] in _WHOLE_NUMBERS and bool((np.abs(mine) < 2**24).all())
-        columns[f"mtz.{label}"] = np.rint(mine).astype(np.int32) if is_whole else mine.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            is_whole = records.kinds[label] in _WHOLE_NUMBERS and bool((np.abs(mine) < 2**24).all())
+            columns[f"mtz.{label}"] = np.rint(mine).astype(np.int32) if is_whole else mine.astype(np.float64)
     if "mtz.NPART" not in columns and (parts.n_records > 1).any():
         columns["mtz.NPART"] = parts.n_records
     return columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ __all__ = ["BatchHeaders", "Sweep", "read_batch_headers", "sweeps_of_headers", "
 _PHI_START, _PHI_END = 36, 37
 _CRYSTAL = 12
 _STILL_WIDTH = 1e-6
+_LARGEST_GAP = 1000
+"""Batches that may be missing inside a sweep."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,8 @@ class Sweep:
         return np.asarray(self.start + (batch - self.number[0] + 0.5) * self.width)
 
 
-def read_batch_headers(mtz: Any) -> BatchHeaders | None:
-    """Return the batch headers of a `gemmi.Mtz`, sorted; None if it has none."""
-    batches = list(mtz.batches)
+def read_batch_headers(batches: Sequence[Any]) -> BatchHeaders | None:
+    """Return the numbers in batch headers (`gemmi.Mtz.Batch`), sorted; None if there are none."""
     if not batches:
         return None
     number = np.array([b.number for b in batches], np.int64)
@@ -139,7 +141,9 @@ def _begins(number: IndexArray, angle: FloatArray, width: FloatArray, slack: flo
         off = turned - direction * expected
         off = np.where(neighbours, off - 360.0 * np.rint(off / 360.0), off)
         continues |= np.abs(off) <= allowed
-    begins: list[int] = np.flatnonzero(np.concatenate([[True], other | ~continues])).tolist()
+    begins: list[int] = np.flatnonzero(
+        np.concatenate([[True], other | ~continues | (np.diff(number) > _LARGEST_GAP)])
+    ).tolist()
     return begins
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,23 @@ _WAVELENGTH = 86
 
 
 @dataclass(frozen=True)
+class _File:
+    """An MTZ file as gemmi reads it: its texts, and its batch headers by their numbers."""
+
+    path: Path
+    mtz: Any
+    title: str
+    history: list[str]
+    batches: list[Any]
+
+    def batches_of(self, sweep: Sweep) -> list[Any]:
+        """Batch headers of a sweep."""
+        first, last = int(sweep.number[0]), int(sweep.number[-1])
+        begin = bisect_left(self.batches, first, key=lambda b: int(b.number))
+        return self.batches[begin : bisect_right(self.batches, last, key=lambda b: int(b.number))]
+
+
+@dataclass(frozen=True)
 class _Crystal:
     """What a file says of its crystals, or options in its place."""
 
@@ -44,34 +62,41 @@ def read_unmerged_mtz(path: Path, options: InputOptions) -> list[ImportedDataSet
         If the file is corrupt or merged, or lacks cell, space group or wavelength.
     """
     header = read_mtz_header(path)
-    mtz = _read(path)
-    records = records_of(mtz, str(path))
-    sweeps, run = _sweeps(mtz, records)
-    history = [str(line) for line in mtz.history] + [mtz.title]
-    observed = observations_of(records, run, options, history)
+    file = _read(path)
+    records = records_of(file.mtz, str(path))
+    sweeps, run = _sweeps(file, records)
+    observed = observations_of(records, run, options, [*file.history, file.title])
     imported: list[ImportedDataSet] = []
     for number, rows in _rows_of_sweeps(sweeps, observed.batch):
         sweep, mine = sweeps[number], _part(observed, rows)
-        crystal = _crystal(mtz, sweep, path, options)
+        crystal = _crystal(file, sweep, options)
         placement = place_spots(mine, sweep, header.rotations, np.array(crystal.unit_cell), crystal.wavelength)
         if placement.wavelength is None:
             raise DataError(f"{path}: no wavelength in the file, nor can it be told from the angles; give wavelength=")
         decisions = observed.decisions * (not imported) + list(placement.decisions)
-        imported.append(_data_set(path, mtz, crystal, sweep, mine, replace(placement, decisions=tuple(decisions))))
+        imported.append(_data_set(file, crystal, sweep, mine, replace(placement, decisions=tuple(decisions))))
     return imported
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> _File:
+    """Read a file; text that is no UTF-8 is left out of title and history, and damage elsewhere."""
     try:
-        return gemmi.read_mtz_file(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).replace(str(path), "").strip(" :")
+        mtz = gemmi.read_mtz_file(str(path))
+        batches = sorted(mtz.batches, key=lambda b: int(b.number))
+        _ = [(d.project_name, d.crystal_name, d.dataset_name) for d in mtz.datasets]
+    except (RuntimeError, ValueError, OSError, MemoryError) as error:
+        text = "text that is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = " ".join(text.replace(str(path), "").split()).strip(" :")
         raise DataError(f"{path}: the MTZ file is truncated or corrupt ({reason or type(error).__name__})") from None
+    try:
+        return _File(path, mtz, mtz.title, [str(line) for line in mtz.history], batches)
+    except UnicodeDecodeError:
+        return _File(path, mtz, "", [], batches)
 
 
-def _sweeps(mtz: Any, records: Records) -> tuple[list[Sweep], IntArray]:
+def _sweeps(file: _File, records: Records) -> tuple[list[Sweep], IntArray]:
     """The sweeps by their first batches, and the number of the sweep of each record."""
-    headers = read_batch_headers(mtz)
+    headers = read_batch_headers(file.batches)
     sweeps = [] if headers is None else sweeps_of_headers(headers)
     known = np.zeros(len(records.batch), np.bool_)
     for sweep in sweeps:
@@ -112,7 +137,8 @@ def _part(observed: Observations, rows: IndexArray | slice) -> Observations:
     )
 
 
-def _crystal(mtz: Any, sweep: Sweep, path: Path, options: InputOptions) -> _Crystal:
+def _crystal(file: _File, sweep: Sweep, options: InputOptions) -> _Crystal:
+    path, mtz = file.path, file.mtz
     dataset = next((d for d in mtz.datasets if d.id == sweep.dataset_id), None)
     if dataset is None and sweep.dataset_id < 0 and len(mtz.datasets):
         dataset = mtz.datasets[len(mtz.datasets) - 1]
@@ -147,14 +173,14 @@ def _space_group(mtz: Any, path: Path, options: InputOptions, cell: tuple[float,
             raise UsageError(f"option space_group: {error}") from None
     group = mtz.spacegroup
     if group is None:
-        raise DataError(f"{path}: no space group that is known ({mtz.spacegroup_name!r}); give space_group=")
+        raise DataError(f"{path}: the file names no space group that is known; give space_group=")
     if group.hm.startswith("R") and abs(cell[5] - 120.0) < 1.0 and group.ext == "R":
         return find_space_group(f"{group.hm}:H")
     return group
 
 
 def _data_set(
-    path: Path, mtz: Any, crystal: _Crystal, sweep: Sweep, observed: Observations, placement: Placement
+    file: _File, crystal: _Crystal, sweep: Sweep, observed: Observations, placement: Placement
 ) -> ImportedDataSet:
     columns: dict[str, NDArray[Any]] = {
         "miller_index": placement.miller_index,
@@ -166,7 +192,7 @@ def _data_set(
         columns["s1"] = placement.s1
     assert placement.wavelength is not None
     return ImportedDataSet(
-        source=str(path),
+        source=str(file.path),
         columns=columns,
         space_group=crystal.space_group,
         unit_cell=crystal.unit_cell,
@@ -177,14 +203,14 @@ def _data_set(
         real_space=placement.real_space,
         detector=placement.detector,
         decisions=placement.decisions,
-        origin=_origin(mtz, sweep),
+        origin=_origin(file, sweep),
     )
 
 
-def _origin(mtz: Any, sweep: Sweep) -> dict[str, Any]:
+def _origin(file: _File, sweep: Sweep) -> dict[str, Any]:
     """What a writer of MTZ files needs to give the file back: see `ImportedDataSet.origin`."""
-    dataset = next((d for d in mtz.datasets if d.id == sweep.dataset_id), None)
-    origin: dict[str, Any] = {"format": "mtz", "title": mtz.title, "history": list(mtz.history)}
+    dataset = next((d for d in file.mtz.datasets if d.id == sweep.dataset_id), None)
+    origin: dict[str, Any] = {"format": "mtz", "title": file.title, "history": file.history}
     if dataset is not None:
         origin["dataset"] = {
             "project": dataset.project_name,
@@ -194,6 +220,5 @@ def _origin(mtz: Any, sweep: Sweep) -> dict[str, Any]:
             "unit_cell": list(dataset.cell.parameters),
         }
     if sweep.headers is not None:
-        first, last = int(sweep.number[0]), int(sweep.number[-1])
-        origin["batches"] = pack_batches([b for b in mtz.batches if first <= b.number <= last])
+        origin["batches"] = pack_batches(file.batches_of(sweep))
     return origin
