@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .option import option
 from .tree import OptionScope
@@ -36,4 +37,7 @@ class InputOptions(OptionScope, scope="input"):
     )
     polarization_normal: tuple[float, float, float] | None = option(
         None, "normal of the plane of polarisation; None: what the file says, or a default for its kind", own=True
+    )
+    flagged: Literal["drop", "keep"] = option(
+        "drop", "reflections that the integrator marked as bad: misfits of XDS, flagged ones of Mosflm", own=True
     )
