@@ -15,10 +15,10 @@ __all__ = ["CheckedGeometry", "check_geometry"]
 
 _MOST_ROWS = 20_000
 _LEAST_ROWS = 20
-_TOLERANCE_DEG = 0.1
-_LEAST_LAG, _LAG_SPREAD = 0.4, 0.25
+_TOLERANCE_DEG = 0.2
+_LEAST_LAG, _LAG_SPREAD = 0.4, 0.1
 _WRONG_DETECTOR, _RIGHT_INDICES = 0.05, 0.005
-_USELESS_DEG = 1.0
+_USELESS_DEG = 2.0
 _BLOCKS = 18
 
 
@@ -40,10 +40,11 @@ class _Spots:
     s1: FloatArray
 
     def disagreement_deg(self, geometry: RotationGeometry, real_space: FloatArray) -> FloatArray:
-        """Angles (degrees) between s1 by place and by index, (n,)."""
-        predicted = geometry.beams_from_indices(self.miller_index, self.z, real_space)
-        cosine = np.einsum("ij,ij->i", predicted, self.s1)
-        sine = np.linalg.norm(np.cross(predicted, self.s1), axis=1)
+        """Angles (degrees) between scattering vectors s1 - s0 by place and by index, (n,)."""
+        by_place = geometry.in_crystal_frame(self.s1, self.z)
+        by_index = self.miller_index @ np.linalg.inv(real_space).T
+        cosine = np.einsum("ij,ij->i", by_place, by_index)
+        sine = np.linalg.norm(np.cross(by_place, by_index), axis=1)
         return np.asarray(np.degrees(np.arctan2(sine, cosine)))
 
 
@@ -54,7 +55,7 @@ def check_geometry(
     z: FloatArray,
     s1: FloatArray,
 ) -> CheckedGeometry:
-    """Compare s1 from the detector with s0 + R(phi) A h, and mend what is wrong with the geometry.
+    """Compare R(-phi) (s1 - s0), s1 from the detector, with A h, and mend what is wrong with the geometry.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ __all__ = ["Images", "Sweep", "common_columns", "images_of", "rows_of", "sweep_o
 _MOST_IMAGES = 1_000_000
 _ROUNDING = 0.051
 _INSIDE = 1e-3
+_FLAGGED_BY_INTEGRATION = 2
 _PASSED_ON = ("RLP", "PEAK", "CORR", "PSI")
 
 
@@ -77,7 +78,7 @@ def images_of(header: XdsHeader, z: FloatArray) -> Images:
         text = f"images count from 1, while the first one in the file is {first}"
         decisions.append(InputDecision("image_shift", shift, text))
     inside = np.clip(z, first - 1 + _INSIDE, last - _INSIDE)
-    n_moved = int(np.count_nonzero(np.abs(inside - z) > _INSIDE))
+    n_moved = int(np.count_nonzero(np.abs(inside - z) > 2 * _INSIDE))
     if n_moved:
         text = f"{n_moved} reflections beyond the first or last image were put on it"
         decisions.append(InputDecision("beyond_images", n_moved, text))
@@ -175,24 +176,29 @@ def common_columns(
     sweep: Sweep,
     *,
     is_profile_fitted: bool,
+    is_flagged: BoolArray | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Columns under DIALS' names; those of XDS that DIALS does not have (RLP, PEAK, CORR, PSI) under their own.
 
-    XDS tells the position that it calculated for every reflection; the observed
-    centroid, which weak ones lack, is not used.
+    Rows without a positive SIGMA, and those that are flagged and shall not be used, are not marked as integrated; the
+    latter are told apart by the column `input_fate`. XDS tells the position that it calculated for every reflection;
+    the observed centroid, which weak ones lack, is not used.
     """
-    n = len(miller_index)
+    n, sigma = len(miller_index), columns["SIGMA"]
+    usable = sigma != 0 if is_flagged is None else (sigma != 0) & ~is_flagged
     which, bit = ("prf", Flag.integrated_prf) if is_profile_fitted else ("sum", Flag.integrated_sum)
     result: dict[str, NDArray[Any]] = {
         "miller_index": miller_index,
         f"intensity.{which}.value": columns["IOBS"],
-        f"intensity.{which}.variance": columns["SIGMA"] ** 2,
-        "flags": np.full(n, int(Flag.predicted | Flag.indexed | bit), np.uint64),
+        f"intensity.{which}.variance": sigma**2,
+        "flags": np.uint64(int(Flag.predicted | Flag.indexed)) | np.where(usable, np.uint64(int(bit)), np.uint64(0)),
         "panel": np.zeros(n, np.uint64),
         "partiality": np.ones(n),
         "xyzobs.px.value": sweep.xyz,
         "xyzcal.px": sweep.xyz,
     }
+    if is_flagged is not None:
+        result["input_fate"] = np.where(is_flagged, _FLAGGED_BY_INTEGRATION, 0).astype(np.int32)
     if sweep.s1 is not None:
         result["s1"] = sweep.s1
     if "CORR" in columns:

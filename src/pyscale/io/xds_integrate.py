@@ -11,7 +11,7 @@ from ..options.importing import InputOptions
 from ..typing import FloatArray
 from .imported import ImportedDataSet, InputDecision
 from .polarization import UNPOLARISED, chosen_polarization, polarization_correction
-from .xds_data_set import Sweep, common_columns, rows_of, sweep_of
+from .xds_data_set import Sweep, common_columns, sweep_of
 from .xds_geometry import geometry_of, space_group_of, unit_cell_of, wavelength_of
 from .xds_records import read_xds_records
 
@@ -37,14 +37,13 @@ def read_integrate_hkl(path: Path, options: InputOptions) -> list[ImportedDataSe
     unit_cell, wavelength = unit_cell_of(header, options), wavelength_of(header, options)
     geometry = geometry_of(header, wavelength, unit_cell)
     decisions = []
-    good = columns["SIGMA"] > 0
-    if not good.all():
-        n = int(np.count_nonzero(~good))
-        if n == good.size:
+    n = int(np.count_nonzero(columns["SIGMA"] <= 0))
+    if n:
+        if n == columns["SIGMA"].size:
             raise DataError(f"{path}: no reflection has a positive SIGMA")
         text = f"{n} reflections without a positive SIGMA are left out"
         decisions.append(InputDecision("without_sigma", n, text, is_warning=True))
-        columns = rows_of(columns, good)
+        columns["SIGMA"] = np.maximum(columns["SIGMA"], 0.0)
     index = records.miller_index(columns)
     segment = columns["ISEG"].astype(np.int32) - 1 if geometry.segments and "ISEG" in columns else None
     position = (columns["XCAL"], columns["YCAL"], columns["ZCAL"])

@@ -39,5 +39,8 @@ class InputOptions(OptionScope, scope="input"):
         None, "normal of the plane of polarisation; None: what the file says, or a default for its kind", own=True
     )
     flagged: Literal["drop", "keep"] = option(
-        "drop", "reflections that the integrator marked as bad: misfits of XDS, flagged ones of Mosflm", own=True
+        "drop",
+        "observations that the integrating program has flagged (FLAG > 0 in unmerged MTZ files: overlap, gradient, "
+        "overload, edge; misfits in XDS_ASCII.HKL): left out, or kept",
+        own=True,
     )
