@@ -331,7 +331,7 @@ def test_damaged_files_end_in_one_line(
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("hkl", 10**7, "small integers"), ("xyz", 1e8, "images|detector"), ("xyz", 1e30, "images|detector")],
+    [("hkl", 10**7, "small integers"), ("xyz", 1e8, "images|detector"), ("xyz", 1e31, r"beyond 1e\+30")],
 )
 def test_absurd_numbers_are_refused(
     data: SimulatedData, tmp_path: Path, column: str, value: float, message: str

@@ -26,6 +26,7 @@ __all__ = ["HALF_PIXEL", "geometry_of", "space_group_of", "unit_cell_of", "wavel
 HALF_PIXEL = 0.5
 """What XDS' coordinates of pixels have more than those of DIALS."""
 
+_SHORTEST_EDGE, _LONGEST_EDGE = 0.1, 1e5
 _SEGMENT = re.compile(r"^!\s*SEGMENT=", re.MULTILINE)
 
 
@@ -57,10 +58,13 @@ def unit_cell_of(header: XdsHeader, options: InputOptions) -> tuple[float, ...]:
     cell = tuple(header.numbers("UNIT_CELL_CONSTANTS", 6).tolist()) if given is None else given
     try:
         unit_cell_from(cell)
-    except DataError as error:
+        if not all(_SHORTEST_EDGE < x < _LONGEST_EDGE for x in cell[:3]):
+            raise DataError("no cell of a crystal")
+    except DataError:
+        text = f"{' '.join(f'{x:g}' for x in cell)} is no cell of a crystal"
         if given is not None:
-            raise UsageError(f"option input.unit_cell: {error}") from None
-        raise DataError(f"{header.source}: UNIT_CELL_CONSTANTS=: {error}") from None
+            raise UsageError(f"option input.unit_cell: {text}") from None
+        raise DataError(f"{header.source}: UNIT_CELL_CONSTANTS= {text}") from None
     return cell
 
 
@@ -92,7 +96,7 @@ def geometry_of(header: XdsHeader, wavelength: float, unit_cell: tuple[float, ..
     width, start, frame = _rotation(header)
     axes = [header.optional_numbers(f"UNIT_CELL_{name}-AXIS", 3) for name in "ABC"]
     stacked = None if any(a is None for a in axes) else np.array(axes, np.float64)
-    if stacked is not None and not np.abs(np.linalg.det(stacked)) > 1e-3:
+    if stacked is not None and not (np.abs(np.linalg.det(stacked)) > 1e-3 and np.abs(stacked).max() < _LONGEST_EDGE):
         raise DataError(f"{header.source}: the axes of the cell (UNIT_CELL_A-AXIS= ...) span no volume")
     return RotationGeometry(
         wavelength=wavelength,

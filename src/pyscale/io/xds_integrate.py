@@ -19,6 +19,7 @@ __all__ = ["read_integrate_hkl"]
 
 _WANTED = ("H", "K", "L", "IOBS", "SIGMA", "XCAL", "YCAL", "ZCAL")
 _OPTIONAL = ("RLP", "PEAK", "CORR", "PSI", "ISEG")
+_MOST_SEGMENTS = 100_000
 _NORMAL = np.array([0.0, 1.0, 0.0])
 
 
@@ -36,16 +37,11 @@ def read_integrate_hkl(path: Path, options: InputOptions) -> list[ImportedDataSe
     header, columns = records.header, records.columns
     unit_cell, wavelength = unit_cell_of(header, options), wavelength_of(header, options)
     geometry = geometry_of(header, wavelength, unit_cell)
-    decisions = []
-    n = int(np.count_nonzero(columns["SIGMA"] <= 0))
-    if n:
-        if n == columns["SIGMA"].size:
-            raise DataError(f"{path}: no reflection has a positive SIGMA")
-        text = f"{n} reflections without a positive SIGMA are left out"
-        decisions.append(InputDecision("without_sigma", n, text, is_warning=True))
-        columns["SIGMA"] = np.maximum(columns["SIGMA"], 0.0)
+    decisions = _without_sigma(path, columns)
     index = records.miller_index(columns)
-    segment = columns["ISEG"].astype(np.int32) - 1 if geometry.segments and "ISEG" in columns else None
+    segment = None
+    if geometry.segments and "ISEG" in columns:
+        segment = np.clip(columns["ISEG"], 0, _MOST_SEGMENTS).astype(np.int32) - 1
     position = (columns["XCAL"], columns["YCAL"], columns["ZCAL"])
     sweep = sweep_of(header, geometry, unit_cell, index, position, segment)
     fraction, normal, lp, said = _polarization(sweep, wavelength, options)
@@ -64,6 +60,18 @@ def read_integrate_hkl(path: Path, options: InputOptions) -> list[ImportedDataSe
     return [data_set]
 
 
+def _without_sigma(path: Path, columns: dict[str, FloatArray]) -> list[InputDecision]:
+    """Set negative SIGMA, which INTEGRATE does not write, to zero, and say so."""
+    n = int(np.count_nonzero(columns["SIGMA"] <= 0))
+    if not n:
+        return []
+    if n == columns["SIGMA"].size:
+        raise DataError(f"{path}: no reflection has a positive SIGMA")
+    columns["SIGMA"] = np.maximum(columns["SIGMA"], 0.0)
+    text = f"{n} reflections without a positive SIGMA are left out"
+    return [InputDecision("without_sigma", n, text, is_warning=True)]
+
+
 def _polarization(
     sweep: Sweep, wavelength: float, options: InputOptions
 ) -> tuple[float, FloatArray, FloatArray, InputDecision]:
@@ -75,9 +83,12 @@ def _polarization(
         lp = np.ones(len(sweep.s1))
     else:
         lp = polarization_correction(sweep.s1, incident, fraction, normal)
-    shown = ", ".join(f"{x:.3f}" for x in normal)
+    done = "which leaves nothing to correct"
+    if fraction != UNPOLARISED:
+        shown = ", ".join(f"{x:.3f}" for x in normal)
+        done = f"so intensities are multiplied by {lp.min():.3f} to {lp.max():.3f} (normal {shown})"
     text = (
-        f"{reason}; INTEGRATE corrects for an unpolarised beam, so intensities are multiplied by {lp.min():.3f} to "
-        f"{lp.max():.3f} (normal {shown}); input.polarization_fraction and input.polarization_normal change it"
+        f"{reason}; INTEGRATE corrects for an unpolarised beam, {done}; input.polarization_fraction and "
+        "input.polarization_normal change it"
     )
     return fraction, normal, lp, InputDecision("polarization_fraction", fraction, text)

@@ -27,6 +27,7 @@ _KEY = re.compile(r"([A-Z][A-Z0-9_.()'/-]*)=")
 _COUNT = "NUMBER_OF_ITEMS_IN_EACH_DATA_RECORD"
 _MOST_ITEMS = 200
 _LARGEST_INDEX = 10_000
+_LARGEST_NUMBER = 1e30
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ def read_xds_records(path: Path, wanted: tuple[str, ...], optional: tuple[str, .
         raise DataError(f"{path}: has no !END_OF_DATA after {values.shape[1]} reflections; the file is cut off")
     if not values.shape[1]:
         raise DataError(f"{path}: has no reflections")
+    if not max(values.max(), -values.min()) < _LARGEST_NUMBER:
+        raise DataError(f"{path}: a reflection has a number beyond {_LARGEST_NUMBER:g}; the file is damaged")
     return XdsRecords(header, dict(zip(chosen, values, strict=True)))
 
 
