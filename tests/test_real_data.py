@@ -132,3 +132,30 @@ def test_a_fixed_error_model_stays_where_the_data_cannot_tell(data_root: Path, f
     assert fit.error_model_fit is not None
     assert not fit.error_model_fit.reliable
     assert {name: getattr(fit.error_model, name) for name in fixed} == fixed
+
+
+def test_a_protein_of_integrate_hkl(data_root: Path) -> None:
+    """dials.scale has R_meas 0.383 without a correction for polarisation and 0.380 with it."""
+    job = pyscale.read(data_root / "cry2pk" / "INTEGRATE.HKL")
+    result = pyscale.scale(job)
+    overall = result.statistics.overall
+    assert overall.r_meas <= 0.383
+    assert overall.n_obs >= 0.995 * 61_846
+    assert overall.cc_half >= 0.991
+    assert result.statistics_with_outliers.overall.r_meas <= 0.389
+    unpolarised = pyscale.scale(pyscale.read(data_root / "cry2pk" / "INTEGRATE.HKL", polarization_fraction=0.5))
+    assert overall.r_meas < unpolarised.statistics.overall.r_meas - 0.002
+    found = {d.name: d for d in job.input_decisions[job.identifiers[0]]}
+    assert found["slippage"].is_warning
+    assert job.experiments[0].image_range == (1, 180)
+
+
+@pytest.mark.parametrize(("name", "n_obs", "r_meas"), [("INTEGRATE.HKL", 1_990, 0.16), ("XDS_ASCII.HKL", 1_940, 0.14)])
+def test_electron_diffraction_of_xds(data_root: Path, name: str, n_obs: int, r_meas: float) -> None:
+    job = pyscale.read(data_root / "cinchonine_ed" / name)
+    overall = pyscale.scale(job).statistics.overall
+    assert overall.r_meas <= r_meas
+    assert overall.n_obs >= n_obs
+    found = {d.name: d for d in job.input_decisions[job.identifiers[0]]}
+    assert not any(d.is_warning for d in found.values())
+    assert ("flagged" in found) == (name == "XDS_ASCII.HKL")

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_model(m);
   pyscale_python::bind_fit(m);
   pyscale_python::bind_flex_pickle(m);
+  pyscale_python::bind_number_rows(m);
   pyscale_python::bind_outliers(m);
   pyscale_python::bind_selection(m);
   pyscale_python::bind_rows(m);

@@ -7,10 +7,12 @@
 #include <cstring>
 #include <pyscale/covariance.hpp>
 #include <pyscale/delta_cc_half.hpp>
+#include <pyscale/number_rows.hpp>
 #include <pyscale/outliers.hpp>
 #include <pyscale/random.hpp>
 #include <pyscale/rows.hpp>
 #include <pyscale/selection.hpp>
+#include <string>
 #include <type_traits>
 
 #include "../src/detail/cholesky.hpp"
@@ -186,6 +188,17 @@ void rows(int n_threads) {
   sum.print("rows");
 }
 
+void number_rows(int n_threads) {
+  std::string text;
+  for (int i = 0; i < 200000; ++i)
+    text += std::to_string(i * 7919 % 1000) + " " + std::to_string(0.37 * i) + "\n";
+  const std::vector<std::uint8_t> bytes(text.begin(), text.end());
+  const std::vector<std::int32_t> wanted = {1, 0};
+  Checksum sum;
+  sum.add(pyscale::read_number_rows(bytes, 2, wanted, 1, n_threads).values);
+  sum.print("number_rows");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -197,6 +210,7 @@ int main(int argc, char** argv) {
   chunked_sums(n_threads);
   groups(n_threads);
   rows(n_threads);
+  number_rows(n_threads);
   errors(n_threads);
   selection(n_threads);
   dense_solver(n_threads);

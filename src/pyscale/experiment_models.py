@@ -110,7 +110,10 @@ def crystal_model(real_space: FloatArray, hall_symbol: str) -> dict[str, Any]:
 
 
 def imageset_model(*, template: str | None = None, images: Sequence[str] = ()) -> dict[str, Any]:
-    """An image sequence of a scan (by its template), or the image set of a still."""
+    """An image sequence of a scan (by its template), or the image set of a still.
+
+    DIALS does not read sequences whose template has no place for the number of an image; one gets it.
+    """
     common: dict[str, Any] = {
         "mask": None,
         "gain": None,
@@ -120,5 +123,6 @@ def imageset_model(*, template: str | None = None, images: Sequence[str] = ()) -
         "params": {},
     }
     if template is not None:
+        template = template if "#" in template else f"{template}_#####"
         return {"__id__": "ImageSequence", "template": template, **common}
     return {"__id__": "ImageSet", "images": list(images), **common}

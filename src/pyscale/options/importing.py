@@ -47,6 +47,6 @@ class InputOptions(OptionScope, scope="input"):
     flagged: Literal["drop", "keep"] = option(
         "drop",
         "observations that the integrating program has flagged (FLAG > 0 in unmerged MTZ files: overlap, gradient, "
-        "overload, edge): left out, or kept",
+        "overload, edge; misfits in XDS_ASCII.HKL): left out, or kept",
         own=True,
     )
