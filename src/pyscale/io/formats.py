@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..options.importing import InputOptions
+from .cif_unmerged import is_cif
+from .crystfel_stream import is_stream
+from .hklf4 import is_hklf4
 from .imported import ImportedDataSet
 
 __all__ = ["FORMATS", "HEAD_SIZE", "FileFormat", "format_of"]
@@ -50,7 +53,11 @@ class FileFormat:
         return data_sets
 
 
-FORMATS: tuple[FileFormat, ...] = ()
+FORMATS: tuple[FileFormat, ...] = (
+    FileFormat("CrystFEL stream", is_stream, "crystfel_stream", "read_stream"),
+    FileFormat("CIF of unmerged reflections", is_cif, "cif_unmerged", "read_cif"),
+    FileFormat("SHELX HKLF 4", is_hklf4, "hklf4", "read_hklf4"),
+)
 
 
 def format_of(head: bytes) -> FileFormat | None:
