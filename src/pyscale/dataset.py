@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "DataSet",
     "InputFiles",
     "Job",
+    "alike_decisions",
     "combine_tables",
     "identifiers_text",
     "job_of_files",
@@ -147,7 +148,10 @@ def load_job(paths: Sequence[PathLike], options: InputOptions | None = None) -> 
     files = read_files(paths, options)
     if files.missing:
         raise DataError(files.missing[0])
-    return job_of_files(files, paths)
+    job = job_of_files(files, paths)
+    for text, is_warning in _alike_decisions(job.input_decisions):
+        _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+    return job
 
 
 def job_of_files(files: InputFiles, paths: Sequence[PathLike]) -> Job:
@@ -166,19 +170,26 @@ def job_of_files(files: InputFiles, paths: Sequence[PathLike]) -> Job:
     decisions = [d for _, _, of_file in files.imported for d in of_file]
     if decisions:
         job.input_decisions = dict(zip(job.identifiers[-len(decisions) :], decisions, strict=True))
-        _log_decisions(job.input_decisions)
     return job
 
 
-def _log_decisions(decisions: dict[str, tuple[InputDecision, ...]]) -> None:
+def alike_decisions(decisions: Mapping[str, Sequence[InputDecision]]) -> list[str]:
+    """Decisions by data set as text; those that many data sets have in common once."""
+    return [text for text, _ in _alike_decisions(decisions)]
+
+
+def _alike_decisions(decisions: Mapping[str, Sequence[InputDecision]]) -> list[tuple[str, bool]]:
+    """The same, and whether each is a warning."""
     alike: dict[tuple[str, str, str, bool], list[str]] = {}
     for identifier, of_data_set in decisions.items():
         for d in of_data_set:
             alike.setdefault((d.name, str(d.value), d.reason, d.is_warning), []).append(identifier)
+    texts = []
     for (name, value, reason, is_warning), identifiers in alike.items():
         one = len(identifiers) == 1
         who = f"Data set {identifiers[0]}" if one else f"{len(identifiers)} data sets ({identifiers[0]}, ...)"
-        _logger.log(logging.WARNING if is_warning else logging.INFO, "%s: %s = %s: %s", who, name, value, reason)
+        texts.append((f"{who}: {name} = {value}: {reason}", is_warning))
+    return texts
 
 
 def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sources: Sequence[PathLike] = ()) -> Job:

@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..options.importing import InputOptions
 from ..typing import FloatArray, IndexArray
+from ..unit_cells import cells_of_axes
 from .crystfel_geometry import PanelGeometry, parse_geometry
 from .crystfel_reflections import ReflectionBlock, StreamReflections, parse_reflections
-from .import_parts import observed_columns, polarisation_factor, wanted_space_group
+from .import_parts import checked_cell, observed_columns, polarisation_factor, wanted_space_group
 from .imported import ImportedDataSet, InputDecision
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _REFLECTIONS, _REFLECTIONS_END = b"Reflections measured after indexing\n", b"End
 _GEOMETRY, _GEOMETRY_END = b"----- Begin geometry file -----", b"----- End geometry file -----"
 _EV_ANGSTROM = 12398.419843320026
 """h c (eV A), exact in the SI."""
+_SCALE = 1e3
+"""Makes reciprocal axes (1/A) of cells from 0.001 to 1e6 A numbers that axes may have."""
 _BEAM = np.array([0.0, 0.0, -1.0])
 _ONE_LAUE_CLASS = {"triclinic": "1", "monoclinic": "2", "orthorhombic": "222"}
 """Rotations of lattices that allow a single Laue class."""
@@ -212,9 +215,9 @@ def _real_space(crystal: _Crystal, where: str) -> FloatArray | None:
     if crystal.reciprocal is None:
         if not crystal.cell:
             raise DataError(f"{where}: a crystal has neither cell parameters nor reciprocal axes")
+        crystal.cell = checked_cell(crystal.cell, where)
         return None
-    lengths = np.linalg.norm(crystal.reciprocal, axis=1)
-    if not (lengths > 0).all() or abs(np.linalg.det(crystal.reciprocal / lengths[:, None])) < 1e-6:
+    if not cells_of_axes(crystal.reciprocal[None] * _SCALE)[1].all():
         raise DataError(f"{where}: the reciprocal axes of a crystal span no volume")
     axes: FloatArray = np.linalg.inv(crystal.reciprocal).T
     return axes

@@ -36,13 +36,9 @@ _MOST_TEXT = 1 << 20
 
 
 def is_hklf4(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is in SHELX' HKLF 4 format: its first lines have its columns."""
-    lines = head.split(b"\n")
-    complete = lines[:-1] if len(lines) > 1 else lines
-    looked_at = [line.rstrip(b"\r") for line in complete[:4]]
-    return bool(looked_at) and all(
-        all(re.fullmatch(pattern, line[a:b].ljust(b - a)) for a, b, pattern in _FIELDS) for line in looked_at
-    )
+    """Whether a file that begins with these bytes is in SHELX' HKLF 4 format: its first line has the columns."""
+    line = head.split(b"\n", 1)[0].rstrip(b"\r")
+    return all(re.fullmatch(pattern, line[a:b].ljust(b - a)) for a, b, pattern in _FIELDS)
 
 
 def read_hklf4(path: Path, options: InputOptions) -> list[ImportedDataSet]:

@@ -46,10 +46,10 @@ class Scan:
 def fitted_scan(image: FloatArray | None, angle: FloatArray) -> Scan | None:
     """The scan that reflections with angles (degrees), and numbers of images, are of; None if there is none.
 
-    Angles follow from image numbers by a straight line, apart from a part of an image; the line through the medians
-    of the first and last tenth of the images gives the width of an image, and the median of what is left the start,
-    each with as few decimals as shift no image by more than a tenth of it. Without image numbers, images of one
-    degree are made up.
+    Angles follow from image numbers by a straight line, apart from a part of an image. It is fitted by least squares,
+    twice, the second time without what is five times further from it than the others on average; width and start of
+    the images have as few decimals as shift none by more than a tenth of an image, or four standard errors. Without
+    image numbers, images of one degree are made up.
     """
     known = np.isfinite(angle) & (np.abs(angle) <= _LARGEST_RANGE)
     if image is not None:
@@ -65,13 +65,23 @@ def fitted_scan(image: FloatArray | None, angle: FloatArray) -> Scan | None:
     first, last = int(number.min()), int(number.max())
     if first == last:
         return None
-    low, high = number <= np.quantile(number, 0.1), number >= np.quantile(number, 0.9)
-    run = np.median(number[high]) - np.median(number[low])
-    width = float((np.median(phi[high]) - np.median(phi[low])) / run) if run > 0 else 0.0
+    x = number - 0.5 * (first + last)
+    used = np.ones(x.size, np.bool_)
+    for _ in range(2):
+        x_mean, phi_mean = x[used].mean(), phi[used].mean()
+        spread = float(((x[used] - x_mean) ** 2).sum())
+        if spread == 0:
+            return None
+        width = float(((x[used] - x_mean) * (phi[used] - phi_mean)).sum()) / spread
+        left = phi - phi_mean - width * (x - x_mean)
+        error = float(np.sqrt((left[used] ** 2).mean()))
+        used = np.abs(left) <= 5.0 * np.abs(left).mean()
     if not 0 < abs(width) <= _LARGEST_WIDTH:
         return None
-    width = _rounded(width, 0.1 * abs(width) / (last - first + 1))
-    start = _rounded(float(np.median(phi - width * (number - first + 0.5))), 0.1 * abs(width))
+    n_images = last - first + 1
+    width = _rounded(width, max(0.1 * abs(width) / n_images, 4.0 * error / np.sqrt(spread)))
+    start = float(phi_mean - width * (x_mean + 0.5 * n_images))
+    start = _rounded(start, max(0.1 * abs(width), 4.0 * error / np.sqrt(x.size)))
     return Scan((first, last), (start, width), "fitted to the images and angles of the reflections")
 
 
