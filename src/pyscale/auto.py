@@ -194,8 +194,7 @@ def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
     else:
         plan = {"KB": _plan_kb, "array": _plan_array, "dose_decay": _plan_dose_decay}[model.value](model, options)
     plan = replace(plan, has_beam_directions=facts.has_beam_directions, has_positions=facts.has_positions)
-    _require_geometry(plan)
-    return plan
+    return _within_geometry(plan)
 
 
 def surface_decisions(lmax: int, options: ScalingOptions, reason: str) -> dict[str, Any]:
@@ -224,20 +223,21 @@ def array_plan(options: ScalingOptions, reason: str) -> ModelPlan:
     return _plan_array(Decision("array", reason), options)
 
 
-def _require_geometry(plan: ModelPlan) -> None:
-    surface = plan.lmax is not None
-    if surface and not plan.has_beam_directions:
+def _within_geometry(plan: ModelPlan) -> ModelPlan:
+    """The plan without grids over the detector where places are not known; UsageError for what was asked for."""
+    if plan.lmax is not None and not plan.has_beam_directions:
         raise UsageError(
             "there is no s1 (directions of the diffracted beams) for an absorption surface: leave absorption to the "
             "rules, or give the integrator's own files"
         )
-    if plan.model.value == "array" and not surface and plan.absorption.value and not plan.has_positions:
+    if plan.model.value != "array" or plan.has_positions:
+        return plan
+    if plan.modulation is not None or not plan.decay.value:
         raise UsageError(
-            "there are no places on the detector for the absorption grids of model=array: give "
-            "array.absorption_correction=False, or the integrator's own files"
+            "there are no places on the detector for the absorption and modulation of model=array: leave "
+            "array.modulation_correction out and array.decay_correction on, or give another model"
         )
-    if plan.modulation is not None and not plan.has_positions:
-        raise UsageError("there are no places on the detector for array.modulation_correction: leave it out")
+    return replace(plan, absorption=Decision(False, "no places on the detector are known"), n_absorption_bins=None)
 
 
 def _switch(value: bool) -> Decision[bool]:
