@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,22 @@ def test_real_data(data_root: Path) -> None:
     cif = pyscale.scale(pyscale.read(data_root / "nacl_hklf4" / "NaCl.cif"), nproc=1)
     assert cif.statistics_with_outliers.overall.r_merge == pytest.approx(overall.r_merge, rel=1e-3)
     assert issubclass(DataError, PyscaleError)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "CELL " + "0" * 10**6,
+        "\n" * 10**6,
+        "_cell_length_a " + "1" * 10**6,
+        "SYMM " + "x " * 10**5,
+        " " * 10**6 + "_cell_length_a",
+        ("SYMM x+1/2,y,z\n" * 10**4) + "CELL 1 1 1 1 1 1 1\nLATT 1\n",
+    ],
+)
+def test_no_text_behind_the_reflections_takes_long(tmp_path: Path, batches: other_formats.Batches, tail: str) -> None:
+    path = write(tmp_path / "x.hkl", batches, tail)
+    start = time.perf_counter()
+    with pytest.raises(DataError, match="no unit cell|no space group|volume"):
+        pyscale.read(path)
+    assert time.perf_counter() - start < 5.0

@@ -44,6 +44,8 @@ _ANGLES = ("pdbx_scan_angle", "pdbx_rotation_angle", "scan_angle_reflection", "p
 _PLACES = ("pdbx_detector_x", "pdbx_detector_y")
 _SAME_ANGLE, _LEAST_PARTS = 0.1, 0.05
 """Difference of angles of parts in images; share of such rows that is more than chance."""
+_LONGEST = 32
+"""Letters of a value."""
 _EMBEDDED = "_shelx_hkl_file"
 
 
@@ -121,8 +123,8 @@ class _Loop:
             if found:
                 raise DataError(f"{self._where}: {self._prefix}{name} has {len(found)} values for {self.n_rows} rows")
             return None
-        if max(map(len, found)) > 64:
-            raise DataError(f"{self._where}: {self._prefix}{name} has a value longer than 64 letters")
+        if max(map(len, found)) > _LONGEST:
+            raise DataError(f"{self._where}: {self._prefix}{name} has a value longer than {_LONGEST} letters")
         words = np.array(found, np.str_)
         return None if np.isin(words, ("?", ".")).all() else words
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..typing import FloatArray, IndexArray
+from .shelx_symmetry import NUMBER
 
 __all__ = ["PanelGeometry", "parse_geometry"]
 
 _TERM = re.compile(r"([-+]?)\s*(\d*\.?\d*(?:[eE][-+]?\d+)?)\s*([xyz])")
-_LENGTH = re.compile(r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(mm|m)?\s*(?:;.*)?")
+_LENGTH = re.compile(rf"{NUMBER}\s*(mm|m)?")
+_LONGEST = 200
+"""Letters of a value that is taken apart."""
 _NOT_PANELS = ("bad", "rigid_group", "group")
 _VECTORS = ("fs", "ss")
 _NUMBERS = ("min_fs", "min_ss", "corner_x", "corner_y", "res", "coffset")
@@ -115,7 +118,7 @@ def _panels(panels: Mapping[str, Mapping[str, str]]) -> PanelGeometry | None:
 
 def _vector(text: str) -> list[float]:
     """The components of a vector such as `+0.005x -0.999y`; ValueError where it has none."""
-    terms = _TERM.findall(text)
+    terms = _TERM.findall(text) if len(text) <= _LONGEST else []
     if not terms:
         raise ValueError(text)
     found = {axis: float(sign + (size or "1")) for sign, size, axis in terms}
@@ -124,7 +127,7 @@ def _vector(text: str) -> list[float]:
 
 def _metres(text: str) -> float:
     """A length in metres; NaN for the path of a number in the images' headers."""
-    found = _LENGTH.fullmatch(text.strip())
+    found = _LENGTH.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None:
         return float("nan")
     return float(found.group(1)) * (1e-3 if found.group(2) == "mm" else 1.0)

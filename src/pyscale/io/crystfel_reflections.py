@@ -16,6 +16,10 @@ __all__ = ["ReflectionBlock", "StreamReflections", "parse_reflections"]
 
 _MOST_BYTES = 1 << 22
 """Text that is taken apart at once."""
+_MOST_OF_ONE = 1 << 24
+"""Text of the list of one crystal, some 200 000 reflections."""
+_LONGEST = 32
+"""Letters of a number or of the name of a panel."""
 _NUMBERS = ("h", "k", "l", "I", "sigma(I)", "fs/px", "ss/px")
 _OPTIONAL = {"peak": "peak", "background": "background.mean"}
 
@@ -111,6 +115,8 @@ def _words(
     """The words of all lines, (n_rows, n_titles)."""
     words: list[bytes] = []
     for block in blocks:
+        if block.stop - block.start > _MOST_OF_ONE:
+            raise DataError(f"{where}: the list of reflections of a crystal has no end: the stream is corrupt")
         text = stream[block.start : block.stop]
         own = text.split()
         n_rows = text.count(b"\n")
@@ -124,7 +130,7 @@ def _words(
         block.n_rows = n_rows
         words += own
     longest = max(map(len, words), default=1)
-    if longest > 64:
+    if longest > _LONGEST:
         raise DataError(f"{where}: a list of reflections holds a word of {longest} letters: the stream is corrupt")
     return np.array(words, np.bytes_).reshape(-1, len(titles))
 

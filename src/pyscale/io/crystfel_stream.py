@@ -19,6 +19,7 @@ from .crystfel_geometry import PanelGeometry, parse_geometry
 from .crystfel_reflections import ReflectionBlock, StreamReflections, parse_reflections
 from .import_parts import checked_cell, observed_columns, polarisation_factor, wanted_space_group
 from .imported import ImportedDataSet, InputDecision
+from .shelx_symmetry import NUMBER
 
 if TYPE_CHECKING:
     import gemmi
@@ -37,11 +38,8 @@ _SCALE = 1e3
 _BEAM = np.array([0.0, 0.0, -1.0])
 _ONE_LAUE_CLASS = {"triclinic": "1", "monoclinic": "2", "orthorhombic": "222"}
 """Rotations of lattices that allow a single Laue class."""
-_NUMBER = r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)"
-_RECIPROCAL = re.compile(rf"([abc])star\s*=\s*{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*nm\^-1")
-_CELL = re.compile(
-    rf"Cell parameters\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s+nm,\s*{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s+deg"
-)
+_RECIPROCAL = re.compile(rf"([abc])star\s*=\s*{NUMBER}\s+{NUMBER}\s+{NUMBER}\s*nm\^-1")
+_CELL = re.compile(rf"Cell parameters\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s+nm,\s*{NUMBER}\s+{NUMBER}\s+{NUMBER}\s+deg")
 
 
 @dataclass

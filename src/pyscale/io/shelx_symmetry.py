@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import gemmi
 
-__all__ = ["TextSymmetry", "symmetry_in_text"]
+__all__ = ["NUMBER", "TextSymmetry", "shelx_space_group", "symmetry_in_text"]
 
-_NUMBER = r"([-+]?\d*\.?\d+(?:[Ee][-+]?\d+)?)"
-_CELL = re.compile(r"^CELL" + rf"\s+{_NUMBER}" * 7 + r"\s*$", re.MULTILINE | re.IGNORECASE)
-_LATTICE = re.compile(r"^LATT\s+([-+]?[1-7])\s*$", re.MULTILINE | re.IGNORECASE)
-_OPERATOR = re.compile(r"^SYMM\s+(\S.{0,100}?)\s*$", re.MULTILINE | re.IGNORECASE)
+# Each of these patterns matches any text in one way only, within one line: no text makes them slow.
+NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[Ee][-+]?\d+)?)"
+_CELL = re.compile(r"^CELL" + rf"[ \t]+{NUMBER}" * 7 + r"[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_LATTICE = re.compile(r"^LATT[ \t]+([-+]?[1-7])[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_OPERATOR = re.compile(r"^SYMM[ \t]+([^ \t\r\n].{0,100})$", re.MULTILINE | re.IGNORECASE)
 _CIF_CELL = tuple(
-    re.compile(rf"^\s*_cell[_.]{name}\s+{_NUMBER}", re.MULTILINE | re.IGNORECASE)
+    re.compile(rf"^[ \t]*_cell[_.]{name}[ \t]+{NUMBER}", re.MULTILINE | re.IGNORECASE)
     for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 )
-_CIF_WAVELENGTH = re.compile(rf"^\s*_diffrn_radiation_wavelength\s+{_NUMBER}", re.MULTILINE | re.IGNORECASE)
+_CIF_WAVELENGTH = re.compile(rf"^[ \t]*_diffrn_radiation_wavelength[ \t]+{NUMBER}", re.MULTILINE | re.IGNORECASE)
 _CIF_GROUP = tuple(
-    re.compile(rf"^\s*{name}\s+(?:'([^'\n]{{1,40}})'|\"([^\"\n]{{1,40}})\"|(\S{{1,40}}))", re.MULTILINE | re.IGNORECASE)
+    re.compile(
+        rf"^[ \t]*{name}[ \t]+(?:'([^'\n]{{1,40}})'|\"([^\"\n]{{1,40}})\"|(\S{{1,40}}))", re.MULTILINE | re.IGNORECASE
+    )
     for name in (
         r"_space_group_name_Hall",
         r"_symmetry_space_group_name_Hall",
@@ -92,7 +95,7 @@ def shelx_space_group(lattice: int, operators: Sequence[str]) -> gemmi.SpaceGrou
     generators = ["x,y,z", *operators, *(["-x,-y,-z"] if lattice > 0 else [])]
     try:
         group = gemmi.GroupOps([])
-        group.sym_ops = [gemmi.Op(text.lower()) for text in generators[: _MOST_OPERATORS + 1]]
+        group.sym_ops = [gemmi.Op(text.strip().lower()) for text in generators[: _MOST_OPERATORS + 1]]
         group.cen_ops = [list(gemmi.Op(text).tran) for text in _CENTRINGS[abs(lattice)]]
         group.add_missing_elements()
         found: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_ops(group)
