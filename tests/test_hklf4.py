@@ -204,6 +204,6 @@ def test_real_data(data_root: Path) -> None:
 def test_no_text_behind_the_reflections_takes_long(tmp_path: Path, batches: other_formats.Batches, tail: str) -> None:
     path = write(tmp_path / "x.hkl", batches, tail)
     start = time.perf_counter()
-    with pytest.raises(DataError, match="no unit cell|no space group|volume"):
+    with pytest.raises(DataError, match=r"no unit cell|no space group|volume"):
         pyscale.read(path)
     assert time.perf_counter() - start < 5.0

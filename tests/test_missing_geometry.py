@@ -12,7 +12,7 @@ import other_formats
 import pyscale
 from pyscale.auto import SweepFacts, plan_model
 from pyscale.dataset import Job, make_job
-from pyscale.errors import DataError, UsageError
+from pyscale.errors import DataError
 from pyscale.job_checks import require_like_cells
 from pyscale.model_needs import missing_for_models
 from pyscale.model_variants import Variant, planned
@@ -83,7 +83,7 @@ def test_each_data_set_follows_what_is_known_of_it(data: SimulatedData) -> None:
     "wish", [{"physical": {"absorption_correction": True}}, {"physical": {"absorption_level": "high"}}]
 )
 def test_a_surface_that_is_asked_for_needs_them(data: SimulatedData, wish: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"data set \S+: there is no s1 .* leave absorption to the rules"):
+    with pytest.raises(DataError, match=r"data set \S+: column 's1' is missing .* leave absorption to the rules"):
         pyscale.scale(job(data, s1=None), **wish, **ALL)
 
 
@@ -100,12 +100,12 @@ def test_other_models_keep_to_it_too(data: SimulatedData) -> None:
     assert planned(Variant(array=True), [rules], options(), "because") == [rules]
     (finer,) = planned(Variant(lmax=4, scale=0.5), [rules], options(), "because")
     assert finer.lmax is None and finer.scale_interval.value == rules.scale_interval.value / 2
-    with pytest.raises(UsageError, match="no s1"):
+    with pytest.raises(DataError, match="'s1' is missing"):
         plan_model(facts, options(model="dose_decay", dose_decay__absorption_correction=True))
     array = plan_model(facts, options(model="array"))
     assert array.decay.value and not array.absorption.value and array.n_absorption_bins is None
     for name, value in (("modulation_correction", True), ("decay_correction", False)):
-        with pytest.raises(UsageError, match="no places on the detector"):
+        with pytest.raises(DataError, match="no places on the detector"):
             plan_model(facts, options(model="array", **{f"array__{name}": value}))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from .auto_rules import RULES, AutoRules
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
@@ -140,8 +140,7 @@ class Restraint:
 class ModelPlan:
     """The model of one data set, every choice made; choices that a model does not have are None.
 
-    Intervals are in degrees. `has_beam_directions` and `has_positions` are those of the facts: what they say no to
-    stays impossible for other models, too.
+    Intervals are in degrees. `has_beam_directions` and `has_positions` are the facts', for other models to heed.
     """
 
     model: Decision[ModelClass]
@@ -186,15 +185,16 @@ def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
     Raises
     ------
     UsageError
-        If the user asks for a correction that needs what is not known of the data.
+        If the options make no model.
+    DataError
+        If they ask for a correction that needs what is not known of the data.
     """
     model = _model(facts, options)
     if model.value == "physical":
         plan = _plan_physical(model, facts, options)
     else:
         plan = {"KB": _plan_kb, "array": _plan_array, "dose_decay": _plan_dose_decay}[model.value](model, options)
-    plan = replace(plan, has_beam_directions=facts.has_beam_directions, has_positions=facts.has_positions)
-    return _within_geometry(plan)
+    return _within(replace(plan, has_beam_directions=facts.has_beam_directions, has_positions=facts.has_positions))
 
 
 def surface_decisions(lmax: int, options: ScalingOptions, reason: str) -> dict[str, Any]:
@@ -223,19 +223,19 @@ def array_plan(options: ScalingOptions, reason: str) -> ModelPlan:
     return _plan_array(Decision("array", reason), options)
 
 
-def _within_geometry(plan: ModelPlan) -> ModelPlan:
-    """The plan without grids over the detector where places are not known; UsageError for what was asked for."""
+def _within(plan: ModelPlan) -> ModelPlan:
+    """The plan without grids over the detector where places are not known; DataError for what was asked for."""
     if plan.lmax is not None and not plan.has_beam_directions:
-        raise UsageError(
-            "there is no s1 (directions of the diffracted beams) for an absorption surface: leave absorption to the "
-            "rules, or give the integrator's own files"
+        raise DataError(
+            "column 's1' is missing or holds no direction of a diffracted beam, which an absorption surface needs: "
+            "leave absorption to the rules, or give the integrator's own files"
         )
     if plan.model.value != "array" or plan.has_positions:
         return plan
     if plan.modulation is not None or not plan.decay.value:
-        raise UsageError(
-            "there are no places on the detector for the absorption and modulation of model=array: leave "
-            "array.modulation_correction out and array.decay_correction on, or give another model"
+        raise DataError(
+            "there are no places on the detector, as array.modulation_correction and a model=array without "
+            "array.decay_correction need"
         )
     return replace(plan, absorption=Decision(False, "no places on the detector are known"), n_absorption_bins=None)
 
@@ -341,10 +341,10 @@ def _rules(options: ScalingOptions) -> AutoRules:
 def _model(facts: SweepFacts, options: ScalingOptions) -> Decision[ModelClass]:
     if options.model not in (AUTO, None, "auto", "cross_validated"):
         if options.model != "KB" and facts.is_still:
-            return Decision("KB", f"a still has no rotation for model={options.model} to follow")
+            return Decision("KB", f"no rotation (a still, or data without angles) for model={options.model} to follow")
         return Decision(cast(ModelClass, options.model), "set by the user")
     if facts.is_still:
-        return Decision("KB", "a still: one scale and one B")
+        return Decision("KB", "no rotation (a still, or data without angles): one scale and one B")
     least = _rules(options).least_rotation
     if facts.crystal_range_deg < least:
         return Decision("KB", f"{facts.crystal_rotation} is below {least:g} deg")

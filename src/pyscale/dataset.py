@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
 from .io.expt import read_expt
 from .io.formats import FORMATS, HEAD_SIZE, format_of
-from .io.imported import InputDecision, experiments_and_tables
+from .io.imported import InputDecision, decision_texts, experiments_and_tables
 from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .options.importing import InputOptions
@@ -26,7 +26,6 @@ __all__ = [
     "DataSet",
     "InputFiles",
     "Job",
-    "alike_decisions",
     "combine_tables",
     "identifiers_text",
     "job_of_files",
@@ -149,7 +148,7 @@ def load_job(paths: Sequence[PathLike], options: InputOptions | None = None) -> 
     if files.missing:
         raise DataError(files.missing[0])
     job = job_of_files(files, paths)
-    for text, is_warning in _alike_decisions(job.input_decisions):
+    for text, is_warning in decision_texts(job.input_decisions):
         _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
     return job
 
@@ -171,25 +170,6 @@ def job_of_files(files: InputFiles, paths: Sequence[PathLike]) -> Job:
     if decisions:
         job.input_decisions = dict(zip(job.identifiers[-len(decisions) :], decisions, strict=True))
     return job
-
-
-def alike_decisions(decisions: Mapping[str, Sequence[InputDecision]]) -> list[str]:
-    """Decisions by data set as text; those that many data sets have in common once."""
-    return [text for text, _ in _alike_decisions(decisions)]
-
-
-def _alike_decisions(decisions: Mapping[str, Sequence[InputDecision]]) -> list[tuple[str, bool]]:
-    """The same, and whether each is a warning."""
-    alike: dict[tuple[str, str, str, bool], list[str]] = {}
-    for identifier, of_data_set in decisions.items():
-        for d in of_data_set:
-            alike.setdefault((d.name, str(d.value), d.reason, d.is_warning), []).append(identifier)
-    texts = []
-    for (name, value, reason, is_warning), identifiers in alike.items():
-        one = len(identifiers) == 1
-        who = f"Data set {identifiers[0]}" if one else f"{len(identifiers)} data sets ({identifiers[0]}, ...)"
-        texts.append((f"{who}: {name} = {value}: {reason}", is_warning))
-    return texts
 
 
 def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sources: Sequence[PathLike] = ()) -> Job:

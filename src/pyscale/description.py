@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data_ranges import data_set_ranges
-from .dataset import alike_decisions, job_of_files, read_files
+from .dataset import job_of_files, read_files
 from .errors import DataError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
+from .io.imported import decision_texts
 from .model_frame import is_legacy_model
 from .model_needs import missing_for_models
 from .options.importing import InputOptions
@@ -57,7 +58,7 @@ def describe_job(job: Job, missing: Sequence[str] = ()) -> str:
 
 def _remarks(job: Job, tables: Sequence[ReflectionTable], missing: Sequence[str]) -> Iterator[RenderableType]:
     """What was decided in reading, and what is missing for scaling or for some models."""
-    yield from alike_decisions(job.input_decisions)
+    yield from (text for text, _ in decision_texts(job.input_decisions))
     yield from (f"Missing: {text}" for text in missing_for_models(list(job.experiments), tables))
     yield from (f"Before it can be scaled: {text}" for text in missing)
 

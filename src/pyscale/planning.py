@@ -34,7 +34,9 @@ def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) ->
     Raises
     ------
     UsageError
-        If options make no model, or ask for corrections that need what is not known of the data.
+        If the options make no model.
+    DataError
+        If they ask for corrections that need what is not known of the data.
     """
     facts = [_facts(p) for p in prepared]
     for group in crystal_groups([p.data_set.experiment for p in prepared], options.same_crystal):
@@ -47,8 +49,8 @@ def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) ->
         if f not in plans:
             try:
                 plans[f] = plan_model(f, options)
-            except UsageError as error:
-                raise UsageError(f"data set {p.identifier}: {error}") from None
+            except DataError as error:
+                raise DataError(f"{p.data_set.reflections.source}: data set {p.identifier}: {error}") from None
     return [plans[f] for f in facts]
 
 

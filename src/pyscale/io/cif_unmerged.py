@@ -221,16 +221,23 @@ def _columns(loop: _Loop, prefix: str, where: str) -> tuple[dict[str, NDArray[An
 
 
 def _parts(loop: _Loop) -> list[tuple[dict[str, str], IndexArray]]:
-    """Values that tell a data set apart, and its rows, for each, in the order in which they first occur."""
+    """Values that tell a data set apart, and its rows, for each, in the order of the values."""
     found = {name: words for name in _SETS if (words := loop.words(name)) is not None}
     if not found:
         return [({}, np.arange(loop.n_rows))]
-    codes = [np.unique(words, return_inverse=True)[1] for words in found.values()]
-    _, first, number = np.unique(np.column_stack(codes), axis=0, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))[number.ravel()]
-    order: IndexArray = np.argsort(rank, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(rank[order])) + 1)
+    codes = [np.unique(_as_numbers(words), return_inverse=True)[1].ravel() for words in found.values()]
+    order: IndexArray = np.lexsort(codes[::-1])
+    table = np.column_stack(codes)[order]
+    parts = np.split(order, np.flatnonzero((table[1:] != table[:-1]).any(axis=1)) + 1)
     return [({name: str(words[rows[0]]) for name, words in found.items()}, rows) for rows in parts]
+
+
+def _as_numbers(words: NDArray[Any]) -> NDArray[Any]:
+    """Words as numbers, which have another order, if all are."""
+    try:
+        return words.astype(np.float64)
+    except ValueError:
+        return words
 
 
 def _described_scans(block: Any, where: str) -> Mapping[str, Scan]:

@@ -178,14 +178,10 @@ def _data_sets(
     directions = _directions(crystals, reflections, geometry, wavelengths, sizes)
     fraction = 1.0 if options.polarization_fraction is None else options.polarization_fraction
     normal = np.array(options.polarization_normal or (0.0, 1.0, 0.0))
-    if directions is None:
-        reason = "places on the detector and orientations are unknown: intensities stay uncorrected for polarisation"
-        decisions.append(InputDecision("beam_directions", "none", reason, is_warning=True))
-    else:
+    if directions is not None:
         columns["s1"] = directions / np.repeat(wavelengths, sizes)[:, None]
         columns["lp"] = 1.0 / polarisation_factor(directions, -_BEAM, normal, fraction)
-        reason = "the stream does not say: polarised in the horizontal plane" if fraction == 1.0 else "set by the user"
-        decisions.append(InputDecision("polarization_fraction", fraction, reason))
+    decisions += [_polarisation(directions is not None, fraction, options), *unmeasured]
     ends = np.cumsum(sizes)
     return [
         ImportedDataSet(
@@ -202,10 +198,19 @@ def _data_sets(
             polarization_fraction=fraction,
             image=" ".join(c.image[x] for x in ("Image filename", "Event") if x in c.image),
             missing=missing,
-            decisions=(*decisions, *unmeasured),
+            decisions=tuple(decisions),
         )
         for k, (c, size, end) in enumerate(zip(crystals, sizes, ends.tolist(), strict=True))
     ]
+
+
+def _polarisation(has_directions: bool, fraction: float, options: InputOptions) -> InputDecision:
+    if not has_directions:
+        reason = "places on the detector and orientations are unknown: intensities stay uncorrected for polarisation"
+        return InputDecision("beam_directions", "none", reason, is_warning=True)
+    default = options.polarization_fraction is None
+    reason = "the stream does not say: polarised in the horizontal plane" if default else "set by the user"
+    return InputDecision("polarization_fraction", fraction, reason)
 
 
 def _real_space(crystal: _Crystal, where: str) -> FloatArray | None:

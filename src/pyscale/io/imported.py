@@ -26,7 +26,7 @@ from ..typing import FloatArray
 if TYPE_CHECKING:
     import gemmi
 
-__all__ = ["FlatDetector", "ImportedDataSet", "InputDecision", "experiments_and_tables"]
+__all__ = ["FlatDetector", "ImportedDataSet", "InputDecision", "decision_texts", "experiments_and_tables"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,20 @@ class ImportedDataSet:
     image: str = ""
     missing: str = ""
     decisions: Sequence[InputDecision] = ()
+
+
+def decision_texts(decisions: Mapping[str, Sequence[InputDecision]]) -> list[tuple[str, bool]]:
+    """Decisions by data set as text, those that many data sets have in common once; and whether each is a warning."""
+    alike: dict[tuple[str, str, str, bool], list[str]] = {}
+    for identifier, of_data_set in decisions.items():
+        for d in of_data_set:
+            alike.setdefault((d.name, str(d.value), d.reason, d.is_warning), []).append(identifier)
+    texts = []
+    for (name, value, reason, is_warning), identifiers in alike.items():
+        one = len(identifiers) == 1
+        who = f"Data set {identifiers[0]}" if one else f"{len(identifiers)} data sets ({identifiers[0]}, ...)"
+        texts.append((f"{who}: {name} = {value}: {reason}", is_warning))
+    return texts
 
 
 def experiments_and_tables(data_sets: Sequence[ImportedDataSet]) -> tuple[ExperimentList, list[ReflectionTable]]:
