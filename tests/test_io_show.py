@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import other_formats
+import pyscale
 import pyscale.io
+from pyscale.cli import main
+from pyscale.dataset import make_job
 from pyscale.description import describe_files, describe_job
 from pyscale.errors import DataError
 from pyscale.experiment import ExperimentList
@@ -82,3 +86,50 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("text")
     with pytest.raises(DataError, match="is of no kind that pyscale reads"):
         describe_files([str(tmp_path / "x")])
+
+
+def test_ranges_are_those_of_the_reflections() -> None:
+    data = pyscale.simulate(d_min=4.0, sweep_width=20.0, oscillation_width=1.0, seed=3)
+    table = data.reflections()
+    flags = table["flags"].copy()
+    flags[::2] = 0
+    table["flags"] = flags
+    text = describe_job(make_job(data.experiments(), [table]))
+    row = text[text.index("images with reflections") :].splitlines()[1].split()
+    measured = flags != 0
+    ratio = (table["intensity.prf.value"] / np.sqrt(table["intensity.prf.variance"]))[measured]
+    d = 1.0 / np.sqrt(((table["miller_index"][measured] / [38.0, 48.0, 62.0]) ** 2).sum(axis=1))
+    z = table["xyzobs.px.value"][measured, 2]
+    images = f"{int(np.floor(z.min())) + 1}-{int(np.floor(z.max())) + 1}"
+    assert row == [
+        *("0", str(int(measured.sum())), f"{d.max():.2f}", "to", f"{d.min():.2f}", "Å", images),
+        *(f"{ratio.mean():.2f}", f"{100 * np.mean(ratio > 3):.1f}", "%"),
+    ]
+    assert "Missing" not in text
+    del table["s1"]
+    text = describe_job(make_job(data.experiments(), [table]))
+    assert "Missing: no directions of diffracted beams (s1): no absorption surface" in text
+
+
+def test_other_programs_files_are_shown_whatever_they_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batches = other_formats.simulated_batches(3)
+    path = tmp_path / "x.hkl"
+    path.write_text(other_formats.hklf4_text(batches.index, batches.intensity, batches.sigma, batches.batch))
+    assert main(["show", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "3 data sets" in text and "intensity.sum.value" in text
+    assert "Missing: no unit cell: nothing can be scaled" in text
+    assert "Missing: no rotation angles: model=KB" in text
+    assert "Before it can be scaled" in text and "give unit_cell=" in text
+    assert "3 data sets (batch_1_" in text
+    assert main(["show", str(path), "unit_cell=30,40,55,90,90,90", "space_group=P222"]) == 0
+    text = capsys.readouterr().out
+    assert "Before it can be scaled" not in text and "P 2 2 2" in text and "30.000 40.000 55.000" in text
+
+
+def test_streams_of_lattices_of_two_laue_classes_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "x.stream"
+    path.write_text(other_formats.stream_text(other_formats.simulated_stills(2), lattice="tetragonal"))
+    text = describe_files([str(path)])
+    assert "30.000 40.000 55.000" in text
+    assert "Missing: no space group: nothing can be scaled" in text

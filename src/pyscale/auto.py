@@ -8,11 +8,11 @@ intervals from that of each sweep.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from .auto_rules import RULES, AutoRules
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .options import AUTO, Auto, ScalingOptions
 from .scaling_model import ModelClass
 
@@ -74,12 +74,16 @@ class SweepFacts:
         Largest angle between incident and diffracted beam among the reflections, degrees.
     crystal : CrystalFacts or None
         All sweeps of the crystal, if this one is one of several.
+    has_beam_directions, has_positions : bool
+        Whether directions of diffracted beams (`s1`), and places on the detector, are known.
     """
 
     is_still: bool
     rotation_range_deg: float
     max_scattering_angle_deg: float
     crystal: CrystalFacts | None = None
+    has_beam_directions: bool = True
+    has_positions: bool = True
 
     @property
     def crystal_range_deg(self) -> float:
@@ -136,7 +140,7 @@ class Restraint:
 class ModelPlan:
     """The model of one data set, every choice made; choices that a model does not have are None.
 
-    Intervals are in degrees.
+    Intervals are in degrees. `has_beam_directions` and `has_positions` are the facts', for other models to heed.
     """
 
     model: Decision[ModelClass]
@@ -162,6 +166,8 @@ class ModelPlan:
     resolution_dependence: Decision[str] | None = None
     share_decay: Decision[bool] | None = None
     analytical: Decision[bool] | None = None
+    has_beam_directions: bool = True
+    has_positions: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return {choice: {value, reason}} for reports."""
@@ -169,17 +175,26 @@ class ModelPlan:
         return {
             n: {"value": str(d.value) if isinstance(d.value, Restraint) else d.value, "reason": d.reason}
             for n, d in fields.items()
-            if d is not None
+            if isinstance(d, Decision)
         }
 
 
 def plan_model(facts: SweepFacts, options: ScalingOptions) -> ModelPlan:
-    """Choose the model of one data set from its facts; an explicit option always wins."""
+    """Choose the model of one data set from its facts; an explicit option always wins.
+
+    Raises
+    ------
+    UsageError
+        If the options make no model.
+    DataError
+        If they ask for a correction that needs what is not known of the data.
+    """
     model = _model(facts, options)
     if model.value == "physical":
-        return _plan_physical(model, facts, options)
-    plans = {"KB": _plan_kb, "array": _plan_array, "dose_decay": _plan_dose_decay}
-    return plans[model.value](model, options)
+        plan = _plan_physical(model, facts, options)
+    else:
+        plan = {"KB": _plan_kb, "array": _plan_array, "dose_decay": _plan_dose_decay}[model.value](model, options)
+    return _within(replace(plan, has_beam_directions=facts.has_beam_directions, has_positions=facts.has_positions))
 
 
 def surface_decisions(lmax: int, options: ScalingOptions, reason: str) -> dict[str, Any]:
@@ -206,6 +221,23 @@ def image_scale_decisions(options: ScalingOptions, reason: str) -> dict[str, Any
 def array_plan(options: ScalingOptions, reason: str) -> ModelPlan:
     """Return the plan of an array model, for a reason."""
     return _plan_array(Decision("array", reason), options)
+
+
+def _within(plan: ModelPlan) -> ModelPlan:
+    """The plan without grids over the detector where places are not known; DataError for what was asked for."""
+    if plan.lmax is not None and not plan.has_beam_directions:
+        raise DataError(
+            "column 's1' is missing or holds no direction of a diffracted beam, which an absorption surface needs: "
+            "leave absorption to the rules, or give the integrator's own files"
+        )
+    if plan.model.value != "array" or plan.has_positions:
+        return plan
+    if plan.modulation is not None or not plan.decay.value:
+        raise DataError(
+            "there are no places on the detector, as array.modulation_correction and a model=array without "
+            "array.decay_correction need"
+        )
+    return replace(plan, absorption=Decision(False, "no places on the detector are known"), n_absorption_bins=None)
 
 
 def _switch(value: bool) -> Decision[bool]:
@@ -315,10 +347,10 @@ def _rules(options: ScalingOptions) -> AutoRules:
 def _model(facts: SweepFacts, options: ScalingOptions) -> Decision[ModelClass]:
     if options.model not in (AUTO, None, "auto", "cross_validated"):
         if options.model != "KB" and facts.is_still:
-            return Decision("KB", f"a still has no rotation for model={options.model} to follow")
+            return Decision("KB", f"no rotation (a still, or data without angles) for model={options.model} to follow")
         return Decision(cast(ModelClass, options.model), "set by the user")
     if facts.is_still:
-        return Decision("KB", "a still: one scale and one B")
+        return Decision("KB", "no rotation (a still, or data without angles): one scale and one B")
     least = _rules(options).least_rotation
     if facts.crystal_range_deg < least:
         return Decision("KB", f"{facts.crystal_rotation} is below {least:g} deg")
@@ -338,6 +370,8 @@ def _absorption(facts: SweepFacts, options: ScalingOptions) -> Decision[bool]:
         return Decision(True, f"absorption_level={physical.absorption_level} set by the user")
     if physical.absorption_correction is not AUTO:
         return Decision(bool(physical.absorption_correction), "set by the user")
+    if not facts.has_beam_directions:
+        return Decision(False, "no s1: directions of the diffracted beams are unknown")
     least, rotation = rules.absorption_rotation, facts.crystal_range_deg
     if rotation < least or (rotation == least and not rules.absorption_at_limit):
         bound = "below" if rules.absorption_at_limit else "not above"

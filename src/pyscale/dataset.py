@@ -15,7 +15,7 @@ from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
 from .io.expt import read_expt
 from .io.formats import FORMATS, HEAD_SIZE, format_of
-from .io.imported import InputDecision, experiments_and_tables
+from .io.imported import InputDecision, decision_texts, experiments_and_tables
 from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .options.importing import InputOptions
@@ -28,6 +28,7 @@ __all__ = [
     "Job",
     "combine_tables",
     "identifiers_text",
+    "job_of_files",
     "load_job",
     "make_job",
     "positions_text",
@@ -107,7 +108,9 @@ class InputFiles:
     lists, tables
         Those of DIALS, which may be matched by order, and those of other programs, together.
     imported
-        Of each file of another program: experiments, the table of each, and what was decided about each.
+        Of each file of another program: experiments, their tables, and what was decided about each experiment.
+    missing
+        What data sets of other programs lack so that they could be scaled, each once.
     """
 
     lists: list[ExperimentList] = field(default_factory=list)
@@ -115,6 +118,7 @@ class InputFiles:
     imported: list[tuple[ExperimentList, list[ReflectionTable], list[tuple[InputDecision, ...]]]] = field(
         default_factory=list
     )
+    missing: list[str] = field(default_factory=list)
 
     def all_lists(self) -> list[ExperimentList]:
         """Experiment lists, those of other programs last."""
@@ -137,9 +141,26 @@ def load_job(paths: Sequence[PathLike], options: InputOptions | None = None) -> 
     UsageError
         If a file cannot be opened.
     DataError
-        If a file is corrupt or of no known kind, or experiments and reflections do not match.
+        If a file is corrupt or of no known kind, or experiments and reflections do not match, or data sets of other
+        programs lack what scaling needs.
     """
     files = read_files(paths, options)
+    if files.missing:
+        raise DataError(files.missing[0])
+    job = job_of_files(files, paths)
+    for text, is_warning in decision_texts(job.input_decisions):
+        _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+    return job
+
+
+def job_of_files(files: InputFiles, paths: Sequence[PathLike]) -> Job:
+    """Return the job of files that have been read, as `load_job` does, whatever they lack for scaling.
+
+    Raises
+    ------
+    DataError
+        If experiments and reflections do not match.
+    """
     names = ", ".join(str(p) for p in paths) or "no files"
     if bool(files.lists) != bool(files.tables) or not (files.lists or files.imported):
         missing = "experiments (.expt)" if not files.lists else "reflections (.refl)"
@@ -148,15 +169,7 @@ def load_job(paths: Sequence[PathLike], options: InputOptions | None = None) -> 
     decisions = [d for _, _, of_file in files.imported for d in of_file]
     if decisions:
         job.input_decisions = dict(zip(job.identifiers[-len(decisions) :], decisions, strict=True))
-        _log_decisions(job.input_decisions)
     return job
-
-
-def _log_decisions(decisions: dict[str, tuple[InputDecision, ...]]) -> None:
-    for identifier, of_data_set in decisions.items():
-        for decision in of_data_set:
-            level = logging.WARNING if decision.is_warning else logging.INFO
-            _logger.log(level, "Data set %s: %s = %s: %s", identifier, decision.name, decision.value, decision.reason)
 
 
 def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sources: Sequence[PathLike] = ()) -> Job:
@@ -199,6 +212,7 @@ def read_files(paths: Sequence[PathLike], options: InputOptions | None = None) -
             data_sets = other.read(Path(path), options or InputOptions())
             experiments, tables = experiments_and_tables(data_sets)
             files.imported.append((experiments, tables, [tuple(d.decisions) for d in data_sets]))
+            files.missing += [m for m in dict.fromkeys(d.missing for d in data_sets) if m]
         elif _is_json(path, head):
             files.lists.append(read_expt(path))
         else:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dataset import load_job, read_files
+from .data_ranges import data_set_ranges
+from .dataset import job_of_files, read_files
 from .errors import DataError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
+from .io.imported import decision_texts
 from .model_frame import is_legacy_model
+from .model_needs import missing_for_models
+from .options.importing import InputOptions
 from .reflections import Flag, ReflectionTable
 
 if TYPE_CHECKING:
@@ -25,8 +30,10 @@ __all__ = ["describe_files", "describe_job"]
 _MAX_ROWS = 50
 
 
-def describe_files(paths: Sequence[PathLike]) -> str:
-    """Return as text what is in experiment lists and reflection tables, alone or together.
+def describe_files(paths: Sequence[PathLike], options: InputOptions | None = None) -> str:
+    """Return as text what is in files: experiment lists and reflection tables, alone or together, and others.
+
+    Files of other programs are shown even where they lack what scaling needs.
 
     Raises
     ------
@@ -35,18 +42,25 @@ def describe_files(paths: Sequence[PathLike]) -> str:
     DataError
         If a file is corrupt, or experiments and reflections do not match.
     """
-    files = read_files(paths)
+    files = read_files(paths, options)
     if files.imported or (files.lists and files.tables):
-        return describe_job(load_job(paths))
+        return describe_job(job_of_files(files, paths), files.missing)
     if files.lists:
         return _render(_sections(ExperimentList.concatenate(files.lists), None, 0))
     return _render(_reflection_sections(files.tables))
 
 
-def describe_job(job: Job) -> str:
-    """Return as text: data sets, columns, flags and stored scaling models of a job."""
+def describe_job(job: Job, missing: Sequence[str] = ()) -> str:
+    """Return as text: data sets, their ranges, columns, flags, stored scaling models, and what is missing."""
     tables = [d.reflections for d in job.data_sets]
-    return _render(_sections(job.experiments, tables, job.n_unindexed))
+    return _render(chain(_sections(job.experiments, tables, job.n_unindexed), _remarks(job, tables, missing)))
+
+
+def _remarks(job: Job, tables: Sequence[ReflectionTable], missing: Sequence[str]) -> Iterator[RenderableType]:
+    """What was decided in reading, and what is missing for scaling or for some models."""
+    yield from (text for text, _ in decision_texts(job.input_decisions))
+    yield from (f"Missing: {text}" for text in missing_for_models(list(job.experiments), tables))
+    yield from (f"Before it can be scaled: {text}" for text in missing)
 
 
 def _render(sections: Iterator[RenderableType]) -> str:
@@ -73,6 +87,9 @@ def _sections(
     if n_unindexed:
         yield f"{n_unindexed} more rows belong to no data set (id -1)"
     if tables is not None:
+        rows = [data_set_ranges(experiments[i], t) for i, t in enumerate(tables[:_MAX_ROWS])]
+        heads = ["#", "measured", "resolution", "images with reflections", "mean I/sigma", "I/sigma > 3"]
+        yield from _table("ranges", heads, rows, len(tables))
         yield from _reflection_sections(tables)
     models = [(i, e) for i, e in enumerate(experiments) if e.scaling_model is not None]
     if models:

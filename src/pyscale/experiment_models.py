@@ -98,15 +98,15 @@ def scan_model(image_range: tuple[int, int], oscillation: tuple[float, float]) -
     }
 
 
-def crystal_model(real_space: FloatArray, hall_symbol: str) -> dict[str, Any]:
-    """A crystal: vectors a, b, c (A) as rows of a (3, 3) array, at rotation angle zero; a Hall symbol."""
-    return {
+def crystal_model(real_space: FloatArray, hall_symbol: str | None) -> dict[str, Any]:
+    """A crystal: vectors a, b, c (A) as rows of a (3, 3) array, at rotation angle zero; a Hall symbol if known."""
+    model = {
         "__id__": "crystal",
         "real_space_a": real_space[0].tolist(),
         "real_space_b": real_space[1].tolist(),
         "real_space_c": real_space[2].tolist(),
-        "space_group_hall_symbol": " " + hall_symbol.strip(),
     }
+    return model if hall_symbol is None else model | {"space_group_hall_symbol": " " + hall_symbol.strip()}
 
 
 def imageset_model(*, template: str | None = None, images: Sequence[str] = ()) -> dict[str, Any]:

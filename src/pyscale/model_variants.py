@@ -70,10 +70,10 @@ def may_differ(options: ScalingOptions) -> set[str]:
     return {name for name, is_free in free.items() if is_free}
 
 
-def may_have_absorption(model: DataSetModel, options: ScalingOptions) -> bool:
+def may_have_absorption(model: DataSetModel, plan: ModelPlan, options: ScalingOptions) -> bool:
     """Whether a data set may get an absorption surface, although the rules may give it none."""
     tried = options.model == "cross_validated" and model.model == "physical" and "lmax" in may_differ(options)
-    return model.has_absorption or tried
+    return model.has_absorption or (tried and plan.has_beam_directions)
 
 
 def planned(variant: Variant, rules: Sequence[ModelPlan], options: ScalingOptions, reason: str) -> list[ModelPlan]:
@@ -83,8 +83,10 @@ def planned(variant: Variant, rules: Sequence[ModelPlan], options: ScalingOption
 
 def _planned(variant: Variant, plan: ModelPlan, options: ScalingOptions, reason: str) -> ModelPlan:
     if variant.array:
+        if not plan.has_positions:
+            return plan
         return array_plan(with_changes(options, {"array.modulation_correction": variant.modulation}), reason)
-    if variant.lmax is not None:
+    if variant.lmax is not None and plan.has_beam_directions:
         plan = replace(plan, **surface_decisions(variant.lmax, options, reason))
     if variant.scale != 1.0:
         plan = replace(plan, scale_interval=_scaled(plan.scale_interval, variant.scale, reason))

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
 from .errors import DataError, UsageError
 from .experiment import Experiment
 from .image_ranges import valid_span
+from .input_checks import without_beam_direction
 from .model_building import SweepExtent, model_from_plan
 from .observations import max_scattering_angle_deg
 from .options import ScalingOptions
@@ -26,14 +29,28 @@ _MOST_LISTED, _FIRST_LISTED = 50, 5
 
 
 def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) -> list[ModelPlan]:
-    """Choose the model of every data set by the rules, those of sweeps of one crystal together."""
+    """Choose the model of every data set by the rules, those of sweeps of one crystal together.
+
+    Raises
+    ------
+    UsageError
+        If the options make no model.
+    DataError
+        If they ask for corrections that need what is not known of the data.
+    """
     facts = [_facts(p) for p in prepared]
     for group in crystal_groups([p.data_set.experiment for p in prepared], options.same_crystal):
         if len(group.members) > 1:
             crystal = _crystal_facts([facts[k] for k in group.members], group)
             for k in group.members:
                 facts[k] = replace(facts[k], crystal=crystal)
-    plans = {f: plan_model(f, options) for f in dict.fromkeys(facts)}
+    plans: dict[SweepFacts, ModelPlan] = {}
+    for p, f in zip(prepared, facts, strict=True):
+        if f not in plans:
+            try:
+                plans[f] = plan_model(f, options)
+            except DataError as error:
+                raise DataError(f"{p.data_set.reflections.source}: data set {p.identifier}: {error}") from None
     return [plans[f] for f in facts]
 
 
@@ -99,10 +116,13 @@ def _facts(p: PreparedDataSet) -> SweepFacts:
     experiment = p.data_set.experiment
     if experiment.is_still:
         return SweepFacts(is_still=True, rotation_range_deg=0.0, max_scattering_angle_deg=0.0)
+    table, rows = p.table, p.suitable
     return SweepFacts(
         is_still=False,
         rotation_range_deg=_rotation_range_deg(experiment),
-        max_scattering_angle_deg=max_scattering_angle_deg(p.table, experiment, p.suitable),
+        max_scattering_angle_deg=max_scattering_angle_deg(table, experiment, rows),
+        has_beam_directions="s1" in table and not without_beam_direction(table)[rows].all(),
+        has_positions=bool(np.isfinite(table.centroids()[rows, :2]).any()),
     )
 
 

@@ -30,7 +30,7 @@ from .held_out import HeldOut
 from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
 from .io.refl import forget_pages
-from .job_checks import common_space_group, require_suitable
+from .job_checks import common_space_group, require_like_cells, require_suitable
 from .joint_model import JointModel
 from .model_choice import ModelChoice, choose_plans, has_choice
 from .model_variants import may_have_absorption
@@ -273,6 +273,7 @@ def _prepare(
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
     space_group = common_space_group(job)
+    require_like_cells(job, options)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
         cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
@@ -287,7 +288,7 @@ def _prepare(
             models = warm_started(models, [after.models[p.identifier] for p in prepared])
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
-        observations = _collected(prepared, models, space_group, options, n_threads)
+        observations = _collected(prepared, models, plans, space_group, options, n_threads)
         observations = targeting.with_reference(observations, path, options, space_group, cell, job, n_threads)
         targeted = targeting.is_targeted(stored, path, options)
     _logger.info("%d of %d observations are suitable for scaling", len(observations), _n_read(prepared))
@@ -334,12 +335,13 @@ def _prepared_data_sets(
 def _collected(
     prepared: Sequence[PreparedDataSet],
     models: Sequence[DataSetModel],
+    plans: Sequence[ModelPlan],
     space_group: Any,
     options: ScalingOptions,
     n_threads: int,
 ) -> JobObservations:
     """Observations that have all that their models look at."""
-    with_absorption = [may_have_absorption(m, options) for m in models]
+    with_absorption = [may_have_absorption(m, p, options) for m, p in zip(models, plans, strict=True)]
     for p, model, absorption in zip(prepared, models, with_absorption, strict=True):
         if absorption:
             p.discard("filtered", "no_beam_direction", without_beam_direction(p.table))

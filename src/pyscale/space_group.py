@@ -13,7 +13,7 @@ from .dataset import Job
 from .errors import UsageError
 from .symmetry import rotation_matrices
 
-__all__ = ["find_wanted_space_group", "relabelled"]
+__all__ = ["find_wanted_space_group", "keeps_cell", "relabelled"]
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def relabelled(job: Job, name: str) -> Job:
 def _first_obstacle(job: Job, wanted: Any) -> str:
     for data_set in job.data_sets:
         present = data_set.experiment.space_group
+        if present is wanted or present.xhm() == wanted.xhm():
+            continue
         reason = _obstacle(wanted, present, data_set.experiment.unit_cell)
         if reason:
             return f"data set {data_set.identifier} is in {present.xhm()}; {reason}"
@@ -89,7 +91,7 @@ def _first_obstacle(job: Job, wanted: Any) -> str:
 def _obstacle(wanted: Any, present: Any, cell: tuple[float, ...]) -> str:
     """Why data in one space group cannot be called another; empty if they can."""
     new, old = wanted.operations(), present.operations()
-    if not _keeps_cell(wanted, cell):
+    if not keeps_cell(wanted, cell):
         shown = " ".join(f"{x:.2f}" for x in cell)
         return f"their cell {shown} is not {wanted.crystal_system_str()} in this setting"
     if sorted(map(tuple, new.cen_ops)) != sorted(map(tuple, old.cen_ops)):
@@ -109,8 +111,8 @@ def _obstacle(wanted: Any, present: Any, cell: tuple[float, ...]) -> str:
     )
 
 
-def _keeps_cell(space_group: Any, cell: tuple[float, ...]) -> bool:
-    """Whether all rotations leave the metric tensor G of a cell alone: R^T G R = G."""
+def keeps_cell(space_group: Any, cell: tuple[float, ...]) -> bool:
+    """Whether all rotations of a space group leave the metric tensor G of a cell alone: R^T G R = G."""
     axes = np.array(gemmi.UnitCell(*cell).orth.mat.tolist())
     metric = axes.T @ axes
     rotations = rotation_matrices(space_group)

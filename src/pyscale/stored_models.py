@@ -191,10 +191,10 @@ def _require_fixed(models: Sequence[DataSetModel], options: ScalingOptions) -> N
 
 def _with_options(
     model: DataSetModel, is_own: bool, fixed: Collection[str], options: ScalingOptions, given: Collection[str]
-) -> tuple[DataSetModel, dict[str, Decision[Any]]]:
+) -> tuple[DataSetModel, dict[str, Any]]:
     """Hold components, and change what options change in a kept model; return the decisions that this made."""
     fresh = _fresh_plan(model, options)
-    decisions: dict[str, Decision[Any]] = {}
+    decisions: dict[str, Any] = {}
     components = []
     carries_scale = True
     for c in model.components:
@@ -219,8 +219,8 @@ def _fresh_plan(model: DataSetModel, options: ScalingOptions) -> ModelPlan:
 
 def _changed(
     c: ComponentModel, is_own: bool, wanted: Collection[str], fresh: ModelPlan, carries_scale: bool
-) -> tuple[ComponentModel, dict[str, Decision[Any]]]:
-    decisions: dict[str, Decision[Any]] = {}
+) -> tuple[ComponentModel, dict[str, Any]]:
+    decisions: dict[str, Any] = {}
     if c.kind == "absorption":
         if not {"lmax", "absorption_level"}.isdisjoint(wanted) and fresh.lmax is not None:
             decisions["lmax"] = fresh.lmax

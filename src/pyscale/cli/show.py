@@ -1,11 +1,15 @@
 """`pyscale show`: what is in these files."""
 
+# Options and scopes are immutable, so they may be defaults of dataclass fields.
+# ruff: noqa: RUF009
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyscale.options import OptionNames
+from pyscale.options.importing import InputOptions
 from pyscale.options.tree import OptionScope
 
 from .console import setup_logging, write
@@ -16,13 +20,15 @@ __all__ = ["FRAME", "ShowOptions", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions(OptionScope):
-    """Options of `pyscale show`: none."""
+    """Options of `pyscale show`: how files that are not DIALS' own are read."""
+
+    input: InputOptions = InputOptions()
 
 
 FRAME = CommandFrame(
     name="show",
     arguments="FILE...",
-    summary="Show data sets, columns, symmetry and stored scaling models of files.",
+    summary="Show data sets, columns, ranges, symmetry and stored scaling models of files, and what they lack.",
     names=OptionNames(ShowOptions),
 )
 
@@ -35,6 +41,6 @@ def run(arguments: Sequence[str]) -> int:
     with setup_logging(None, line.verbose):
         from pyscale.description import describe_files
 
-        text = describe_files(line.parsed.files)
+        text = describe_files(line.parsed.files, line.parsed.options.input)
     write(text)
     return 0

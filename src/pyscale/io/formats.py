@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..options.importing import InputOptions
+from .cif_unmerged import is_cif
+from .crystfel_stream import is_stream
+from .hklf4 import is_hklf4
 from .imported import ImportedDataSet
 from .unpacked import unpacked_head
 
@@ -64,6 +67,9 @@ FORMATS: tuple[FileFormat, ...] = (
     FileFormat("unmerged MTZ", lambda head: head.startswith(b"MTZ "), "unmerged_mtz", "read_unmerged_mtz"),
     FileFormat("XDS INTEGRATE.HKL", _is_integrate_hkl, "xds_integrate", "read_integrate_hkl"),
     FileFormat("XDS_ASCII.HKL", _is_xds_ascii, "xds_ascii", "read_xds_ascii"),
+    FileFormat("CrystFEL stream", is_stream, "crystfel_stream", "read_stream"),
+    FileFormat("CIF of unmerged reflections", is_cif, "cif_unmerged", "read_cif"),
+    FileFormat("SHELX HKLF 4", is_hklf4, "hklf4", "read_hklf4"),
 )
 
 

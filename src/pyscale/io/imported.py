@@ -26,7 +26,14 @@ from ..typing import FloatArray
 if TYPE_CHECKING:
     import gemmi
 
-__all__ = ["INPUT_FATES", "FlatDetector", "ImportedDataSet", "InputDecision", "experiments_and_tables"]
+__all__ = [
+    "INPUT_FATES",
+    "FlatDetector",
+    "ImportedDataSet",
+    "InputDecision",
+    "decision_texts",
+    "experiments_and_tables",
+]
 
 INPUT_FATES = {"incomplete": 1, "flagged_by_integration": 2}
 """Why a reader has set rows aside: the values of the column `input_fate`, by what the ledger calls them."""
@@ -73,9 +80,10 @@ class ImportedDataSet:
         `n_records` (n,) int32: how many records of the file were summed to a row, where that is not one; the ledger
         counts records. `input_fate` (n,) int32: 0, or one of `INPUT_FATES` for rows that cannot be used; their
         `flags` have no bit `integrated_sum` or `integrated_prf`.
-    space_group : gemmi.SpaceGroup
-    unit_cell : (a, b, c, alpha, beta, gamma)
-        In A and degrees.
+    space_group : gemmi.SpaceGroup or None
+        None: the file does not say, nor does an option; `missing` tells what to do.
+    unit_cell : (a, b, c, alpha, beta, gamma) or None
+        In A and degrees; None likewise.
     wavelength : float
         In A.
     image_range : (int, int) or None
@@ -91,6 +99,10 @@ class ImportedDataSet:
     detector : FlatDetector or None
     identifier : str
         Empty: one is made from the source and the reflections.
+    image : str
+        Image file of a still; empty: the source stands for it.
+    missing : str
+        What the data set lacks so that it could be scaled, and what to do about it; empty: nothing.
     decisions : sequence of InputDecision
     origin : mapping or None
         JSON values that a writer of the same format needs to give the file back; kept in the experiment list as
@@ -101,8 +113,8 @@ class ImportedDataSet:
 
     source: str
     columns: Mapping[str, NDArray[Any]]
-    space_group: gemmi.SpaceGroup
-    unit_cell: Sequence[float]
+    space_group: gemmi.SpaceGroup | None
+    unit_cell: Sequence[float] | None
     wavelength: float
     image_range: tuple[int, int] | None
     oscillation: tuple[float, float] | None
@@ -113,27 +125,58 @@ class ImportedDataSet:
     polarization_normal: FloatArray = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
     polarization_fraction: float = 0.5
     identifier: str = ""
+    image: str = ""
+    missing: str = ""
     decisions: Sequence[InputDecision] = ()
     origin: Mapping[str, Any] | None = None
 
 
+def decision_texts(decisions: Mapping[str, Sequence[InputDecision]]) -> list[tuple[str, bool]]:
+    """Decisions by data set as text, those that many data sets have in common once; and whether each is a warning."""
+    alike: dict[tuple[str, str, str, bool], list[str]] = {}
+    for identifier, of_data_set in decisions.items():
+        for d in of_data_set:
+            alike.setdefault((d.name, str(d.value), d.reason, d.is_warning), []).append(identifier)
+    texts = []
+    for (name, value, reason, is_warning), identifiers in alike.items():
+        one = len(identifiers) == 1
+        who = f"Data set {identifiers[0]}" if one else f"{len(identifiers)} data sets ({identifiers[0]}, ...)"
+        texts.append((f"{who}: {name} = {value}: {reason}", is_warning))
+    return texts
+
+
 def experiments_and_tables(data_sets: Sequence[ImportedDataSet]) -> tuple[ExperimentList, list[ReflectionTable]]:
-    """Return the experiment list of data sets of one file, and the table of each."""
+    """Return the experiment list of data sets of one file, and their tables: one of all if their columns are alike."""
     document: dict[str, Any] = {"__id__": "ExperimentList", "experiment": [], **{key: [] for key in MODEL_KEYS}}
-    tables = []
+    known: dict[str, int] = {}
     for number, data_set in enumerate(data_sets):
         identifier = data_set.identifier or _identifier(data_set, number)
         entry: dict[str, Any] = {"__id__": "Experiment", "identifier": identifier}
         for key, model in _models(data_set).items():
-            entry[key] = len(document[key])
-            document[key].append(model)
+            # Sweeps and stills of one file often have their models in common; scans are long, and rarely do.
+            text = f"{key} {number if key == 'scan' else repr(model)}"
+            if text not in known:
+                known[text] = len(document[key])
+                document[key].append(model)
+            entry[key] = known[text]
         document["experiment"].append(entry)
-        table = ReflectionTable(identifiers={number: identifier}, source=data_set.source)
-        n = len(data_set.columns["miller_index"])
-        for name, values in {"id": np.full(n, number, np.int32), **data_set.columns}.items():
-            table[name] = values
+    identifiers = [entry["identifier"] for entry in document["experiment"]]
+    return ExperimentList(document, data_sets[0].source), _tables(data_sets, identifiers)
+
+
+def _tables(data_sets: Sequence[ImportedDataSet], identifiers: Sequence[str]) -> list[ReflectionTable]:
+    """One table where all data sets have the same columns, which is fast for very many; else one for each."""
+    types = [{name: (v.dtype, v.shape[1:]) for name, v in d.columns.items()} for d in data_sets]
+    alike = all(t == types[0] for t in types) and len(data_sets) > 1
+    tables = []
+    for numbers in [range(len(data_sets))] if alike else [range(k, k + 1) for k in range(len(data_sets))]:
+        parts = [data_sets[k] for k in numbers]
+        table = ReflectionTable(identifiers={k: identifiers[k] for k in numbers}, source=parts[0].source)
+        table["id"] = np.repeat(np.array(numbers, np.int32), [len(d.columns["miller_index"]) for d in parts])
+        for name, values in parts[0].columns.items():
+            table[name] = values if len(parts) == 1 else np.concatenate([d.columns[name] for d in parts])
         tables.append(table)
-    return ExperimentList(document, data_sets[0].source), tables
+    return tables
 
 
 def _identifier(data_set: ImportedDataSet, number: int) -> str:
@@ -147,15 +190,15 @@ def _identifier(data_set: ImportedDataSet, number: int) -> str:
 
 
 def _models(d: ImportedDataSet) -> dict[str, dict[str, Any]]:
-    models = {
-        "beam": beam_model(d.wavelength, d.beam_direction, d.polarization_normal, d.polarization_fraction),
-        "crystal": crystal_model(_real_space(d), d.space_group.hall),
-    }
+    models = {"beam": beam_model(d.wavelength, d.beam_direction, d.polarization_normal, d.polarization_fraction)}
+    axes = _real_space(d)
+    if axes is not None:
+        models["crystal"] = crystal_model(axes, None if d.space_group is None else d.space_group.hall)
     if d.detector is not None:
         f = d.detector
         models["detector"] = detector_model(f.fast, f.slow, f.origin, f.pixel_size, f.image_size)
     if d.image_range is None or d.oscillation is None:
-        return models | {"imageset": _imageset(d, images=[d.source])}
+        return models | {"imageset": _imageset(d, images=[d.image or d.source])}
     return models | {
         "goniometer": goniometer_model(d.rotation_axis, np.eye(3), np.eye(3)),
         "scan": scan_model(d.image_range, d.oscillation),
@@ -168,8 +211,8 @@ def _imageset(d: ImportedDataSet, **names: Any) -> dict[str, Any]:
     return model if d.origin is None else model | {"params": {"pyscale_origin": dict(d.origin)}}
 
 
-def _real_space(d: ImportedDataSet) -> FloatArray:
-    if d.real_space is not None:
+def _real_space(d: ImportedDataSet) -> FloatArray | None:
+    if d.real_space is not None or d.unit_cell is None:
         return d.real_space
     from ..symmetry import unit_cell_from
 

@@ -20,6 +20,7 @@ from ..errors import DataError, UsageError
 from ..reflections import COLUMN_TYPES, OpaqueColumn, ReflectionTable
 from ..variable_length import SHOEBOX_HEADER_SIZE, VariableLengthColumn
 from .atomic import PathLike, write_atomically
+from .hdf5_table import is_hdf5, read_hdf5_table
 from .msgpack_reader import MsgpackError, MsgpackReader
 from .pickle_reader import PickleError
 from .pickle_table import is_pickle, parse_pickle
@@ -37,7 +38,7 @@ _mapped: WeakSet[mmap.mmap] = WeakSet()
 
 
 def read_refl(path: PathLike) -> ReflectionTable:
-    """Read a reflection table, in msgpack form or a pickle of DIALS before 2020, as its content tells.
+    """Read a reflection table: msgpack, HDF5 (needs h5py), or a pickle of DIALS before 2020, as its content tells.
 
     Columns in msgpack form are read-only views of the file's bytes (mapped into memory, or unpacked if gzipped);
     shoeboxes and strings are carried along undecoded. A pickle is decoded, without them; nothing in it is run.
@@ -49,6 +50,8 @@ def read_refl(path: PathLike) -> ReflectionTable:
     DataError
         If it is no reflection table, or truncated or corrupt.
     """
+    if is_hdf5(path):
+        return read_hdf5_table(path)
     buffer = _open(path)
     _refuse_other_formats(buffer, path)
     try:
@@ -101,8 +104,6 @@ def _refuse_other_formats(buffer: _Buffer, path: PathLike) -> None:
     start = buffer[:_START_SIZE]
     if start[:1] == b"\x93" or is_pickle(start):
         return
-    if start[:4] == b"\x89HDF":
-        raise DataError(f"{path}: is an HDF5 file, which is not read yet; write it as msgpack with DIALS")
     raise DataError(f"{path}: is not a DIALS reflection table")
 
 
