@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,16 @@ from .errors import DataError
 from .symmetry import SpaceGroupLike, rotation_matrices, systematic_absences
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["MergedReflections", "SortedObservations", "merge_reflections", "sort_observations"]
+__all__ = [
+    "HalfDataSets",
+    "MergedReflections",
+    "SortedObservations",
+    "half_data_sets",
+    "merge_reflections",
+    "merge_sorted",
+    "sort_observations",
+    "with_common_scale_errors",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class SortedObservations:
     anomalous_parent : (n_anomalous_groups,) int64
         Group that each anomalous group belongs to.
     anomalous_is_minus : (n_anomalous_groups,) bool
+    scale_variance : (n,) float64, optional
+        var(g)/g^2, where the errors of scales are common to a group and no part of `variance`.
     """
 
     intensity: FloatArray
@@ -41,6 +52,7 @@ class SortedObservations:
     is_centric: BoolArray
     anomalous_parent: IndexArray
     anomalous_is_minus: BoolArray
+    scale_variance: FloatArray | None = None
 
     @property
     def anomalous_index(self) -> IntArray:
@@ -48,6 +60,21 @@ class SortedObservations:
         sign = np.where(self.anomalous_is_minus, -1, 1).astype(np.int32)
         index: IntArray = self.asu_index[self.anomalous_parent] * sign[:, None]
         return index
+
+
+@dataclass(frozen=True)
+class HalfDataSets:
+    """Merged intensities of two random halves of the observations; NaN and n = 0 for single observations.
+
+    Attributes
+    ----------
+    intensity, sigma : two of (m,) float64
+    n_obs : two of (m,) int64
+    """
+
+    intensity: tuple[FloatArray, FloatArray]
+    sigma: tuple[FloatArray, FloatArray]
+    n_obs: tuple[IndexArray, IndexArray]
 
 
 @dataclass(frozen=True)
@@ -153,10 +180,20 @@ def merge_reflections(
     `sort_observations`.
     """
     obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
+    return merge_sorted(obs, space_group, use_internal_variance=use_internal_variance, n_threads=n_threads)
+
+
+def merge_sorted(
+    obs: SortedObservations,
+    space_group: SpaceGroupLike,
+    *,
+    use_internal_variance: bool = False,
+    n_threads: int = 1,
+) -> MergedReflections:
+    """Merge sorted observations, as `merge_reflections` does; common errors of scales join the sigmas."""
     present = ~systematic_absences(space_group, obs.asu_index)
-    values, internal = (obs.intensity, obs.variance), use_internal_variance
-    n_obs, merged, sigma = _core.merge(*values, obs.offsets, internal, n_threads)
-    mates = _core.merge(*values, obs.anomalous_offsets, internal, n_threads)
+    n_obs, merged, sigma = _merge(obs, obs.offsets, use_internal_variance, n_threads)
+    mates = _merge(obs, obs.anomalous_offsets, use_internal_variance, n_threads)
     plus, minus = (_side(obs, mates, side, present) for side in (False, True))
     return MergedReflections(
         miller_index=obs.asu_index[present],
@@ -171,6 +208,49 @@ def merge_reflections(
         sigma_minus=minus[2],
         n_obs_minus=minus[0],
     )
+
+
+def _merge(
+    obs: SortedObservations, offsets: IndexArray, internal: bool, n_threads: int
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    n_obs, merged, sigma = _core.merge(obs.intensity, obs.variance, offsets, internal, n_threads)
+    if obs.scale_variance is None:
+        return n_obs, merged, sigma
+    common = _core.common_scale_error(obs.intensity, obs.variance, offsets, obs.scale_variance, n_threads)
+    return n_obs, merged, np.hypot(sigma, merged * common)
+
+
+def with_common_scale_errors(
+    obs: SortedObservations, scale_variance: FloatArray, n_threads: int = 1
+) -> SortedObservations:
+    """Take the uncertainty of the scales out of the variances: it is common to the observations of a reflection.
+
+    Parameters
+    ----------
+    obs : SortedObservations
+        Variances sigma'^2/g^2 + I_h^2 var(g)/g^2.
+    scale_variance : (n,) float64
+        var(g)/g^2 of each observation, in the order of the input of `sort_observations`.
+    """
+    q = np.ascontiguousarray(scale_variance[obs.order])
+    variance = _core.statistical_variance(obs.intensity, obs.variance, obs.offsets, q, n_threads)
+    return replace(obs, variance=variance, scale_variance=q)
+
+
+def half_data_sets(obs: SortedObservations, space_group: SpaceGroupLike, seed: int, n_threads: int = 1) -> HalfDataSets:
+    """Merge two random halves of each group, those of CC1/2 in `merging_statistics` with the same seed.
+
+    Returns
+    -------
+    HalfDataSets
+        For the reflections of `merge_sorted`, in their order.
+    """
+    groups = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
+    present = ~systematic_absences(space_group, obs.asu_index)
+    pair = (groups.n_obs > 1)[present]
+    values = (groups.half_intensity_1, groups.half_intensity_2, groups.half_sigma_1, groups.half_sigma_2)
+    a, b, c, d = (np.where(pair, v[present], np.nan) for v in values)
+    return HalfDataSets((a, b), (c, d), (groups.half_n_obs_1[present], groups.half_n_obs_2[present]))
 
 
 def _side(
