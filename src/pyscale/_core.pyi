@@ -144,6 +144,14 @@ def group_reflections(
     rank: NDArray[np.int64],
     n_threads: int = 1,
 ) -> dict[str, NDArray[np.int64]]: ...
+def canonical_order(
+    order: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    image_z: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.int64]: ...
 def canonical_rank(
     data_set: NDArray[np.int32],
     image_z: NDArray[np.float64],

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["write_filtering", "write_json", "write_merged", "write_report", "write_unmerged"]
 
 
-def write_json(result: ScalingResult | CrossValidation | MergeResult, path: Path, document: dict[str, Any] | None = None) -> None:
+def write_json(
+    result: ScalingResult | CrossValidation | MergeResult, path: Path, document: dict[str, Any] | None = None
+) -> None:
     """Write the public document (`result.to_dict()` unless it is given), one top-level key per line."""
     document = document or result.to_dict()
     with path.open("w", encoding="utf-8") as file:

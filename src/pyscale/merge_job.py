@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, select_data_sets
 from .errors import DataError, UsageError
@@ -80,7 +79,7 @@ def merge_job(job: Job, options: MergeOptions) -> MergeResult:
     clock.stop("free_flags")
     _logger.info(
         "Merged %d of %d rows; wavelengths: %s",
-        rows.n_merged,
+        sum(int(d.merged.n_obs.sum()) for d in merged),
         rows.n_read,
         ", ".join(f"{d.wavelength:.5f} A, {len(d.merged.n_obs)} reflections" for d in merged),
     )
@@ -127,13 +126,9 @@ class _Merging:
         def of(values: Any) -> Any:
             return values if chosen is None else values[chosen]
 
-        intensity, variance = of(rows.intensity), of(rows.variance)
-        rank = _core.canonical_rank(
-            of(rows.data_set), of(rows.image_z), intensity, len(self.job.data_sets), self.n_threads
-        )
-        obs = sort_observations(
-            of(rows.miller_index), intensity, variance, self.space_group, rank=rank, n_threads=self.n_threads
-        )
+        columns = (of(rows.miller_index), of(rows.intensity), of(rows.variance))
+        place = (of(rows.data_set), of(rows.image_z))
+        obs = sort_observations(*columns, self.space_group, place=place, n_threads=self.n_threads)
         if self.common_scale_errors:
             obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads)
         self.clock.stop("sort")
@@ -212,6 +207,8 @@ def _merge_one(by: _Merging, obs: SortedObservations) -> dict[str, Any]:
     """Merged reflections of one wavelength with what belongs to them."""
     options, group, n_threads = by.options, by.space_group, by.n_threads
     merged = merge_sorted(obs, group, use_internal_variance=options.merging.use_internal_variance, n_threads=n_threads)
+    if len(merged.intensity) == 0:
+        raise DataError("only systematic absences are left to merge; check the space group")
     by.clock.stop("merge")
     seed = options.merging.seed
     statistics = sorted_statistics(obs, by.cell, group, True, options.merging.n_bins, seed=seed, n_threads=n_threads)

@@ -83,6 +83,17 @@ class MergeResult:
     screw_axes: ScrewAssessment | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def n_merged(self) -> int:
+        """Number of observations that were merged."""
+        return sum(int(d.merged.n_obs.sum()) for d in self.data_sets)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows were not merged, by reason."""
+        absences = len(self.rows.intensity) - self.n_merged
+        return self.rows.left_out | ({"systematic_absence": absences} if absences else {})
+
     def write_mtz(self, path: str | os.PathLike[str]) -> None:
         """Write the merged MTZ file in place."""
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -127,7 +138,7 @@ class MergeResult:
             "unit_cell": list(self.unit_cell),
             "space_group": self.space_group.xhm(),
             "scale_errors": self.scale_errors,
-            "ledger": {"read": self.rows.n_read, "left_out": self.rows.left_out, "merged": self.rows.n_merged},
+            "ledger": {"read": self.rows.n_read, "left_out": self.left_out, "merged": self.n_merged},
             "wavelengths": [_data_set_document(d) for d in self.data_sets],
             "free_flags": None
             if flags is None
@@ -138,8 +149,8 @@ class MergeResult:
 
     def summary(self) -> str:
         """Statistics and decisions as text."""
-        left = ", ".join(f"{n} {reason}" for reason, n in self.rows.left_out.items())
-        lines = [f"{self.rows.n_merged} of {self.rows.n_read} rows merged" + (f"; left out: {left}" if left else "")]
+        left = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items())
+        lines = [f"{self.n_merged} of {self.rows.n_read} rows merged" + (f"; left out: {left}" if left else "")]
         for d in self.data_sets:
             lines += ["", f"Wavelength {d.wavelength:.5f} A, {len(d.data_sets)} data sets", *_tables(d, self.options)]
         if self.screw_axes is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -113,6 +114,7 @@ def sort_observations(
     space_group: SpaceGroupLike,
     *,
     rank: IndexArray | None = None,
+    place: tuple[IntArray, FloatArray] | None = None,
     n_threads: int = 1,
 ) -> SortedObservations:
     """Leave out observations whose variance is not positive and sort the others by group.
@@ -123,8 +125,10 @@ def sort_observations(
     intensity, variance : (n,) float64
         Scaled: I/g and its variance.
     rank : (n,) int64, optional
-        Order inside a group (data set, image, ...). Without it intensity and variance themselves give the
-        order, so that no result depends on the order of the rows.
+        Order inside a group (data set, image, ...). Without it and `place` intensity and variance themselves give
+        the order, so that no result depends on the order of the rows.
+    place : ((n,) int32, (n,) float64), optional
+        Data set and image coordinate of each row, by which to order in place of `rank`.
 
     Raises
     ------
@@ -141,19 +145,25 @@ def sort_observations(
         if not np.all(finite):
             row = int(np.argmin(finite))
             raise DataError(f"scaled {name} of row {row} is {values[row]}; leave such rows out")
-    rows = np.flatnonzero(variance > 0)
-    if len(rows) == 0:
+    positive = variance > 0
+    if not positive.any():
         raise DataError("no observation with a positive variance is left to merge")
-    value = np.ascontiguousarray(intensity, dtype=np.float64)[rows]
-    spread = np.ascontiguousarray(variance, dtype=np.float64)[rows]
-    key = _value_rank(value, spread) if rank is None else np.asarray(rank, dtype=np.int64)[rows]
-    index = np.ascontiguousarray(miller_index, dtype=np.int32)[rows]
+    rows = None if positive.all() else np.flatnonzero(positive)
+    value, spread = (np.ascontiguousarray(_taken(v, rows), dtype=np.float64) for v in (intensity, variance))
+    index = np.ascontiguousarray(_taken(miller_index, rows), dtype=np.int32)
+    if place is not None:
+        key = np.zeros(0, dtype=np.int64)
+    else:
+        key = _value_rank(value, spread) if rank is None else np.asarray(_taken(rank, rows), dtype=np.int64)
     groups = _core.group_reflections(index, rotation_matrices(space_group), key, n_threads)
     order, offsets, anomalous = groups["order"], groups["offsets"], groups["anomalous_offsets"]
+    if place is not None:
+        data_set, image_z = (np.ascontiguousarray(_taken(p, rows)) for p in place)
+        order = _core.canonical_order(order, anomalous, data_set, image_z, value, n_threads)
     return SortedObservations(
         intensity=value[order],
         variance=spread[order],
-        order=rows[order],
+        order=order if rows is None else rows[order],
         offsets=offsets,
         anomalous_offsets=anomalous,
         asu_index=np.asarray(groups["asu_index"], dtype=np.int32),
@@ -263,6 +273,10 @@ def _side(
     intensity, sigma = np.full((2, len(obs.asu_index)), np.nan)
     n_obs[parent], intensity[parent], sigma[parent] = (column[chosen] for column in mates)
     return n_obs[present], intensity[present], sigma[present]
+
+
+def _taken(values: Any, rows: IndexArray | None) -> Any:
+    return values if rows is None else values[rows]
 
 
 def _value_rank(intensity: FloatArray, variance: FloatArray) -> IndexArray:

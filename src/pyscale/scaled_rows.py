@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class ScaledRows:
     data_set : (n,) int32
         Position in the job.
     image_z : (n,) float64
-    n_read, n_merged : int
-        Rows of the tables, and those that are merged.
+    n_read : int
+        Rows of the tables.
     left_out : dict of str to int
         How many rows were left out, by the first reason that applies.
     """
@@ -50,7 +51,6 @@ class ScaledRows:
     data_set: IntArray
     image_z: FloatArray
     n_read: int
-    n_merged: int
     left_out: dict[str, int]
 
 
@@ -68,38 +68,34 @@ def select_scaled_rows(data_sets: Sequence[DataSet], cell: UnitCellLike, options
     if missing:
         raise DataError(f"{source}: column '{missing[0]}' is missing: not scaled; run pyscale scale first")
     check_columns(table)
-    group = data_sets[0].experiment.space_group
-    index = np.ascontiguousarray(table["miller_index"], dtype=np.int32)
-    absent = systematic_absences(group, index)
     kept = np.ones(len(table), dtype=np.bool_)
     left_out: dict[str, int] = {}
-    for reason, rows in _reasons(table, data_sets, index, absent, cell, options):
+    for reason, rows in _reasons(table, data_sets, cell, options):
         left_out[reason] = int(np.count_nonzero(kept & rows))
         kept &= ~rows
-    if not np.any(kept & ~absent):
-        counts = ", ".join(f"{reason}: {n}" for reason, n in left_out.items() if n)
+    left_out = {reason: n for reason, n in left_out.items() if n}
+    if not kept.any():
+        counts = ", ".join(f"{reason}: {n}" for reason, n in left_out.items())
         raise DataError(f"{source}: no scaled reflection is left to merge ({counts})")
     _require_sound(table, kept, source)
-    g = table["inverse_scale_factor"][kept]
-    absences = int(np.count_nonzero(kept & absent))
+    chosen: Any = slice(None) if kept.all() else np.flatnonzero(kept)
+    g = table["inverse_scale_factor"][chosen]
+    square = g * g
     return ScaledRows(
-        miller_index=index[kept],
-        intensity=table["intensity.scale.value"][kept] / g,
-        variance=table["intensity.scale.variance"][kept] / g**2,
-        scale_variance=column_or(table, "inverse_scale_factor_variance", 0.0)[kept] / g**2,
-        data_set=np.asarray(table["id"], dtype=np.int32)[kept],
-        image_z=np.ascontiguousarray(table.centroids()[kept, 2]),
+        miller_index=np.ascontiguousarray(table["miller_index"][chosen], dtype=np.int32),
+        intensity=table["intensity.scale.value"][chosen] / g,
+        variance=table["intensity.scale.variance"][chosen] / square,
+        scale_variance=column_or(table, "inverse_scale_factor_variance", 0.0)[chosen] / square,
+        data_set=np.ascontiguousarray(table["id"][chosen], dtype=np.int32),
+        image_z=np.ascontiguousarray(table.centroids()[chosen, 2]),
         n_read=len(table),
-        n_merged=int(np.count_nonzero(kept)) - absences,
-        left_out={reason: n for reason, n in (left_out | {"systematic_absence": absences}).items() if n},
+        left_out=left_out,
     )
 
 
 def _reasons(
     table: ReflectionTable,
     data_sets: Sequence[DataSet],
-    index: IntArray,
-    absent: BoolArray,
     cell: UnitCellLike,
     options: MergeOptions,
 ) -> list[tuple[str, BoolArray]]:
@@ -113,17 +109,20 @@ def _reasons(
     g = table["inverse_scale_factor"]
     scaled = has(Flag.scaled)
     # An absence is excluded from scaling, but pyscale writes its scale; 1 is the scale of what has none.
-    may_show_absence = absent & (g != 1) & has(Flag.integrated)
-    d_star_sq = inverse_d_squared(cell, index)
+    absence = ~scaled & (g != 1) & has(Flag.integrated)
+    absence[absence] = systematic_absences(data_sets[0].experiment.space_group, table["miller_index"][absence])
     reasons = [
         ("outlier", has(Flag.outlier_in_scaling)),
         ("user_excluded", has(Flag.user_excluded_in_scaling)),
-        ("not_scaled", ~scaled & ~may_show_absence),
-        ("excluded_for_scaling", has(Flag.excluded_for_scaling) & ~may_show_absence),
+        ("not_scaled", ~scaled & ~absence),
+        ("excluded_for_scaling", has(Flag.excluded_for_scaling) & ~absence),
         ("no_scale", ~(g > 0) | ~(table["intensity.scale.variance"] > 0)),
         ("partiality_threshold", column_or(table, "partiality", 1.0) < options.partiality_threshold),
         ("exclude_images", _excluded(table, data_sets)),
     ]
+    if options.d_min is None and options.d_max is None:
+        return reasons
+    d_star_sq = inverse_d_squared(cell, table["miller_index"])
     if options.d_min is not None:
         reasons.append(("d_min", d_star_sq > (1 + LIMIT_TOLERANCE) / options.d_min**2))
     if options.d_max is not None:
