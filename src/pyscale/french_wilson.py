@@ -9,12 +9,16 @@ import numpy as np
 from . import _core
 from .merging import MergedReflections
 from .symmetry import SpaceGroupLike, UnitCellLike, epsilon_and_centric, inverse_d_squared
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray, FloatArray, IndexArray
 
 __all__ = ["Amplitudes", "french_wilson", "merged_amplitudes", "wilson_prior"]
 
-#: Reflections in one box of the moving average: a tenth of all, within these limits.
-_WINDOW = (40, 500)
+#: Reflections in one bin of the Wilson plot, and in the moving average: a fortieth of all, within these limits.
+_WINDOW = (40, 400)
+#: Moving averages, coarse and fine: window, and how far each may be expected to lie from what went before.
+_LEVELS = ((4, 0.3), (1, 0.15))
+#: Relative scatter of the bins around the straight line of the Wilson plot.
+_LINE_SCATTER = 0.3
 _SIGNIFICANT = 3.0
 _LARGEST_LOGARITHM = 300.0
 
@@ -89,9 +93,10 @@ def wilson_prior(
 ) -> FloatArray:
     """Mean intensity, epsilon included, to expect of each reflection at its resolution, smooth in 1/d^2.
 
-    The fall-off of a Wilson plot times a moving average of what is left: means of reflections near in resolution,
-    weighted by the distance in rank (a triangle) and by the inverse variance 1/(c S^2 + sigma^2), c = 1 or 2 for
-    centric ones, which does not depend on the intensity itself. The mean is not less than its own standard error.
+    The straight line of the Wilson plot times moving averages of what is left: means of reflections near in
+    resolution, weighted by the distance in rank (a triangle) and by the inverse variance 1/(c S^2 + sigma^2), c = 1 or
+    2 for centric ones, which does not depend on the intensity itself. A coarse one moves from the line, and a fine one
+    from that, as far as its standard error lets it.
 
     Parameters
     ----------
@@ -104,17 +109,19 @@ def wilson_prior(
     ndarray, shape (n,), float64
         Positive.
     """
-    order = np.argsort(d_star_sq, kind="stable")
+    order = np.lexsort((sigma, intensity, d_star_sq))
     x, value, error = d_star_sq[order], (intensity / epsilon)[order], (sigma / epsilon)[order]
-    window = int(np.clip(len(order) // 10, *_WINDOW))
+    window = int(np.clip(len(order) // 40, *_WINDOW))
     trend = _fall_off(x, value, error, window)
     ratio, noise = value / trend, (error / trend) ** 2
     excess = np.where(is_centric[order], 2.0, 1.0)
     local = np.ones(len(order))
-    for _ in range(2):
+    for factor, spread in _LEVELS:
         weight = 1.0 / (excess * local**2 + noise)
-        total = _triangle(weight, window)
-        local = np.maximum(_triangle(weight * ratio, window) / total, np.sqrt(window / total))
+        total = _triangle(weight, factor * window)
+        mean, variance = _triangle(weight * ratio, factor * window) / total, factor * window / total
+        part = 1.0 / (1.0 + variance / (spread * local) ** 2)
+        local = np.maximum(local + part * (mean - local), 0.1 * local)
     prior = np.empty(len(order))
     prior[order] = trend * local
     result: FloatArray = epsilon * prior
@@ -122,21 +129,38 @@ def wilson_prior(
 
 
 def _fall_off(x: FloatArray, value: FloatArray, error: FloatArray, window: int) -> FloatArray:
-    """Straight line of the Wilson plot through bins of significant mean; constant where there are not two."""
+    """Straight line of the Wilson plot, fitted to the means of bins; constant where not two are significant."""
     edges = np.arange(0, len(x), window)
     count = np.diff(np.append(edges, len(x)))
-    mean = np.add.reduceat(value, edges) / count
-    spread = np.sqrt(np.add.reduceat((value - np.repeat(mean, count)) ** 2 + error**2, edges)) / count
+    mean, centre = (np.add.reduceat(v, edges) / count for v in (value, x))
+    noise = np.add.reduceat(error**2, edges) / count**2
+    spread = np.sqrt(np.add.reduceat((value - np.repeat(mean, count)) ** 2, edges) / count**2 + noise)
     strong = mean > _SIGNIFICANT * spread
-    if np.count_nonzero(strong) < 2:
+    if np.count_nonzero(strong) < 2 or np.ptp(centre[strong]) == 0:
         overall = max(float(np.mean(value)), float(np.sqrt(np.sum(value**2 + error**2)) / len(x)))
         return np.full(len(x), overall)
-    centre = (np.add.reduceat(x, edges) / count)[strong]
-    slope, level = np.polyfit(centre - centre.mean(), np.log(mean[strong]), 1) if np.ptp(centre) > 0 else (0.0, 0.0)
-    level = level if np.ptp(centre) > 0 else float(np.log(mean[strong]).mean())
-    line = level + slope * (x - centre.mean())
-    result: FloatArray = np.exp(np.clip(line, level - _LARGEST_LOGARITHM, level + _LARGEST_LOGARITHM))
+    origin = centre[strong].mean()
+    line = np.polynomial.polynomial.polyfit(centre[strong] - origin, np.log(mean[strong]), 1)
+    line = _refined_line(line, centre - origin, mean, noise, count)
+    height = np.clip(line[0] + line[1] * (x - origin), line[0] - _LARGEST_LOGARITHM, line[0] + _LARGEST_LOGARITHM)
+    result: FloatArray = np.exp(height)
     return result
+
+
+def _refined_line(
+    line: FloatArray, x: FloatArray, mean: FloatArray, noise: FloatArray, count: IndexArray
+) -> FloatArray:
+    """Least squares for the means themselves, those that are weak or negative included: no bias by the logarithm."""
+    design = np.stack([np.ones(len(x)), x], axis=1)
+    for _ in range(10):
+        model = np.exp(np.clip(design @ line, line[0] - _LARGEST_LOGARITHM, line[0] + _LARGEST_LOGARITHM))
+        weight = 1.0 / (model**2 * (1.0 / count + _LINE_SCATTER**2) + noise)
+        rows = design * (model * np.sqrt(weight))[:, None]
+        step, *_ = np.linalg.lstsq(rows, (mean - model) * np.sqrt(weight), rcond=None)
+        if not np.all(np.isfinite(step)):
+            break
+        line = line + step * min(1.0, 1.0 / max(1e-12, float(np.max(np.abs(design @ step)))))
+    return line
 
 
 def _triangle(values: FloatArray, window: int) -> FloatArray:
