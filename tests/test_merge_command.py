@@ -308,6 +308,14 @@ def test_what_cannot_be_merged_is_said_in_one_line(
         pyscale.merge(load_job(files), options=pyscale.options.merge.MergeOptions(), d_min=3)
 
 
+def test_tables_without_the_flag_scaled(small_result: ScalingResult) -> None:
+    """They are of DIALS before 2019: what was not left out was scaled."""
+    table = small_result.table.copy()
+    table["flags"] = table["flags"] & ~np.uint64(int(Flag.scaled))
+    old = pyscale.merge(make_job(small_result.experiments, [table]))
+    assert old.n_merged == pyscale.merge(small_result).n_merged
+
+
 def test_impossible_values_are_refused(small_result: ScalingResult) -> None:
     table = small_result.table.copy()
     value = table["intensity.scale.value"].copy()

@@ -108,6 +108,9 @@ def _reasons(
 
     g = table["inverse_scale_factor"]
     scaled = has(Flag.scaled)
+    if not scaled.any():
+        # DIALS before 2019 had no such flag.
+        scaled = ~has(Flag.bad_for_scaling)
     # An absence is excluded from scaling, but pyscale writes its scale; 1 is the scale of what has none.
     absence = ~scaled & (g != 1) & has(Flag.integrated)
     absence[absence] = systematic_absences(data_sets[0].experiment.space_group, table["miller_index"][absence])
