@@ -33,8 +33,8 @@ CROSS_VALIDATION = """
 MERGE = """
 # Merging
 
-`pyscale merge` writes `merged.json` ([its schema](../src/pyscale/schema/merge.schema.json)), and `MergeResult.to_dict()`
-returns the same. `statistics` is as above.
+`pyscale merge` writes `merged.json` ([its schema](../src/pyscale/schema/merge.schema.json)), and
+`MergeResult.to_dict()` returns the same. `statistics` is as above.
 """
 
 

@@ -159,7 +159,7 @@ def test_files_that_are_no_reference_are_refused(index: np.ndarray, tmp_path: Pa
         read_free_flags(other_cell, CELL, GROUP)
     read_free_flags(other_cell, CELL, GROUP, length_tolerance=0.25)
     with pytest.raises(DataError, match="no column of free-R flags"):
-        read_free_flags(write_flags(tmp_path / "a.mtz", index, flag, "FOM"), CELL, GROUP)
+        read_free_flags(write_flags(tmp_path / "a.mtz", index, flag, "PHIB"), CELL, GROUP)
     with pytest.raises(DataError, match="one value only"):
         read_free_flags(write_flags(tmp_path / "b.mtz", index, 0 * flag, "FREE"), CELL, GROUP)
     with pytest.raises(DataError, match="Laue class"):

@@ -135,16 +135,7 @@ def sort_observations(
     DataError
         When an intensity or variance is not finite, or no observation has a positive variance.
     """
-    if not len(miller_index) == len(intensity) == len(variance):
-        raise ValueError(
-            f"miller_index, intensity and variance differ in length: {len(miller_index)}, {len(intensity)}, "
-            f"{len(variance)}"
-        )
-    for name, values in (("intensity", intensity), ("variance", variance)):
-        finite = np.isfinite(values)
-        if not np.all(finite):
-            row = int(np.argmin(finite))
-            raise DataError(f"scaled {name} of row {row} is {values[row]}; leave such rows out")
+    _require_sound(miller_index, intensity, variance)
     positive = variance > 0
     if not positive.any():
         raise DataError("no observation with a positive variance is left to merge")
@@ -171,6 +162,19 @@ def sort_observations(
         anomalous_parent=np.searchsorted(offsets, anomalous[:-1], side="right").astype(np.int64) - 1,
         anomalous_is_minus=groups["is_minus"][anomalous[:-1]].astype(np.bool_),
     )
+
+
+def _require_sound(miller_index: IntArray, intensity: FloatArray, variance: FloatArray) -> None:
+    if not len(miller_index) == len(intensity) == len(variance):
+        raise ValueError(
+            f"miller_index, intensity and variance differ in length: {len(miller_index)}, {len(intensity)}, "
+            f"{len(variance)}"
+        )
+    for name, values in (("intensity", intensity), ("variance", variance)):
+        finite = np.isfinite(values)
+        if not np.all(finite):
+            row = int(np.argmin(finite))
+            raise DataError(f"scaled {name} of row {row} is {values[row]}; leave such rows out")
 
 
 def merge_reflections(

@@ -120,14 +120,15 @@ class ScrewAssessment:
 
     def table(self) -> str:
         """Both tables for people."""
-        header = f"{'Screw axis':20}{'present':>9}{'absent':>8}{'<I> pres.':>12}{'<I> abs.':>12}"
-        lines = [header + f"{'<I/s> pres.':>13}{'<I/s> abs.':>12}{'probability':>13}  verdict"]
+        lines = [
+            f"{'':20}{'-------- allowed --------':>28}{'------- forbidden -------':>28}",
+            f"{'Screw axis':20}{'n':>7}{'<I>':>12}{'<I/sI>':>9}{'n':>7}{'<I>':>12}{'<I/sI>':>9}  probability  verdict",
+        ]
         for a in self.axes:
-            lines.append(
-                f"{a.name:20}{a.n_present:9}{a.n_absent:8}{a.mean_intensity_present:12.1f}"
-                f"{a.mean_intensity_absent:12.1f}{a.i_over_sigma_present:13.2f}{a.i_over_sigma_absent:12.2f}"
-                f"{a.probability:13.3f}  {a.verdict}".replace("nan", "  -")
-            )
+            allowed = (a.n_present, a.mean_intensity_present, a.i_over_sigma_present)
+            forbidden = (a.n_absent, a.mean_intensity_absent, a.i_over_sigma_absent)
+            cells = "".join(f"{n:7}{i:12.1f}{t:9.2f}" for n, i, t in (allowed, forbidden)).replace("nan", "  -")
+            lines.append(f"{a.name:20}{cells}{a.probability:13.3f}  {a.verdict}")
         lines += ["", "Space group    probability of its absences"]
         return "\n".join(lines + [f"{c.name:15}{c.probability:12.3f}" for c in self.candidates])
 
