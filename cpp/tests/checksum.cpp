@@ -7,10 +7,12 @@
 #include <cstring>
 #include <pyscale/covariance.hpp>
 #include <pyscale/delta_cc_half.hpp>
+#include <pyscale/french_wilson.hpp>
 #include <pyscale/number_rows.hpp>
 #include <pyscale/outliers.hpp>
 #include <pyscale/random.hpp>
 #include <pyscale/rows.hpp>
+#include <pyscale/scale_errors.hpp>
 #include <pyscale/selection.hpp>
 #include <string>
 #include <type_traits>
@@ -199,6 +201,22 @@ void number_rows(int n_threads) {
   sum.print("number_rows");
 }
 
+void merged_amplitudes(int n_threads) {
+  const std::vector<Index> offsets = random_offsets(20000, 12, 1);
+  const std::vector<double> intensity = adversarial_values(offsets.back(), 2);
+  std::vector<double> variance, q;
+  for (const double i : intensity) variance.push_back(1 + i * i / 400), q.push_back(1e-4);
+  const pyscale::ScaledObservations obs{intensity, variance, offsets};
+  Checksum sum;
+  sum.add(pyscale::statistical_variance(obs, q, n_threads));
+  sum.add(pyscale::common_scale_error(obs, q, n_threads));
+  const auto merged = pyscale::merge(obs, false, n_threads);
+  const std::vector<double> prior(merged.intensity.size(), 2.0);
+  const std::vector<std::uint8_t> centric(merged.intensity.size(), 0);
+  sum.add(pyscale::french_wilson(merged.intensity, merged.sigma, prior, centric, n_threads).amplitude);
+  sum.print("merged_amplitudes");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -215,5 +233,6 @@ int main(int argc, char** argv) {
   selection(n_threads);
   dense_solver(n_threads);
   fit(n_threads);
+  merged_amplitudes(n_threads);
   return 0;
 }

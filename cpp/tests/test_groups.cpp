@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <pyscale/groups.hpp>
@@ -162,6 +163,19 @@ BOOST_AUTO_TEST_CASE(misuse_throws) {
   const std::vector<Index> short_rank{1};
   BOOST_CHECK_THROW(group_reflections(hkl, {}, {}, 1), std::invalid_argument);
   BOOST_CHECK_THROW(group_reflections(hkl, rotations_p1(), short_rank, 1), std::invalid_argument);
+}
+
+BOOST_AUTO_TEST_CASE(canonical_order_within_groups) {
+  const std::vector<Index> order{4, 0, 2, 3, 1, 5}, offsets{0, 4, 6};
+  const std::vector<std::int32_t> data_set{1, 0, 0, 0, 0, 0};
+  const double nearly = std::nextafter(7.5, 8.0);
+  const std::vector<double> image_z{-2.0, 3.0, nearly, 7.5, -7.5, 3.0}, intensity{1, 5, 1, 2, 9, 4};
+  const auto found = pyscale::canonical_order(order, offsets, data_set, image_z, intensity, 1);
+  const std::vector<Index> expected{4, 3, 2, 0, 5, 1};
+  BOOST_TEST(found == expected, boost::test_tools::per_element());
+  const std::vector<Index> wrong{0, 4, 5};
+  BOOST_CHECK_THROW(pyscale::canonical_order(order, wrong, data_set, image_z, intensity, 1),
+                    std::invalid_argument);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

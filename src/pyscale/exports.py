@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, write_merged_mtz, write_unmerged_mtz
+from .io.merged_mtz import write_merged_mtz
+from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, write_unmerged_mtz
 from .merging import merge_reflections
 from .prepared import blocks_of
 from .typing import FloatArray, IndexArray, IntArray
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from .cross_validation import CrossValidation
     from .dataset import DataSet
     from .filtering_record import FilteringRecord
+    from .merge_result import MergeResult
     from .result import ScalingResult
 
 __all__ = ["write_filtering", "write_json", "write_merged", "write_report", "write_unmerged"]
 
 
-def write_json(result: ScalingResult | CrossValidation, path: Path, document: dict[str, Any] | None = None) -> None:
+def write_json(
+    result: ScalingResult | CrossValidation | MergeResult, path: Path, document: dict[str, Any] | None = None
+) -> None:
     """Write the public document (`result.to_dict()` unless it is given), one top-level key per line."""
     document = document or result.to_dict()
     with path.open("w", encoding="utf-8") as file:
