@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from pyscale.errors import DataError
+from pyscale.io.batch_numbers import batch_offsets
 from pyscale.io.mtz import (
     MtzDataset,
     MtzSweep,
     UnmergedReflections,
-    batch_offsets,
     write_merged_mtz,
     write_unmerged_mtz,
 )

@@ -1,20 +1,23 @@
-"""The Python interface: read, scale, simulate."""
+"""The Python interface: read, scale, export, simulate."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .cross_validation import CrossValidation
 from .dataset import Job
 from .errors import UsageError
+from .exporting import export_job, exported_result
 from .io import read
 from .options import SCALING_NAMES, ScalingOptions, options_from_keywords, with_changes
+from .options.export import EXPORT_NAMES
 from .result import ScalingResult
 from .scaler import cross_validate_job, scale_job
 from .simulation import SimulatedData, SimulationOptions
 from .simulation import simulate as _simulate
 
-__all__ = ["cross_validate", "read", "scale", "simulate"]
+__all__ = ["cross_validate", "export", "read", "scale", "simulate"]
 
 
 def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:
@@ -68,6 +71,35 @@ def cross_validate(data: Job, *, options: ScalingOptions | None = None, **keywor
         mode = "single" if choice.parameter is None else "multi"
         options = with_changes(options, {"cross_validation.cross_validation_mode": mode})
     return cross_validate_job(data, options, given)
+
+
+def export(data: Job | ScalingResult, output: str | os.PathLike[str], **keywords: Any) -> str:
+    """Write observations or merged intensities in the format of another program; nothing is fitted.
+
+    Parameters
+    ----------
+    data : Job or ScalingResult
+        What `read` or `scale` returned.
+    output
+        The file; an existing one is replaced.
+    **keywords
+        Options of `pyscale export`: `format="mmcif"`, `d_min=1.8`, ...
+
+    Returns
+    -------
+    str
+        What was written, for people.
+
+    Raises
+    ------
+    UsageError
+        For unknown options or impossible values, or if the file cannot be written.
+    DataError
+        If the data lack what is asked for.
+    """
+    options, _ = EXPORT_NAMES.from_keywords({**keywords, "hklout": os.fspath(output)})
+    exported = export_job(data, options) if isinstance(data, Job) else exported_result(data, options)
+    return exported.write(named_outputs={"hklout"})
 
 
 def simulate(options: SimulationOptions | None = None, **keywords: Any) -> SimulatedData:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from ..errors import DataError
 from ..merging import MergedReflections
 from ..symmetry import SpaceGroupLike, UnitCellLike, find_space_group, to_asu, unit_cell_from
 from ..typing import FloatArray, IndexArray, IntArray
+from .batch_numbers import batch_offsets
 
 __all__ = [
     "MtzDataset",
     "MtzSweep",
     "UnmergedReflections",
-    "batch_offsets",
+    "merged_mtz",
+    "unmerged_mtz",
     "write_merged_mtz",
     "write_unmerged_mtz",
 ]
@@ -72,6 +74,8 @@ class MtzSweep:
         Pixels along fast and slow.
     mosaicity : float
         Degrees.
+    batch_offset : int or None
+        What the batch numbers exceed those of images by, if no earlier sweep has these numbers.
     """
 
     dataset: MtzDataset
@@ -83,6 +87,7 @@ class MtzSweep:
     detector_distance: float = 0.0
     detector_size: tuple[float, float] = (0.0, 0.0)
     mosaicity: float = 0.0
+    batch_offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class UnmergedReflections:
     fraction_calc, x_det, y_det, rot, lp, qe : (n,) float64, optional
         Partiality, detector position (pixels), rotation angle (degrees), Lorentz-polarisation factor,
         quantum efficiency.
+    others : mapping of (str, str) to (n,) float64
+        Further columns, by label and type.
     """
 
     miller_index: IntArray
@@ -119,22 +126,7 @@ class UnmergedReflections:
     rot: FloatArray | None = None
     lp: FloatArray | None = None
     qe: FloatArray | None = None
-
-
-def batch_offsets(image_ranges: Iterable[tuple[int, int]]) -> list[int]:
-    """Offsets that make batch numbers, image + offset, unique over all sweeps.
-
-    A range of positive numbers that overlaps no earlier one keeps them; another starts at the next number
-    that ends in 01 and leaves a gap, as dials.export does.
-    """
-    taken: list[tuple[int, int]] = []
-    offsets = []
-    for first, last in image_ranges:
-        overlaps = first < 1 or any(first <= end and begin <= last for begin, end in taken)
-        offset = max((end for _, end in taken), default=0) // 100 * 100 + 101 - first if overlaps else 0
-        taken.append((first + offset, last + offset))
-        offsets.append(offset)
-    return offsets
+    others: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
 
 
 def write_merged_mtz(
@@ -146,9 +138,21 @@ def write_merged_mtz(
     title: str = "Merged by pyscale",
     history: Sequence[str] = (),
 ) -> None:
-    """Write IMEAN, I(+), I(-), their uncertainties and numbers of observations in the CCP4 asymmetric unit.
+    """Write `merged_mtz`. The file is written in place: give a temporary path and rename."""
+    merged_mtz(merged, dataset, space_group, title=title, history=history).write_to_file(str(path))
 
-    Centric reflections have I(+) alone. The file is written in place: give a temporary path and rename.
+
+def merged_mtz(
+    merged: MergedReflections,
+    dataset: MtzDataset,
+    space_group: SpaceGroupLike,
+    *,
+    title: str = "Merged by pyscale",
+    history: Sequence[str] = (),
+) -> Any:
+    """IMEAN, I(+), I(-), their uncertainties and numbers of observations in the CCP4 asymmetric unit: `gemmi.Mtz`.
+
+    Centric reflections have I(+) alone.
 
     Raises
     ------
@@ -175,7 +179,7 @@ def write_merged_mtz(
     ]
     _fill(mtz, asu, columns)
     mtz.sort(3)
-    mtz.write_to_file(str(path))
+    return mtz
 
 
 def write_unmerged_mtz(
@@ -187,10 +191,26 @@ def write_unmerged_mtz(
     title: str = "Scaled by pyscale",
     history: Sequence[str] = (),
 ) -> list[int]:
-    """Write scaled observations with batch headers in the Cambridge frame; returns each sweep's batch offset.
+    """Write `unmerged_mtz`; returns each sweep's batch offset.
 
-    Indices are in the CCP4 asymmetric unit; M/ISYM leads back to those observed. The file is written in
-    place: give a temporary path and rename.
+    The file is written in place: give a temporary path and rename.
+    """
+    mtz, offsets = unmerged_mtz(reflections, sweeps, space_group, title=title, history=history)
+    mtz.write_to_file(str(path))
+    return offsets
+
+
+def unmerged_mtz(
+    reflections: UnmergedReflections,
+    sweeps: Sequence[MtzSweep],
+    space_group: SpaceGroupLike,
+    *,
+    title: str = "Scaled by pyscale",
+    history: Sequence[str] = (),
+) -> tuple[Any, list[int]]:
+    """Scaled observations with batch headers in the Cambridge frame: `gemmi.Mtz`, and each sweep's batch offset.
+
+    Indices are in the CCP4 asymmetric unit; M/ISYM leads back to those observed.
 
     Raises
     ------
@@ -199,7 +219,7 @@ def write_unmerged_mtz(
     """
     datasets = list({_dataset_key(s.dataset): s.dataset for s in sweeps}.values())
     numbers = {_dataset_key(d): k + 1 for k, d in enumerate(datasets)}
-    offsets = batch_offsets([s.image_range for s in sweeps])
+    offsets = batch_offsets([s.image_range for s in sweeps], [s.batch_offset for s in sweeps])
     mtz = _new_mtz(space_group, datasets, title, history)
     for sweep, offset in zip(sweeps, offsets, strict=True):
         for batch in _batches(sweep, offset, numbers[_dataset_key(sweep.dataset)]):
@@ -215,10 +235,10 @@ def write_unmerged_mtz(
         values = getattr(reflections, name)
         if values is not None:
             columns.append((label, kind, values))
+    columns += [(label, kind, values) for (label, kind), values in reflections.others.items()]
     _fill(mtz, asu, columns)
     mtz.sort(5)
-    mtz.write_to_file(str(path))
-    return offsets
+    return mtz, offsets
 
 
 def _dataset_key(d: MtzDataset) -> tuple[Any, ...]:

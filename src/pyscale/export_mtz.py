@@ -1,0 +1,196 @@
+"""Merged and unmerged MTZ files of exported observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._core import __version__
+from .export_rows import ExportRows
+from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, merged_mtz, unmerged_mtz
+from .typing import FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+
+__all__ = ["MtzNames", "history_line", "merged_file", "unmerged_file", "wavelength_groups"]
+
+#: Wavelengths that differ relatively by less are of one MTZ data set.
+_SAME_WAVELENGTH = 1e-4
+#: Columns of an MTZ file that are written anew, whatever the input had.
+_PLACE = ("XDET", "YDET", "ROT")
+_OWN_LABELS = frozenset(
+    [
+        *"HKLI",
+        "M/ISYM",
+        "BATCH",
+        "SIGI",
+        "IPR",
+        "SIGIPR",
+        "SCALEUSED",
+        "SIGSCALEUSED",
+        "FRACTIONCALC",
+        *_PLACE,
+        "LP",
+        "QE",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class MtzNames:
+    """Names in the header of an MTZ file."""
+
+    project: str = "pyscale"
+    crystal: str = "XTAL"
+    dataset: str = "NATIVE"
+
+
+def history_line(program: str = "pyscale") -> str:
+    """The line of the history that programs know each other by."""
+    now = datetime.now(timezone.utc)
+    return f"From {program}, version {__version__}, run on {now:%d/%m/%Y at %H:%M:%S}"
+
+
+def wavelength_groups(wavelengths: FloatArray) -> tuple[IndexArray, FloatArray]:
+    """Group wavelengths that differ by less than 1e-4 from the next one.
+
+    Returns
+    -------
+    group : (n,) int64
+        Numbers of the groups, by rising wavelength.
+    wavelength : (n_groups,) float64
+        Median of each.
+    """
+    order = np.argsort(wavelengths, kind="stable")
+    rising = wavelengths[order]
+    number = np.concatenate([[0], np.cumsum(np.diff(rising) > _SAME_WAVELENGTH * rising[1:])]).astype(np.int64)
+    group = np.empty(len(wavelengths), np.int64)
+    group[order] = number
+    return group, np.array([np.median(rising[number == k]) for k in range(number[-1] + 1)])
+
+
+def merged_file(rows: ExportRows, names: MtzNames) -> Any:
+    """Merged intensities, Friedel mates together and apart: `gemmi.Mtz`."""
+    dataset = MtzDataset(
+        float(np.median(rows.wavelengths)), rows.unit_cell, names.project, names.crystal, names.dataset
+    )
+    return merged_mtz(rows.merged, dataset, rows.space_group, history=[history_line()])
+
+
+def unmerged_file(rows: ExportRows, names: MtzNames, profile: tuple[FloatArray, FloatArray] | None = None) -> Any:
+    """Accepted observations with batch headers: `gemmi.Mtz`.
+
+    Batches of MTZ files that were read (column `BATCH`) keep their numbers where these are unique, and further columns
+    of such files are passed on. `profile` holds intensities and sigmas of the rows for the columns IPR and SIGIPR.
+    """
+    rows = rows.accepted
+    intensities, centroid = rows.intensities, rows.centroid
+    others = _passed_on(rows)
+    if profile is not None:
+        others[("IPR", "J")], others[("SIGIPR", "Q")] = profile
+    reflections = UnmergedReflections(
+        miller_index=rows.miller_index,
+        sweep=rows.data_set,
+        image=rows.image,
+        intensity=intensities.value,
+        sigma=intensities.sigma,
+        scale=intensities.scale if rows.is_scaled else None,
+        scale_sigma=intensities.scale_sigma if rows.is_scaled else None,
+        fraction_calc=rows.column("partiality"),
+        x_det=centroid[:, 0],
+        y_det=centroid[:, 1],
+        rot=rows.rotation_angle,
+        lp=rows.column("lp"),
+        qe=rows.column("qe", "dqe"),
+        others=others,
+    )
+    sweeps = _sweeps(rows, names)
+    title = "Scaled by pyscale" if rows.is_scaled else "Exported by pyscale"
+    return unmerged_mtz(reflections, sweeps, rows.space_group, title=title, history=[history_line()])[0]
+
+
+def _passed_on(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
+    """Columns with labels of MTZ files, which no table of DIALS has."""
+    table = rows.table
+    columns = {n: table[n] for n in table.names() if n.isupper() and n not in _OWN_LABELS and table.opaque(n) is None}
+    return {
+        (name, "R" if values.dtype.kind == "f" else "I"): np.asarray(values, dtype=np.float64)
+        for name, values in columns.items()
+        if values.ndim == 1
+    }
+
+
+def _sweeps(rows: ExportRows, names: MtzNames) -> list[MtzSweep]:
+    group, wavelength = wavelength_groups(rows.wavelengths)
+    single = len(wavelength) == 1
+    datasets = [
+        MtzDataset(float(w), rows.unit_cell, names.project, names.crystal, names.dataset if single else f"WAVE{k + 1}")
+        for k, w in enumerate(wavelength)
+    ]
+    offsets = _original_offsets(rows)
+    return [
+        _sweep(experiment, datasets[k], offset)
+        for experiment, k, offset in zip(rows.experiments, group.tolist(), offsets, strict=True)
+    ]
+
+
+def _original_offsets(rows: ExportRows) -> Sequence[int | None]:
+    """What batch numbers of the input exceed images by, for data sets where it is the same for all rows."""
+    n = len(rows.job.data_sets)
+    batch = rows.column("BATCH")
+    if batch is None or not len(rows):
+        return [None] * n
+    difference = np.rint(batch).astype(np.int64) - rows.image
+    low, high = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
+    np.minimum.at(low, rows.data_set, difference)
+    np.maximum.at(high, rows.data_set, difference)
+    return [a if a == b else None for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+
+
+def _sweep(experiment: Experiment, dataset: MtzDataset, batch_offset: int | None) -> MtzSweep:
+    crystal = experiment.crystal or {}
+    real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"], dtype=np.float64)
+    reciprocal: FloatArray = np.asarray(np.linalg.inv(real), dtype=np.float64)
+    images = experiment.image_range or (1, 1)
+    distance, size = _detector(experiment)
+    if experiment.is_still or experiment.oscillation is None:
+        return MtzSweep(
+            dataset,
+            images,
+            s0=-experiment.beam_direction,
+            setting_matrix=reciprocal,
+            detector_distance=distance,
+            detector_size=size,
+            batch_offset=batch_offset,
+        )
+    axis, setting = experiment.rotation_axis, experiment.setting_rotation
+    return MtzSweep(
+        dataset,
+        images,
+        oscillation=experiment.oscillation,
+        rotation_axis=None if axis is None else setting @ axis,
+        s0=-experiment.beam_direction,
+        setting_matrix=np.asarray(setting @ experiment.fixed_rotation @ reciprocal, dtype=np.float64),
+        detector_distance=distance,
+        detector_size=size,
+        batch_offset=batch_offset,
+    )
+
+
+def _detector(experiment: Experiment) -> tuple[float, tuple[float, float]]:
+    """Distance (mm) and size (pixels) of a detector of one panel; zeros for others."""
+    if experiment.detector is None or len(experiment.panels) != 1:
+        return 0.0, (0.0, 0.0)
+    panel = experiment.panels[0]
+    try:
+        normal = np.cross(panel["fast_axis"], panel["slow_axis"])
+        distance = float(abs(normal @ np.asarray(panel["origin"], np.float64)))
+        fast, slow = (float(x) for x in panel["image_size"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0, (0.0, 0.0)
+    return distance, (fast, slow)
