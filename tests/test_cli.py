@@ -84,7 +84,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["show"], "no input files"),
         (["show", "lmax=3"], "unknown option lmax"),
         (["merge", "a"], "pyscale merge is not yet available: use pyscale scale"),
-        (["export"], "pyscale export is not yet available"),
+        (["export"], "no input files: pyscale export"),
         (["report"], "pyscale report is not yet available"),
         (["slice"], "no input files: pyscale slice FILE..."),
     ],

@@ -21,24 +21,13 @@ __all__ = ["MtzNames", "history_line", "merged_file", "unmerged_file", "waveleng
 
 #: Wavelengths that differ relatively by less are of one MTZ data set.
 _SAME_WAVELENGTH = 1e-4
-#: Columns of an MTZ file that are written anew, whatever the input had.
-_PLACE = ("XDET", "YDET", "ROT")
-_OWN_LABELS = frozenset(
-    [
-        *"HKLI",
-        "M/ISYM",
-        "BATCH",
-        "SIGI",
-        "IPR",
-        "SIGIPR",
-        "SCALEUSED",
-        "SIGSCALEUSED",
-        "FRACTIONCALC",
-        *_PLACE,
-        "LP",
-        "QE",
-    ]
-)
+#: What tells columns of MTZ files that were read and nothing else.
+_ORIGINAL = "mtz."
+#: Columns of MTZ files that are written anew, whatever the input had.
+_OWN_LABELS = {
+    *("H", "K", "L", "M/ISYM", "BATCH", "I", "SIGI", "IPR", "SIGIPR", "SCALEUSED", "SIGSCALEUSED"),
+    *("FRACTIONCALC", "XDET", "YDET", "ROT", "LP", "QE", "BG", "SIGBG"),
+}
 
 
 @dataclass(frozen=True)
@@ -82,15 +71,18 @@ def merged_file(rows: ExportRows, names: MtzNames) -> Any:
     return merged_mtz(rows.merged, dataset, rows.space_group, history=[history_line()])
 
 
-def unmerged_file(rows: ExportRows, names: MtzNames, profile: tuple[FloatArray, FloatArray] | None = None) -> Any:
+def unmerged_file(
+    rows: ExportRows, names: MtzNames, profile: tuple[FloatArray, FloatArray] | None = None, *, in_asu: bool = True
+) -> Any:
     """Accepted observations with batch headers: `gemmi.Mtz`.
 
-    Batches of MTZ files that were read (column `BATCH`) keep their numbers where these are unique, and further columns
-    of such files are passed on. `profile` holds intensities and sigmas of the rows for the columns IPR and SIGIPR.
+    Batches of MTZ files that were read (column `mtz.BATCH`) keep their numbers where these are unique, and further
+    columns of such files are passed on. `profile` holds intensities and sigmas of the rows for the columns IPR and
+    SIGIPR; `in_asu` as for `io.mtz.unmerged_mtz`.
     """
     rows = rows.accepted
     intensities, centroid = rows.intensities, rows.centroid
-    others = _passed_on(rows)
+    others = _background(rows) | _passed_on(rows)
     if profile is not None:
         others[("IPR", "J")], others[("SIGIPR", "Q")] = profile
     reflections = UnmergedReflections(
@@ -111,17 +103,26 @@ def unmerged_file(rows: ExportRows, names: MtzNames, profile: tuple[FloatArray, 
     )
     sweeps = _sweeps(rows, names)
     title = "Scaled by pyscale" if rows.is_scaled else "Exported by pyscale"
-    return unmerged_mtz(reflections, sweeps, rows.space_group, title=title, history=[history_line()])[0]
+    lines = [history_line()]
+    return unmerged_mtz(reflections, sweeps, rows.space_group, title=title, history=lines, in_asu=in_asu)[0]
+
+
+def _background(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
+    value, variance = rows.column("background.sum.value"), rows.column("background.sum.variance")
+    if value is None or variance is None:
+        return {}
+    with np.errstate(invalid="ignore"):
+        return {("BG", "R"): value, ("SIGBG", "R"): np.sqrt(variance)}
 
 
 def _passed_on(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
-    """Columns with labels of MTZ files, which no table of DIALS has."""
+    """Further columns of MTZ files that were read: `mtz.LABEL`."""
     table = rows.table
-    columns = {n: table[n] for n in table.names() if n.isupper() and n not in _OWN_LABELS and table.opaque(n) is None}
+    labels = [name.removeprefix(_ORIGINAL) for name in table.names() if name.startswith(_ORIGINAL)]
+    columns = {label: table[_ORIGINAL + label] for label in labels if label not in _OWN_LABELS}
     return {
-        (name, "R" if values.dtype.kind == "f" else "I"): np.asarray(values, dtype=np.float64)
-        for name, values in columns.items()
-        if values.ndim == 1
+        (label, "R" if values.dtype.kind == "f" else "I"): np.asarray(values, dtype=np.float64)
+        for label, values in columns.items()
     }
 
 
@@ -142,7 +143,7 @@ def _sweeps(rows: ExportRows, names: MtzNames) -> list[MtzSweep]:
 def _original_offsets(rows: ExportRows) -> Sequence[int | None]:
     """What batch numbers of the input exceed images by, for data sets where it is the same for all rows."""
     n = len(rows.job.data_sets)
-    batch = rows.column("BATCH")
+    batch = rows.column(_ORIGINAL + "BATCH")
     if batch is None or not len(rows):
         return [None] * n
     difference = np.rint(batch).astype(np.int64) - rows.image

@@ -198,7 +198,8 @@ def _write_merged_mtz(what: Exported, path: Path) -> str:
 
 def _write_mmcif(what: Exported, path: Path) -> str:
     names, rows = _names(what.options), what.rows
-    write_mmcif(path, merged_file(rows, names), unmerged_file(rows, names), rows.statistics(), is_scaled=rows.is_scaled)
+    observations = unmerged_file(rows, names, in_asu=False)
+    write_mmcif(path, merged_file(rows, names), observations, rows.statistics(), is_scaled=rows.is_scaled)
     return f"{_merged_count(rows)}, {_counted(rows)}"
 
 

@@ -49,7 +49,7 @@ def write_mmcif(
     path
     merged : gemmi.Mtz
     unmerged : gemmi.Mtz or None
-        The observations that were merged; None: merged data only.
+        The observations that were merged, under their own indices; None: merged data only.
     statistics : MergingStatistics
         Of these observations.
     name

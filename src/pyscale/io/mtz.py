@@ -207,10 +207,12 @@ def unmerged_mtz(
     *,
     title: str = "Scaled by pyscale",
     history: Sequence[str] = (),
+    in_asu: bool = True,
 ) -> tuple[Any, list[int]]:
     """Scaled observations with batch headers in the Cambridge frame: `gemmi.Mtz`, and each sweep's batch offset.
 
-    Indices are in the CCP4 asymmetric unit; M/ISYM leads back to those observed.
+    Indices are in the CCP4 asymmetric unit, and M/ISYM leads back to those observed; without `in_asu`, which is not for
+    files, they are those observed.
 
     Raises
     ------
@@ -224,7 +226,9 @@ def unmerged_mtz(
     for sweep, offset in zip(sweeps, offsets, strict=True):
         for batch in _batches(sweep, offset, numbers[_dataset_key(sweep.dataset)]):
             mtz.batches.append(batch)
-    asu, isym = to_asu(space_group, reflections.miller_index)
+    index, isym = to_asu(space_group, reflections.miller_index)
+    if not in_asu:
+        index, isym = reflections.miller_index, np.ones_like(isym)
     columns: list[tuple[str, str, ArrayLike]] = [
         ("M/ISYM", "Y", isym),
         ("BATCH", "B", _batch_numbers(reflections, sweeps, offsets)),
@@ -236,7 +240,7 @@ def unmerged_mtz(
         if values is not None:
             columns.append((label, kind, values))
     columns += [(label, kind, values) for (label, kind), values in reflections.others.items()]
-    _fill(mtz, asu, columns)
+    _fill(mtz, index, columns)
     mtz.sort(5)
     return mtz, offsets
 
