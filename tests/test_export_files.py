@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -483,6 +484,27 @@ def test_inputs_are_not_overwritten(
     assert (scaled / "scaled.refl").read_bytes() == before
 
 
+FULL_DISK = """
+import resource, signal, sys
+from pyscale.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of the size of files to set")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_full_disk_leaves_nothing_behind(kind: str, scaled: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("what was there")
+    arguments = ["export", scaled / "scaled.expt", scaled / "scaled.refl", f"format={kind}", f"hklout={tmp_path / 'x'}"]
+    command = [sys.executable, "-c", FULL_DISK, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path / 'x'}: cannot be written (" in done.stderr and done.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "what was there"
+
+
 def test_data_that_were_not_scaled_cannot_be_exported_as_scaled(tmp_path: Path) -> None:
     data = pyscale.simulate(d_min=5.0, sweep_width=10.0, oscillation_width=1.0, seed=2)
     job = make_job(data.experiments(), [data.reflections()])
@@ -505,8 +527,8 @@ def test_the_python_interface_exports_results_and_files(
     job = load_job([scaled / "scaled.expt", scaled / "scaled.refl"])
     assert pyscale.export(job, tmp_path / "b.sca", format="sca", anomalous=False).endswith(said.split(": ")[1])
     assert (tmp_path / "a.sca").read_bytes() == (tmp_path / "b.sca").read_bytes()
-    with pytest.raises(UsageError, match="formt"):
-        pyscale.export(job, tmp_path / "c", formt="sca")
+    with pytest.raises(UsageError, match="colour"):
+        pyscale.export(job, tmp_path / "c", colour="sca")
 
 
 def test_instructions_for_shelx(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from .integration import integrated_intensities
 from .io.atomic import OutputSet
 from .io.columns_out import write_arrow, write_json_columns, write_parquet
 from .io.mmcif_out import write_mmcif
+from .io.mtz import write_mtz
 from .options import AUTO
 from .options.export import ExportOptions
 from .preparation import UnitCell
@@ -187,12 +188,12 @@ def _merged_count(rows: ExportRows) -> str:
 
 
 def _write_mtz(what: Exported, path: Path) -> str:
-    unmerged_file(what.rows, _names(what.options), what.profile).write_to_file(str(path))
+    write_mtz(path, unmerged_file(what.rows, _names(what.options), what.profile))
     return _counted(what.rows)
 
 
 def _write_merged_mtz(what: Exported, path: Path) -> str:
-    merged_file(what.rows, _names(what.options)).write_to_file(str(path))
+    write_mtz(path, merged_file(what.rows, _names(what.options)))
     return _merged_count(what.rows)
 
 

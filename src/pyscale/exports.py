@@ -12,7 +12,7 @@ import numpy as np
 from .export_mtz import MtzNames, history_line, unmerged_file
 from .export_rows import rows_of_result
 from .exporting import Exported, write_export
-from .io.mtz import MtzDataset, write_merged_mtz
+from .io.mtz import MtzDataset, write_merged_mtz, write_mtz
 from .merging import merge_reflections
 from .options import with_changes
 from .options.export import ExportOptions
@@ -99,7 +99,7 @@ def write_merged(result: ScalingResult, path: Path) -> None:
 
 def write_unmerged(result: ScalingResult, path: Path) -> None:
     """Write all scaled observations, outliers left out."""
-    unmerged_file(rows_of_result(result), _names(result)).write_to_file(str(path))
+    write_mtz(path, unmerged_file(rows_of_result(result), _names(result)))
 
 
 def write_other_formats(result: ScalingResult, stage: Callable[[str], Path | None]) -> None:

@@ -69,7 +69,8 @@ def write_mmcif(
             block.set_pair(tag, gemmi.cif.quote(name))
     _add_software(block, is_scaled)
     _add_statistics(block, statistics, name)
-    document.write_file(str(path))
+    # gemmi does not notice a full disk.
+    path.write_text(document.as_string(), encoding="utf-8")
 
 
 def _add_software(block: Any, is_scaled: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "merged_mtz",
     "unmerged_mtz",
     "write_merged_mtz",
+    "write_mtz",
     "write_unmerged_mtz",
 ]
 
@@ -129,6 +131,14 @@ class UnmergedReflections:
     others: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
 
 
+def write_mtz(path: str | Path, mtz: Any) -> None:
+    """Write a `gemmi.Mtz`; OSError if the disk will not have it."""
+    try:
+        mtz.write_to_file(str(path))
+    except RuntimeError:
+        raise OSError(errno.EIO, "the MTZ file is not complete; is the disk full?") from None
+
+
 def write_merged_mtz(
     path: str | Path,
     merged: MergedReflections,
@@ -139,7 +149,7 @@ def write_merged_mtz(
     history: Sequence[str] = (),
 ) -> None:
     """Write `merged_mtz`. The file is written in place: give a temporary path and rename."""
-    merged_mtz(merged, dataset, space_group, title=title, history=history).write_to_file(str(path))
+    write_mtz(path, merged_mtz(merged, dataset, space_group, title=title, history=history))
 
 
 def merged_mtz(
@@ -196,7 +206,7 @@ def write_unmerged_mtz(
     The file is written in place: give a temporary path and rename.
     """
     mtz, offsets = unmerged_mtz(reflections, sweeps, space_group, title=title, history=history)
-    mtz.write_to_file(str(path))
+    write_mtz(path, mtz)
     return offsets
 
 
