@@ -134,8 +134,9 @@ def _sweeps(rows: ExportRows, names: MtzNames) -> list[MtzSweep]:
         for k, w in enumerate(wavelength)
     ]
     offsets = _original_offsets(rows)
+    detectors = {id(e.detector): _detector(e) for e in {id(e.detector): e for e in rows.experiments}.values()}
     return [
-        _sweep(experiment, datasets[k], offset)
+        _sweep(experiment, datasets[k], offset, *detectors[id(experiment.detector)])
         for experiment, k, offset in zip(rows.experiments, group.tolist(), offsets, strict=True)
     ]
 
@@ -153,12 +154,17 @@ def _original_offsets(rows: ExportRows) -> Sequence[int | None]:
     return [a if a == b else None for a, b in zip(low.tolist(), high.tolist(), strict=True)]
 
 
-def _sweep(experiment: Experiment, dataset: MtzDataset, batch_offset: int | None) -> MtzSweep:
+def _sweep(
+    experiment: Experiment,
+    dataset: MtzDataset,
+    batch_offset: int | None,
+    distance: float,
+    size: tuple[float, float],
+) -> MtzSweep:
     crystal = experiment.crystal or {}
     real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"], dtype=np.float64)
     reciprocal: FloatArray = np.asarray(np.linalg.inv(real), dtype=np.float64)
     images = experiment.image_range or (1, 1)
-    distance, size = _detector(experiment)
     if experiment.is_still or experiment.oscillation is None:
         return MtzSweep(
             dataset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -296,11 +297,15 @@ def _batch_numbers(reflections: UnmergedReflections, sweeps: Sequence[MtzSweep],
     return batch
 
 
-def _cambridge_frame(sweep: MtzSweep) -> FloatArray:
+_Vector = tuple[float, ...]
+
+
+@lru_cache(maxsize=16)
+def _cambridge_frame(s0: _Vector, rotation_axis: _Vector | None) -> FloatArray:
     """Rotation from the laboratory to the Cambridge frame: z along the axis, x nearly along the beam."""
-    beam = np.asarray(sweep.s0, dtype=np.float64)
+    beam = np.asarray(s0, dtype=np.float64)
     across = np.cross(beam, np.eye(3)[np.argmin(np.abs(beam))])
-    axis = across if sweep.rotation_axis is None else np.asarray(sweep.rotation_axis, dtype=np.float64)
+    axis = across if rotation_axis is None else np.asarray(rotation_axis, dtype=np.float64)
     z = axis / np.linalg.norm(axis)
     y = np.cross(z, beam)
     if np.linalg.norm(y) < 1e-6 * np.linalg.norm(beam):
@@ -309,19 +314,20 @@ def _cambridge_frame(sweep: MtzSweep) -> FloatArray:
     return np.array([np.cross(y, z), y, z])
 
 
-def _busing_levy(cell: Any) -> FloatArray:
-    """Orthogonal reciprocal basis, x along a*, z along c (Busing & Levy 1967), as MTZ headers do."""
+@lru_cache(maxsize=16)
+def _inverse_busing_levy(parameters: _Vector) -> FloatArray:
+    """Inverse of the orthogonal reciprocal basis, x along a*, z along c (Busing & Levy 1967), as MTZ headers do."""
+    cell = unit_cell_from(parameters)
     r = cell.reciprocal()
     cos_alpha = np.cos(np.radians(cell.alpha))
     cos_gamma, cos_beta = np.cos(np.radians([r.gamma, r.beta]))
     sin_gamma, sin_beta = np.sin(np.radians([r.gamma, r.beta]))
-    return np.array(
-        [
-            [r.a, r.b * cos_gamma, r.c * cos_beta],
-            [0.0, r.b * sin_gamma, -r.c * sin_beta * cos_alpha],
-            [0.0, 0.0, 1.0 / cell.c],
-        ]
-    )
+    basis = [
+        [r.a, r.b * cos_gamma, r.c * cos_beta],
+        [0.0, r.b * sin_gamma, -r.c * sin_beta * cos_alpha],
+        [0.0, 0.0, 1.0 / cell.c],
+    ]
+    return np.asarray(np.linalg.inv(basis), dtype=np.float64)
 
 
 def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
@@ -329,7 +335,7 @@ def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
     if sweep.setting_matrix is None:
         return None
     setting = np.asarray(sweep.setting_matrix, dtype=np.float64).reshape(-1, 3, 3)
-    u = frame @ setting @ np.linalg.inv(_busing_levy(unit_cell_from(sweep.dataset.unit_cell)))
+    u = frame @ setting @ _inverse_busing_levy(tuple(unit_cell_from(sweep.dataset.unit_cell).parameters))
     left, _, right = np.linalg.svd(u)
     orthogonal: FloatArray = left @ right
     return orthogonal
@@ -337,7 +343,8 @@ def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
 
 def _batches(sweep: MtzSweep, offset: int, dataset_id: int) -> list[Any]:
     """One header per image. Positions in `ints` and `floats` are those of the CCP4 library's batch header."""
-    frame = _cambridge_frame(sweep)
+    axis = None if sweep.rotation_axis is None else tuple(float(x) for x in sweep.rotation_axis)
+    frame = _cambridge_frame(tuple(float(x) for x in sweep.s0), axis)
     orientations = _orientations(sweep, frame)
     beam = np.asarray(sweep.s0, dtype=np.float64)
     first, last = sweep.image_range
