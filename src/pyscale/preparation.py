@@ -20,6 +20,7 @@ from .input_checks import (
 )
 from .integration import column_or, detector_efficiency, integrated
 from .intensity_choice import PROFILE, SUMMATION
+from .io.imported import INPUT_FATES
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
 from .prepared import PreparedDataSet, PreparedRows
@@ -115,8 +116,9 @@ def _runs(data_sets: Sequence[DataSet]) -> list[list[DataSet]]:
 def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: ScalingOptions) -> PreparedRows:
     table = _joined(data_sets)
     check_columns(table)
-    n_read = np.array([len(d.reflections) for d in data_sets], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(n_read)])
+    n_rows = np.array([len(d.reflections) for d in data_sets], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(n_rows)])
+    n_read = _n_records(table, offsets)
     outlier = np.uint64(int(Flag.outlier_in_scaling))
     flags = table.require("flags").astype(np.uint64)
     flags = clear_scaling_flags(flags) | (flags & outlier)
@@ -145,6 +147,13 @@ def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: Scaling
     _leave_images_out(block)
     _apply_filters(block, options)
     return block
+
+
+def _n_records(table: ReflectionTable, offsets: IndexArray) -> IndexArray:
+    """How many records of the input there were for the rows of each data set."""
+    if "n_records" not in table:
+        return np.diff(offsets)
+    return np.asarray(np.add.reduceat(table["n_records"], offsets[:-1], dtype=np.int64))
 
 
 def _joined(data_sets: Sequence[DataSet]) -> ReflectionTable:
@@ -236,6 +245,9 @@ def _leave_images_out(block: PreparedRows) -> None:
 def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
     table, cut = p.table, options.cut_data
     flags, (intensity, variance) = table["flags"], p.chosen
+    if "input_fate" in table:
+        for reason, number in INPUT_FATES.items():
+            p.discard("filtered", reason, table["input_fate"] == number)
     either = integrated(flags, "prf") | integrated(flags, "sum")
     p.discard("filtered", "not_integrated", ~either | (np.isnan(intensity) & np.isnan(variance)))
     p.discard("filtered", "not_indexed", np.isnan(p.d_spacing))

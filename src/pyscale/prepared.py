@@ -39,7 +39,7 @@ class PreparedRows:
     offsets : (n_data_sets + 1,) int64
         First row of each data set.
     n_read : (n_data_sets,) int64
-        Rows of the input.
+        Rows of the input; of files whose records were summed in reading, records.
     d_spacing : (n,) float64, Angstrom
         From the best unit cell of the job.
     image_z : (n,) float64

@@ -50,7 +50,9 @@ class FileFormat:
         return data_sets
 
 
-FORMATS: tuple[FileFormat, ...] = ()
+FORMATS: tuple[FileFormat, ...] = (
+    FileFormat("unmerged MTZ", lambda head: head.startswith(b"MTZ "), "unmerged_mtz", "read_unmerged_mtz"),
+)
 
 
 def format_of(head: bytes) -> FileFormat | None:

@@ -26,7 +26,10 @@ from ..typing import FloatArray
 if TYPE_CHECKING:
     import gemmi
 
-__all__ = ["FlatDetector", "ImportedDataSet", "InputDecision", "experiments_and_tables"]
+__all__ = ["INPUT_FATES", "FlatDetector", "ImportedDataSet", "InputDecision", "experiments_and_tables"]
+
+INPUT_FATES = {"incomplete": 1, "flagged_by_integration": 2}
+"""Why a reader has set rows aside: the values of the column `input_fate`, by what the ledger calls them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,11 @@ class ImportedDataSet:
         Columns under DIALS' names and in their dtypes: at least `miller_index` (n, 3) int32 as observed,
         `intensity.sum.value` or `intensity.prf.value` with its variance, and `flags` uint64. Images are 0-based
         and fractional in `xyzobs.px.value` (pixel, pixel, image); `s1` (n, 3) in 1/A; `lp` multiplies intensities.
-        Columns that only the file's own format has go under their own names and are passed through.
+        Columns that only the file's own format has go under their own names and are passed through: those of MTZ
+        files as `mtz.LABEL`, int32 or float64.
+        `n_records` (n,) int32: how many records of the file were summed to a row, where that is not one; the ledger
+        counts records. `input_fate` (n,) int32: 0, or one of `INPUT_FATES` for rows that cannot be used; their
+        `flags` have no bit `integrated_sum` or `integrated_prf`.
     space_group : gemmi.SpaceGroup
     unit_cell : (a, b, c, alpha, beta, gamma)
         In A and degrees.
@@ -85,6 +92,11 @@ class ImportedDataSet:
     identifier : str
         Empty: one is made from the source and the reflections.
     decisions : sequence of InputDecision
+    origin : mapping or None
+        JSON values that a writer of the same format needs to give the file back; kept in the experiment list as
+        `params["pyscale_origin"]` of the image set. `format` names the format. Of MTZ files: `title`, `history`
+        (lines), `dataset` (project, crystal, dataset, wavelength, unit_cell) and `batches`, which
+        `io.mtz_batches.unpack_batches` turns into batch headers again; the column `mtz.BATCH` has their numbers.
     """
 
     source: str
@@ -102,6 +114,7 @@ class ImportedDataSet:
     polarization_fraction: float = 0.5
     identifier: str = ""
     decisions: Sequence[InputDecision] = ()
+    origin: Mapping[str, Any] | None = None
 
 
 def experiments_and_tables(data_sets: Sequence[ImportedDataSet]) -> tuple[ExperimentList, list[ReflectionTable]]:
@@ -142,12 +155,17 @@ def _models(d: ImportedDataSet) -> dict[str, dict[str, Any]]:
         f = d.detector
         models["detector"] = detector_model(f.fast, f.slow, f.origin, f.pixel_size, f.image_size)
     if d.image_range is None or d.oscillation is None:
-        return models | {"imageset": imageset_model(images=[d.source])}
+        return models | {"imageset": _imageset(d, images=[d.source])}
     return models | {
         "goniometer": goniometer_model(d.rotation_axis, np.eye(3), np.eye(3)),
         "scan": scan_model(d.image_range, d.oscillation),
-        "imageset": imageset_model(template=d.source),
+        "imageset": _imageset(d, template=d.source),
     }
+
+
+def _imageset(d: ImportedDataSet, **names: Any) -> dict[str, Any]:
+    model = imageset_model(**names)
+    return model if d.origin is None else model | {"params": {"pyscale_origin": dict(d.origin)}}
 
 
 def _real_space(d: ImportedDataSet) -> FloatArray:

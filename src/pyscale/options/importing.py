@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .option import option
 from .tree import OptionScope
@@ -36,4 +37,16 @@ class InputOptions(OptionScope, scope="input"):
     )
     polarization_normal: tuple[float, float, float] | None = option(
         None, "normal of the plane of polarisation; None: what the file says, or a default for its kind", own=True
+    )
+    stored_scale: Literal["undo", "keep"] = option(
+        "undo",
+        "scales that another program has put on intensities (column SCALEUSED of unmerged MTZ files): undo takes them "
+        "off first, keep scales on top of them",
+        own=True,
+    )
+    flagged: Literal["drop", "keep"] = option(
+        "drop",
+        "observations that the integrating program has flagged (FLAG > 0 in unmerged MTZ files: overlap, gradient, "
+        "overload, edge): left out, or kept",
+        own=True,
     )
