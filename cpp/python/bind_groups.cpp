@@ -25,12 +25,30 @@ py::dict group_reflections(const Array<std::int32_t>& miller_index, const Array<
                   "is_centric"_a = to_numpy(std::move(g.is_centric)));
 }
 
+py::array_t<pyscale::Index> canonical_order(const Array<pyscale::Index>& order,
+                                            const Array<pyscale::Index>& offsets,
+                                            const Array<std::int32_t>& data_set, const Array<double>& image_z,
+                                            const Array<double>& intensity, int n_threads) {
+  const auto o = view("order", order), f = view("offsets", offsets);
+  const auto d = view("data_set", data_set);
+  const auto z = view("image_z", image_z), i = view("intensity", intensity);
+  std::vector<pyscale::Index> result;
+  {
+    const py::gil_scoped_release release;
+    result = pyscale::canonical_order(o, f, d, z, i, n_threads);
+  }
+  return to_numpy(std::move(result));
+}
+
 }  // namespace
 
 void bind_groups(py::module_& m) {
   m.def("group_reflections", &group_reflections, "miller_index"_a.noconvert(), "rotations"_a.noconvert(),
         "rank"_a.noconvert(), "n_threads"_a = 1,
         "Group symmetry equivalents: a dict of the arrays of pyscale::ReflectionGroups.");
+  m.def("canonical_order", &canonical_order, "order"_a.noconvert(), "offsets"_a.noconvert(),
+        "data_set"_a.noconvert(), "image_z"_a.noconvert(), "intensity"_a.noconvert(), "n_threads"_a = 1,
+        "Rows of each group by data set, image and intensity.");
 }
 
 }  // namespace pyscale_python

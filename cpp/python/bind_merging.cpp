@@ -1,4 +1,5 @@
 #include <pyscale/merging.hpp>
+#include <pyscale/scale_errors.hpp>
 
 #include "pybind11.hpp"
 
@@ -20,6 +21,20 @@ py::tuple merge(const Array<double>& intensity, const Array<double>& variance,
   }
   return py::make_tuple(to_numpy(std::move(m.n_obs)), to_numpy(std::move(m.intensity)),
                         to_numpy(std::move(m.sigma)));
+}
+
+template <class Function>
+py::array_t<double> with_scale_variance(Function function, const Array<double>& intensity,
+                                        const Array<double>& variance, const Array<pyscale::Index>& offsets,
+                                        const Array<double>& scale_variance, int n_threads) {
+  const auto obs = observations(intensity, variance, offsets);
+  const auto q = view("scale_variance", scale_variance);
+  std::vector<double> result;
+  {
+    const py::gil_scoped_release release;
+    result = function(obs, q, n_threads);
+  }
+  return to_numpy(std::move(result));
 }
 
 pyscale::GroupStatistics group_statistics(const Array<double>& intensity, const Array<double>& variance,
@@ -86,7 +101,17 @@ void bind_merging(py::module_& m) {
       .def_property_readonly("half_mean_1",
                              member([](const G& g) -> const Values& { return g.half_mean[0]; }))
       .def_property_readonly("half_mean_2",
-                             member([](const G& g) -> const Values& { return g.half_mean[1]; }));
+                             member([](const G& g) -> const Values& { return g.half_mean[1]; }))
+      .def_property_readonly("half_sigma_1",
+                             member([](const G& g) -> const Values& { return g.half_sigma[0]; }))
+      .def_property_readonly("half_sigma_2",
+                             member([](const G& g) -> const Values& { return g.half_sigma[1]; }))
+      .def_property_readonly("half_n_obs_1", member([](const G& g) -> const std::vector<pyscale::Index>& {
+                               return g.half_n_obs[0];
+                             }))
+      .def_property_readonly("half_n_obs_2", member([](const G& g) -> const std::vector<pyscale::Index>& {
+                               return g.half_n_obs[1];
+                             }));
   py::class_<S>(m, "ShellStatistics")
       .def_readonly("n_obs", &S::n_obs)
       .def_readonly("n_unique", &S::n_unique)
@@ -109,6 +134,20 @@ void bind_merging(py::module_& m) {
   m.def("merge", &merge, "intensity"_a.noconvert(), "variance"_a.noconvert(), "offsets"_a.noconvert(),
         "use_internal_variance"_a = false, "n_threads"_a = 1,
         "Weighted means of groups: arrays n_obs, intensity and sigma of pyscale::MergedReflections.");
+  auto def_scale_variance = [&m](const char* name, auto function, const char* text) {
+    m.def(
+        name,
+        [function](const Array<double>& intensity, const Array<double>& variance,
+                   const Array<pyscale::Index>& offsets, const Array<double>& scale_variance, int n_threads) {
+          return with_scale_variance(function, intensity, variance, offsets, scale_variance, n_threads);
+        },
+        "intensity"_a.noconvert(), "variance"_a.noconvert(), "offsets"_a.noconvert(),
+        "scale_variance"_a.noconvert(), "n_threads"_a = 1, text);
+  };
+  def_scale_variance("statistical_variance", &pyscale::statistical_variance,
+                     "Variances of observations without the uncertainty of their scales.");
+  def_scale_variance("common_scale_error", &pyscale::common_scale_error,
+                     "Relative uncertainty of merged intensities from that of the scales.");
   m.def("group_statistics", &group_statistics, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "offsets"_a.noconvert(), "group_index"_a.noconvert(), "seed"_a, "n_threads"_a = 1,
         "What merging statistics need of each group.");

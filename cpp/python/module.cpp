@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_byte_rows(m);
   pyscale_python::bind_delta_cc_half(m);
   pyscale_python::bind_error_model(m);
+  pyscale_python::bind_french_wilson(m);
   pyscale_python::bind_groups(m);
   pyscale_python::bind_merging(m);
   pyscale_python::bind_model(m);

@@ -58,6 +58,7 @@ void bind_delta_cc_half(py::module_& m);
 void bind_error_model(py::module_& m);
 void bind_fit(py::module_& m);
 void bind_flex_pickle(py::module_& m);
+void bind_french_wilson(py::module_& m);
 void bind_groups(py::module_& m);
 void bind_merging(py::module_& m);
 void bind_model(py::module_& m);

@@ -3,6 +3,7 @@
 #include <pyscale/parallel.hpp>  // for for_each_chunk
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <stdexcept>
 #include <tuple>
@@ -104,6 +105,21 @@ std::vector<Index> order_by_key(const std::vector<AsuKey>& keys, std::vector<Ind
   return order;
 }
 
+struct PlacedRow {
+  std::uint64_t place;
+  Index row;
+};
+
+// Data set and image as one number that never falls where they rise; close images may share it.
+std::uint64_t place_number(std::int32_t data_set, double image_z) {
+  constexpr std::uint64_t sign = std::uint64_t{1} << 63;
+  std::uint64_t bits = 0;
+  const double positive_zero = image_z + 0.0;
+  std::memcpy(&bits, &positive_zero, sizeof bits);
+  bits = (bits & sign) != 0 ? ~bits : bits | sign;
+  return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(data_set)) << 40) | (bits >> 24);
+}
+
 void find_offsets(const std::vector<AsuKey>& keys, ReflectionGroups& g) {
   const Index n = static_cast<Index>(keys.size());
   for (Index k = 0; k < n; ++k) {
@@ -139,6 +155,38 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
   g.order = order_by_key(keys, order_by_rank(rank, n));
   find_offsets(keys, g);
   return g;
+}
+
+std::vector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
+                                   Span<const std::int32_t> data_set, Span<const double> image_z,
+                                   Span<const double> intensity, int n_threads) {
+  const Index n = order.size();
+  require_offsets("offsets", offsets, n);
+  for (const Index size : {data_set.size(), image_z.size(), intensity.size()})
+    require_size("data_set, image_z or intensity", size, n);
+  for (const Index row : order)
+    if (row < 0 || row >= n) throw std::invalid_argument(cat("row ", row, " of ", n));
+  std::vector<Index> result(static_cast<std::size_t>(n));
+  const auto before = [&](const PlacedRow& a, const PlacedRow& b) {
+    if (a.place != b.place) return a.place < b.place;
+    const auto exact = [&](Index i) { return std::make_tuple(data_set[i], image_z[i], intensity[i], i); };
+    return exact(a.row) < exact(b.row);
+  };
+  for_each_chunk(balanced_group_edges(offsets, n / 16384 + 1), n_threads,
+                 [&](Index, Index first, Index last) {
+                   std::vector<PlacedRow> rows;
+                   for (Index g = first; g < last; ++g) {
+                     rows.clear();
+                     for (Index k = offsets[g]; k < offsets[g + 1]; ++k) {
+                       const Index i = order[k];
+                       rows.push_back({place_number(data_set[i], image_z[i]), i});
+                     }
+                     std::sort(rows.begin(), rows.end(), before);
+                     Index k = offsets[g];
+                     for (const PlacedRow& row : rows) result[k++] = row.row;
+                   }
+                 });
+  return result;
 }
 
 void ReferenceView::validate(Index n_groups) const {

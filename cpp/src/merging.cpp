@@ -13,18 +13,6 @@ namespace {
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr Index rows_per_chunk = 16384;
 
-void check(const ScaledObservations& obs) {
-  require_size("variance", obs.variance.size(), obs.intensity.size());
-  const Index n_groups = obs.offsets.size() - 1;
-  if (n_groups < 0 || obs.offsets[0] != 0 || obs.offsets[n_groups] != obs.intensity.size())
-    throw std::invalid_argument("offsets must start at 0 and end at the number of observations");
-  for (Index g = 0; g < n_groups; ++g)
-    if (obs.offsets[g] >= obs.offsets[g + 1])
-      throw std::invalid_argument(cat("offsets must ascend, group ", g));
-  for (Index i = 0; i < obs.variance.size(); ++i)
-    if (!(obs.variance[i] > 0)) throw DataError(cat("variance of observation ", i, " is not positive"));
-}
-
 std::vector<Index> chunk_edges(const ScaledObservations& obs) {
   return balanced_group_edges(obs.offsets, obs.intensity.size() / rows_per_chunk + 1);
 }
@@ -96,6 +84,8 @@ void split_group(const ScaledObservations& obs, Index g, std::uint64_t key, Grou
   for (int k = 0; k < 2; ++k) {
     out.half_intensity[k][g] = half[k].wi / half[k].w;
     out.half_mean[k][g] = half[k].i / half[k].n;
+    out.half_sigma[k][g] = 1 / std::sqrt(half[k].w);
+    out.half_n_obs[k][g] = static_cast<Index>(half[k].n);
   }
 }
 
@@ -270,8 +260,20 @@ auto sum_shells(Span<const Index> shell, Index n_shells, Add&& add) {
 
 }  // namespace
 
+void check_observations(const ScaledObservations& obs) {
+  require_size("variance", obs.variance.size(), obs.intensity.size());
+  const Index n_groups = obs.offsets.size() - 1;
+  if (n_groups < 0 || obs.offsets[0] != 0 || obs.offsets[n_groups] != obs.intensity.size())
+    throw std::invalid_argument("offsets must start at 0 and end at the number of observations");
+  for (Index g = 0; g < n_groups; ++g)
+    if (obs.offsets[g] >= obs.offsets[g + 1])
+      throw std::invalid_argument(cat("offsets must ascend, group ", g));
+  for (Index i = 0; i < obs.variance.size(); ++i)
+    if (!(obs.variance[i] > 0)) throw DataError(cat("variance of observation ", i, " is not positive"));
+}
+
 MergedReflections merge(const ScaledObservations& observations, bool use_internal_variance, int n_threads) {
-  check(observations);
+  check_observations(observations);
   MergedReflections out;
   resize(out, observations.offsets.size() - 1);
   for_each_chunk(chunk_edges(observations), n_threads, [&](Index, Index begin, Index end) {
@@ -288,15 +290,16 @@ MergedReflections merge(const ScaledObservations& observations, bool use_interna
 
 GroupStatistics group_statistics(const ScaledObservations& observations, Span<const Miller> group_index,
                                  std::uint64_t seed, int n_threads) {
-  check(observations);
+  check_observations(observations);
   const Index n_groups = observations.offsets.size() - 1;
   require_size("group_index", group_index.size(), n_groups);
   GroupStatistics out;
   resize(out.merged, n_groups);
-  for (auto* v :
-       {&out.intensity_sum, &out.absolute_deviation, &out.chi_square, &out.mean, &out.variance_of_mean,
-        &out.half_intensity[0], &out.half_intensity[1], &out.half_mean[0], &out.half_mean[1]})
+  for (auto* v : {&out.intensity_sum, &out.absolute_deviation, &out.chi_square, &out.mean,
+                  &out.variance_of_mean, &out.half_intensity[0], &out.half_intensity[1], &out.half_mean[0],
+                  &out.half_mean[1], &out.half_sigma[0], &out.half_sigma[1]})
     v->resize(n_groups);
+  for (auto& v : out.half_n_obs) v.resize(n_groups);
   for_each_chunk(chunk_edges(observations), n_threads, [&](Index, Index begin, Index end) {
     for (Index g = begin; g < end; ++g) {
       describe_group(observations, g, out);

@@ -144,6 +144,14 @@ def group_reflections(
     rank: NDArray[np.int64],
     n_threads: int = 1,
 ) -> dict[str, NDArray[np.int64]]: ...
+def canonical_order(
+    order: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    data_set: NDArray[np.int32],
+    image_z: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.int64]: ...
 def canonical_rank(
     data_set: NDArray[np.int32],
     image_z: NDArray[np.float64],
@@ -198,6 +206,14 @@ class GroupStatistics:
     @property
     def half_intensity_2(self) -> NDArray[np.float64]: ...
     @property
+    def half_sigma_1(self) -> NDArray[np.float64]: ...
+    @property
+    def half_sigma_2(self) -> NDArray[np.float64]: ...
+    @property
+    def half_n_obs_1(self) -> NDArray[np.int64]: ...
+    @property
+    def half_n_obs_2(self) -> NDArray[np.int64]: ...
+    @property
     def half_mean_1(self) -> NDArray[np.float64]: ...
     @property
     def half_mean_2(self) -> NDArray[np.float64]: ...
@@ -247,6 +263,27 @@ def merge(
     use_internal_variance: bool = False,
     n_threads: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]: ...
+def statistical_variance(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    scale_variance: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def common_scale_error(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    scale_variance: NDArray[np.float64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def french_wilson(
+    intensity: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    prior_mean: NDArray[np.float64],
+    is_centric: NDArray[np.uint8],
+    n_threads: int = 1,
+) -> dict[str, NDArray[np.float64]]: ...
 def group_statistics(
     intensity: NDArray[np.float64],
     variance: NDArray[np.float64],

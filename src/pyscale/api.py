@@ -1,4 +1,4 @@
-"""The Python interface: read, scale, export, simulate."""
+"""The Python interface: read, scale, merge, export, simulate."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import os
 from typing import Any
 
 from .cross_validation import CrossValidation
-from .dataset import Job
+from .dataset import Job, make_job
 from .errors import UsageError
 from .exporting import export_job, exported_result
 from .io import read
+from .merge_job import merge_job
+from .merge_result import MergeResult
 from .options import SCALING_NAMES, ScalingOptions, options_from_keywords, with_changes
 from .options.export import EXPORT_NAMES
+from .options.merge import MERGE_NAMES, MergeOptions
 from .result import ScalingResult
 from .scaler import cross_validate_job, scale_job
 from .simulation import SimulatedData, SimulationOptions
 from .simulation import simulate as _simulate
 
-__all__ = ["cross_validate", "export", "read", "scale", "simulate"]
+__all__ = ["cross_validate", "export", "merge", "read", "scale", "simulate"]
 
 
 def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:
@@ -71,6 +74,33 @@ def cross_validate(data: Job, *, options: ScalingOptions | None = None, **keywor
         mode = "single" if choice.parameter is None else "multi"
         options = with_changes(options, {"cross_validation.cross_validation_mode": mode})
     return cross_validate_job(data, options, given)
+
+
+def merge(data: Job | ScalingResult, *, options: MergeOptions | None = None, **keywords: Any) -> MergeResult:
+    """Merge scaled data without a fit: intensities, amplitudes, free-R flags, statistics.
+
+    Parameters
+    ----------
+    data : Job or ScalingResult
+        Scaled data, from `read` or `scale`.
+    options : MergeOptions, optional
+        All options; or give some as keywords, by the names of the command line (`d_min=1.6`,
+        `r_free_flags={"reference": "old.mtz"}`).
+
+    Raises
+    ------
+    UsageError
+        For unknown options or impossible values.
+    DataError
+        If the data have not been scaled, or nothing is left to merge.
+    """
+    if options is not None and keywords:
+        raise UsageError("give either options=... or single options as keywords, not both")
+    if options is None:
+        options, _ = MERGE_NAMES.from_keywords(keywords)
+    if isinstance(data, ScalingResult):
+        data = make_job(data.experiments, [data.table])
+    return merge_job(data, options)
 
 
 def export(data: Job | ScalingResult, output: str | os.PathLike[str], **keywords: Any) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ._core import __version__
 from .export_rows import ExportRows
-from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, merged_mtz, unmerged_mtz
+from .io.merged_mtz import merged_mtz
+from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, unmerged_mtz
 from .typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 from .export_mtz import MtzNames, history_line, unmerged_file
 from .export_rows import rows_of_result
 from .exporting import Exported, write_export
-from .io.mtz import MtzDataset, write_merged_mtz, write_mtz
+from .io.merged_mtz import write_merged_mtz
+from .io.mtz import MtzDataset, write_mtz
 from .merging import merge_reflections
 from .options import with_changes
 from .options.export import ExportOptions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from .cross_validation import CrossValidation
     from .filtering_record import FilteringRecord
+    from .merge_result import MergeResult
     from .result import ScalingResult
 
 __all__ = ["write_filtering", "write_json", "write_merged", "write_other_formats", "write_report", "write_unmerged"]
@@ -30,7 +32,9 @@ __all__ = ["write_filtering", "write_json", "write_merged", "write_other_formats
 _logger = logging.getLogger(__name__)
 
 
-def write_json(result: ScalingResult | CrossValidation, path: Path, document: dict[str, Any] | None = None) -> None:
+def write_json(
+    result: ScalingResult | CrossValidation | MergeResult, path: Path, document: dict[str, Any] | None = None
+) -> None:
     """Write the public document (`result.to_dict()` unless it is given), one top-level key per line."""
     document = document or result.to_dict()
     with path.open("w", encoding="utf-8") as file:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,16 @@ from .errors import DataError
 from .symmetry import SpaceGroupLike, rotation_matrices, systematic_absences
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["MergedReflections", "SortedObservations", "merge_reflections", "sort_observations"]
+__all__ = [
+    "HalfDataSets",
+    "MergedReflections",
+    "SortedObservations",
+    "half_data_sets",
+    "merge_reflections",
+    "merge_sorted",
+    "sort_observations",
+    "with_common_scale_errors",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ class SortedObservations:
     anomalous_parent : (n_anomalous_groups,) int64
         Group that each anomalous group belongs to.
     anomalous_is_minus : (n_anomalous_groups,) bool
+    scale_variance : (n,) float64, optional
+        var(g)/g^2, where the errors of scales are common to a group and no part of `variance`.
     """
 
     intensity: FloatArray
@@ -41,6 +53,7 @@ class SortedObservations:
     is_centric: BoolArray
     anomalous_parent: IndexArray
     anomalous_is_minus: BoolArray
+    scale_variance: FloatArray | None = None
 
     @property
     def anomalous_index(self) -> IntArray:
@@ -48,6 +61,21 @@ class SortedObservations:
         sign = np.where(self.anomalous_is_minus, -1, 1).astype(np.int32)
         index: IntArray = self.asu_index[self.anomalous_parent] * sign[:, None]
         return index
+
+
+@dataclass(frozen=True)
+class HalfDataSets:
+    """Merged intensities of two random halves of the observations; NaN and n = 0 for single observations.
+
+    Attributes
+    ----------
+    intensity, sigma : two of (m,) float64
+    n_obs : two of (m,) int64
+    """
+
+    intensity: tuple[FloatArray, FloatArray]
+    sigma: tuple[FloatArray, FloatArray]
+    n_obs: tuple[IndexArray, IndexArray]
 
 
 @dataclass(frozen=True)
@@ -86,6 +114,7 @@ def sort_observations(
     space_group: SpaceGroupLike,
     *,
     rank: IndexArray | None = None,
+    place: tuple[IntArray, FloatArray] | None = None,
     n_threads: int = 1,
 ) -> SortedObservations:
     """Leave out observations whose variance is not positive and sort the others by group.
@@ -96,8 +125,10 @@ def sort_observations(
     intensity, variance : (n,) float64
         Scaled: I/g and its variance.
     rank : (n,) int64, optional
-        Order inside a group (data set, image, ...). Without it intensity and variance themselves give the
-        order, so that no result depends on the order of the rows.
+        Order inside a group (data set, image, ...). Without it and `place` intensity and variance themselves give
+        the order, so that no result depends on the order of the rows.
+    place : ((n,) int32, (n,) float64), optional
+        Data set and image coordinate of each row, by which to order in place of `rank`.
 
     Raises
     ------
@@ -114,19 +145,25 @@ def sort_observations(
         if not np.all(finite):
             row = int(np.argmin(finite))
             raise DataError(f"scaled {name} of row {row} is {values[row]}; leave such rows out")
-    rows = np.flatnonzero(variance > 0)
-    if len(rows) == 0:
+    positive = variance > 0
+    if not positive.any():
         raise DataError("no observation with a positive variance is left to merge")
-    value = np.ascontiguousarray(intensity, dtype=np.float64)[rows]
-    spread = np.ascontiguousarray(variance, dtype=np.float64)[rows]
-    key = _value_rank(value, spread) if rank is None else np.asarray(rank, dtype=np.int64)[rows]
-    index = np.ascontiguousarray(miller_index, dtype=np.int32)[rows]
+    rows = None if positive.all() else np.flatnonzero(positive)
+    value, spread = (np.ascontiguousarray(_taken(v, rows), dtype=np.float64) for v in (intensity, variance))
+    index = np.ascontiguousarray(_taken(miller_index, rows), dtype=np.int32)
+    if place is not None:
+        key = np.zeros(0, dtype=np.int64)
+    else:
+        key = _value_rank(value, spread) if rank is None else np.asarray(_taken(rank, rows), dtype=np.int64)
     groups = _core.group_reflections(index, rotation_matrices(space_group), key, n_threads)
     order, offsets, anomalous = groups["order"], groups["offsets"], groups["anomalous_offsets"]
+    if place is not None:
+        data_set, image_z = (np.ascontiguousarray(_taken(p, rows)) for p in place)
+        order = _core.canonical_order(order, anomalous, data_set, image_z, value, n_threads)
     return SortedObservations(
         intensity=value[order],
         variance=spread[order],
-        order=rows[order],
+        order=order if rows is None else rows[order],
         offsets=offsets,
         anomalous_offsets=anomalous,
         asu_index=np.asarray(groups["asu_index"], dtype=np.int32),
@@ -153,10 +190,20 @@ def merge_reflections(
     `sort_observations`.
     """
     obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
+    return merge_sorted(obs, space_group, use_internal_variance=use_internal_variance, n_threads=n_threads)
+
+
+def merge_sorted(
+    obs: SortedObservations,
+    space_group: SpaceGroupLike,
+    *,
+    use_internal_variance: bool = False,
+    n_threads: int = 1,
+) -> MergedReflections:
+    """Merge sorted observations, as `merge_reflections` does; common errors of scales join the sigmas."""
     present = ~systematic_absences(space_group, obs.asu_index)
-    values, internal = (obs.intensity, obs.variance), use_internal_variance
-    n_obs, merged, sigma = _core.merge(*values, obs.offsets, internal, n_threads)
-    mates = _core.merge(*values, obs.anomalous_offsets, internal, n_threads)
+    n_obs, merged, sigma = _merge(obs, obs.offsets, use_internal_variance, n_threads)
+    mates = _merge(obs, obs.anomalous_offsets, use_internal_variance, n_threads)
     plus, minus = (_side(obs, mates, side, present) for side in (False, True))
     return MergedReflections(
         miller_index=obs.asu_index[present],
@@ -173,6 +220,49 @@ def merge_reflections(
     )
 
 
+def _merge(
+    obs: SortedObservations, offsets: IndexArray, internal: bool, n_threads: int
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    n_obs, merged, sigma = _core.merge(obs.intensity, obs.variance, offsets, internal, n_threads)
+    if obs.scale_variance is None:
+        return n_obs, merged, sigma
+    common = _core.common_scale_error(obs.intensity, obs.variance, offsets, obs.scale_variance, n_threads)
+    return n_obs, merged, np.hypot(sigma, merged * common)
+
+
+def with_common_scale_errors(
+    obs: SortedObservations, scale_variance: FloatArray, n_threads: int = 1
+) -> SortedObservations:
+    """Take the uncertainty of the scales out of the variances: it is common to the observations of a reflection.
+
+    Parameters
+    ----------
+    obs : SortedObservations
+        Variances sigma'^2/g^2 + I_h^2 var(g)/g^2.
+    scale_variance : (n,) float64
+        var(g)/g^2 of each observation, in the order of the input of `sort_observations`.
+    """
+    q = np.ascontiguousarray(scale_variance[obs.order])
+    variance = _core.statistical_variance(obs.intensity, obs.variance, obs.offsets, q, n_threads)
+    return replace(obs, variance=variance, scale_variance=q)
+
+
+def half_data_sets(obs: SortedObservations, space_group: SpaceGroupLike, seed: int, n_threads: int = 1) -> HalfDataSets:
+    """Merge two random halves of each group, those of CC1/2 in `merging_statistics` with the same seed.
+
+    Returns
+    -------
+    HalfDataSets
+        For the reflections of `merge_sorted`, in their order.
+    """
+    groups = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
+    present = ~systematic_absences(space_group, obs.asu_index)
+    pair = (groups.n_obs > 1)[present]
+    values = (groups.half_intensity_1, groups.half_intensity_2, groups.half_sigma_1, groups.half_sigma_2)
+    a, b, c, d = (np.where(pair, v[present], np.nan) for v in values)
+    return HalfDataSets((a, b), (c, d), (groups.half_n_obs_1[present], groups.half_n_obs_2[present]))
+
+
 def _side(
     obs: SortedObservations, mates: tuple[IndexArray, FloatArray, FloatArray], minus: bool, present: BoolArray
 ) -> tuple[IndexArray, FloatArray, FloatArray]:
@@ -183,6 +273,10 @@ def _side(
     intensity, sigma = np.full((2, len(obs.asu_index)), np.nan)
     n_obs[parent], intensity[parent], sigma[parent] = (column[chosen] for column in mates)
     return n_obs[present], intensity[present], sigma[present]
+
+
+def _taken(values: Any, rows: IndexArray | None) -> Any:
+    return values if rows is None else values[rows]
 
 
 def _value_rank(intensity: FloatArray, variance: FloatArray) -> IndexArray:

@@ -15,7 +15,7 @@ from .errors import DataError
 from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 
-__all__ = ["SCHEMA_VERSION", "model_from_dict", "model_to_dict"]
+__all__ = ["SCHEMA_VERSION", "is_own_model", "model_from_dict", "model_to_dict"]
 
 SCHEMA_VERSION = 1
 _UNKNOWN_SIGMA = 1e6
@@ -180,6 +180,13 @@ def _digest(document: dict[str, Any]) -> str:
     """Fingerprint of the parameters, by which our own keys are recognised as stale after another program's fit."""
     parameters = {k: v["parameters"] for k, v in sorted(document.items()) if isinstance(v, dict) and "parameters" in v}
     return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16]
+
+
+def is_own_model(document: Any) -> bool:
+    """Whether a stored model is one of pyscale that no other program has fitted since."""
+    configuration = document.get("configuration_parameters") if isinstance(document, dict) else None
+    own = configuration.get("pyscale") if isinstance(configuration, dict) else None
+    return isinstance(own, dict) and own.get("digest") == _digest(document)
 
 
 def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:

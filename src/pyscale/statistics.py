@@ -23,7 +23,7 @@ from .symmetry import (
 )
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["MergingStatistics", "ShellStatistics", "merging_statistics"]
+__all__ = ["MergingStatistics", "ShellStatistics", "merging_statistics", "sorted_statistics"]
 
 #: Relative tolerance of resolution limits in 1/d^2: the extreme reflections lie inside.
 LIMIT_TOLERANCE = 1e-6
@@ -198,8 +198,23 @@ def merging_statistics(
         When nothing is left, an intensity is not finite, or cell and symmetry are unusable.
     """
     obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
+    limits = (d_min, d_max)
+    return sorted_statistics(obs, unit_cell, space_group, anomalous, n_shells, limits, seed, n_threads)
+
+
+def sorted_statistics(
+    obs: SortedObservations,
+    unit_cell: UnitCellLike,
+    space_group: SpaceGroupLike,
+    anomalous: bool,
+    n_shells: int,
+    limits: tuple[float | None, float | None] = (None, None),
+    seed: int = 42,
+    n_threads: int = 1,
+) -> MergingStatistics:
+    """Statistics of sorted observations, as `merging_statistics` gives them; `limits` are d_min and d_max."""
     d_star_sq = inverse_d_squared(unit_cell, obs.asu_index)
-    inside = _inside(d_star_sq, d_min, d_max) & ~systematic_absences(space_group, obs.asu_index)
+    inside = _inside(d_star_sq, *limits) & ~systematic_absences(space_group, obs.asu_index)
     if not np.any(inside):
         raise DataError("no observation lies inside the resolution limits; check d_min, d_max and the unit cell")
     shells = _make_shells(d_star_sq[inside], n_shells, unit_cell, space_group)

@@ -47,4 +47,13 @@ struct ReferenceView {
 /// Throws std::invalid_argument unless `offsets` runs from 0 to `n_rows` without a step back.
 void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
 
+/// Puts the rows of each group into canonical order, by data set, image and intensity: what group_reflections
+/// does with the ranks of canonical_rank, without ranking all rows.
+/// \param order (n) rows sorted by group, \param offsets (n_groups + 1) of the groups, \param data_set (n),
+/// \param image_z (n), \param intensity (n) of the rows
+/// \throws std::invalid_argument when sizes disagree or a row is out of range
+std::vector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
+                                   Span<const std::int32_t> data_set, Span<const double> image_z,
+                                   Span<const double> intensity, int n_threads);
+
 }  // namespace pyscale

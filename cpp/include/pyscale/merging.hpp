@@ -14,6 +14,10 @@ struct ScaledObservations {
   Span<const Index> offsets;     ///< (n_groups + 1) first observation of each group
 };
 
+/// \throws std::invalid_argument when sizes disagree or offsets do not ascend, \throws DataError when a
+/// variance is not > 0
+void check_observations(const ScaledObservations& observations);
+
 /// Merged reflections, one per group.
 struct MergedReflections {
   std::vector<Index> n_obs;       ///< (n_groups) observations merged
@@ -40,6 +44,8 @@ struct GroupStatistics {
       half_intensity;  ///< (n_groups) weighted means of random halves; 0 for n = 1
   std::array<std::vector<double>, 2>
       half_mean;  ///< (n_groups) unweighted means of the same halves; 0 for n = 1
+  std::array<std::vector<double>, 2> half_sigma;  ///< (n_groups) (sum w)^-1/2 of the halves; 0 for n = 1
+  std::array<std::vector<Index>, 2> half_n_obs;   ///< (n_groups) observations of the halves; 0 for n = 1
 };
 
 /// One pass over the observations. The halves of a group are drawn without replacement with a key made of

@@ -30,7 +30,7 @@ _COMMANDS = {
     "simulate": _Command("[name=value ...]", "a data set with a known answer, for trying and for testing"),
     "demo": _Command("", "simulate, scale and report in one go: a first try"),
     "merge": _Command(
-        "scaled.expt scaled.refl", "merged intensities", "use pyscale scale ... output.merged_mtz=merged.mtz"
+        "scaled.expt scaled.refl", "merged intensities, amplitudes and free-R flags (MTZ), statistics; no fit"
     ),
     "export": _Command("scaled.expt scaled.refl format=mtz", "reflections in the formats of other programs, no fit"),
     "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),

@@ -1,4 +1,4 @@
-"""Merged and unmerged MTZ files, through gemmi."""
+"""Unmerged MTZ files, through gemmi; and what all MTZ files have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import DataError
-from ..merging import MergedReflections
 from ..symmetry import SpaceGroupLike, UnitCellLike, find_space_group, to_asu, unit_cell_from
 from ..typing import FloatArray, IndexArray, IntArray
 from .batch_numbers import batch_offsets
@@ -23,9 +22,9 @@ __all__ = [
     "MtzDataset",
     "MtzSweep",
     "UnmergedReflections",
-    "merged_mtz",
+    "fill_mtz",
+    "new_mtz",
     "unmerged_mtz",
-    "write_merged_mtz",
     "write_mtz",
     "write_unmerged_mtz",
 ]
@@ -140,59 +139,6 @@ def write_mtz(path: str | Path, mtz: Any) -> None:
         raise OSError(errno.EIO, "the MTZ file is not complete; is the disk full?") from None
 
 
-def write_merged_mtz(
-    path: str | Path,
-    merged: MergedReflections,
-    dataset: MtzDataset,
-    space_group: SpaceGroupLike,
-    *,
-    title: str = "Merged by pyscale",
-    history: Sequence[str] = (),
-) -> None:
-    """Write `merged_mtz`. The file is written in place: give a temporary path and rename."""
-    write_mtz(path, merged_mtz(merged, dataset, space_group, title=title, history=history))
-
-
-def merged_mtz(
-    merged: MergedReflections,
-    dataset: MtzDataset,
-    space_group: SpaceGroupLike,
-    *,
-    title: str = "Merged by pyscale",
-    history: Sequence[str] = (),
-) -> Any:
-    """IMEAN, I(+), I(-), their uncertainties and numbers of observations in the CCP4 asymmetric unit: `gemmi.Mtz`.
-
-    Centric reflections have I(+) alone.
-
-    Raises
-    ------
-    DataError
-        When gemmi does not know the setting of the space group.
-    """
-    mtz = _new_mtz(space_group, [dataset], title, history)
-    asu, isym = to_asu(space_group, merged.miller_index)
-    swapped = (isym % 2 == 0) & ~merged.is_centric
-    plus = (merged.intensity_plus, merged.sigma_plus, merged.n_obs_plus)
-    minus = (merged.intensity_minus, merged.sigma_minus, merged.n_obs_minus)
-    i_plus, sig_plus, n_plus = (np.where(swapped, m, p) for p, m in zip(plus, minus, strict=True))
-    i_minus, sig_minus, n_minus = (np.where(swapped, p, m) for p, m in zip(plus, minus, strict=True))
-    columns: list[tuple[str, str, ArrayLike]] = [
-        ("IMEAN", "J", merged.intensity),
-        ("SIGIMEAN", "Q", merged.sigma),
-        ("I(+)", "K", i_plus),
-        ("SIGI(+)", "M", sig_plus),
-        ("I(-)", "K", i_minus),
-        ("SIGI(-)", "M", sig_minus),
-        ("N", "I", merged.n_obs),
-        ("N(+)", "I", n_plus),
-        ("N(-)", "I", n_minus),
-    ]
-    _fill(mtz, asu, columns)
-    mtz.sort(3)
-    return mtz
-
-
 def write_unmerged_mtz(
     path: str | Path,
     reflections: UnmergedReflections,
@@ -233,7 +179,7 @@ def unmerged_mtz(
     datasets = list({_dataset_key(s.dataset): s.dataset for s in sweeps}.values())
     numbers = {_dataset_key(d): k + 1 for k, d in enumerate(datasets)}
     offsets = batch_offsets([s.image_range for s in sweeps], [s.batch_offset for s in sweeps])
-    mtz = _new_mtz(space_group, datasets, title, history)
+    mtz = new_mtz(space_group, datasets, title, history)
     for sweep, offset in zip(sweeps, offsets, strict=True):
         for batch in _batches(sweep, offset, numbers[_dataset_key(sweep.dataset)]):
             mtz.batches.append(batch)
@@ -251,7 +197,7 @@ def unmerged_mtz(
         if values is not None:
             columns.append((label, kind, values))
     columns += [(label, kind, values) for (label, kind), values in reflections.others.items()]
-    _fill(mtz, index, columns)
+    fill_mtz(mtz, index, columns)
     mtz.sort(5)
     return mtz, offsets
 
@@ -260,7 +206,8 @@ def _dataset_key(d: MtzDataset) -> tuple[Any, ...]:
     return (d.project, d.crystal, d.dataset, d.wavelength, unit_cell_from(d.unit_cell).parameters)
 
 
-def _new_mtz(space_group: SpaceGroupLike, datasets: Sequence[MtzDataset], title: str, history: Sequence[str]) -> Any:
+def new_mtz(space_group: SpaceGroupLike, datasets: Sequence[MtzDataset], title: str, history: Sequence[str]) -> Any:
+    """An MTZ file (`gemmi.Mtz`) with its data sets, without reflections."""
     mtz = gemmi.Mtz(with_base=True)
     mtz.title = title
     mtz.history = list(history)
@@ -273,9 +220,15 @@ def _new_mtz(space_group: SpaceGroupLike, datasets: Sequence[MtzDataset], title:
     return mtz
 
 
-def _fill(mtz: Any, miller_index: IntArray, columns: Sequence[tuple[str, str, ArrayLike]]) -> None:
-    for label, kind, _ in columns:
-        mtz.add_column(label, kind, dataset_id=1, expand_data=False)
+def fill_mtz(
+    mtz: Any,
+    miller_index: IntArray,
+    columns: Sequence[tuple[str, str, ArrayLike]],
+    data_set: Sequence[int] | None = None,
+) -> None:
+    """Give a file its reflections: columns of label, type and values, and the number of the data set of each."""
+    for k, (label, kind, _) in enumerate(columns):
+        mtz.add_column(label, kind, dataset_id=1 if data_set is None else data_set[k], expand_data=False)
     table = np.empty((len(miller_index), 3 + len(columns)), dtype=np.float32)
     table[:, :3] = miller_index
     for k, (_, _, values) in enumerate(columns):
