@@ -562,7 +562,7 @@ def test_instructions_for_shelx(tmp_path: Path) -> None:
 
 def test_scale_writes_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    data = pyscale.simulate(d_min=4.5, sweep_width=60.0, oscillation_width=1.0, seed=6)
+    data = pyscale.simulate(d_min=4.5, sweep_width=90.0, oscillation_width=1.0, seed=6, absorption=0.2)
     write_expt(data.experiments(), tmp_path / "i.expt")
     write_refl(data.reflections(), tmp_path / "i.refl")
     names = {"xds_ascii": "xds_ascii", "shelx_hkl": "shelx", "scalepack": "sca", "mmcif": "mmcif", "cif": "cif"}
@@ -574,6 +574,7 @@ def test_scale_writes_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
         options = [f"format={kind}", f"hklout=export/{name}", "anomalous=False"]
         assert main(["export", "scaled.expt", "scaled.refl", *options]) == 0
         assert without_dates(tmp_path / "scale" / name) == without_dates(tmp_path / "export" / name), name
+    assert "_exptl_absorpt_correction_T_min" in (tmp_path / "scale" / "cif").read_text()
     assert "Written to scale/cif" in (tmp_path / "pyscale.scale.log").read_text()
 
 

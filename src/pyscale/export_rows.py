@@ -197,8 +197,9 @@ class ExportRows:
 
 
 def rows_of_result(result: ScalingResult) -> ExportRows:
-    """Observations of a job that has just been scaled."""
-    return scaled_rows(result.job, result.table, result.unit_cell, result.n_threads)
+    """Observations of a job that has just been scaled; its experiments have the models."""
+    job = result.job.replaced(result.experiments, result.tables)
+    return scaled_rows(job, result.table, result.unit_cell, result.n_threads)
 
 
 def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = None, n_threads: int = 1) -> ExportRows:
