@@ -128,6 +128,21 @@ def test_unmerged_mtz_merges_to_the_merged_file(export: Callable[..., Path], row
     assert_allclose(merged.column_with_label("SIGIMEAN").array, expected.sigma_array, rtol=1e-6)
 
 
+def test_merged_mtz_is_what_pyscale_merge_merges(
+    export: Callable[..., Path], small_result: ScalingResult, tmp_path: Path
+) -> None:
+    from pyscale.exports import write_merged
+
+    write_merged(small_result, tmp_path / "scale.mtz")
+    scale, exported = (gemmi.read_mtz_file(str(p)) for p in (tmp_path / "scale.mtz", export("merged_mtz")))
+    merged = pyscale.merge(small_result).data_sets[0].merged
+    assert_array_equal(exported.make_miller_array(), scale.make_miller_array())
+    for label in ("IMEAN", "I(+)", "I(-)", "SIGIMEAN"):
+        a, b = (np.array(m.column_with_label(label).array) for m in (exported, scale))
+        assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    assert_allclose(np.sort(exported.column_with_label("IMEAN").array), np.sort(merged.intensity), rtol=1e-5)
+
+
 def test_unmerged_mtz_says_where_it_comes_from(export: Callable[..., Path], rows: ExportRows) -> None:
     mtz = gemmi.read_mtz_file(str(export("mtz", "project_name=P", "mtz.crystal_name=C")))
     assert mtz.history[0].startswith(f"From pyscale, version {pyscale.__version__}, run on ")

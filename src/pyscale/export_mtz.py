@@ -13,6 +13,7 @@ from ._core import __version__
 from .export_rows import ExportRows
 from .io.merged_mtz import merged_mtz
 from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, unmerged_mtz
+from .mtz_origin import original_history, with_original_batches
 from .typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _ORIGINAL = "mtz."
 #: Columns of MTZ files that are written anew, whatever the input had.
 _OWN_LABELS = {
     *("H", "K", "L", "M/ISYM", "BATCH", "I", "SIGI", "IPR", "SIGIPR", "SCALEUSED", "SIGSCALEUSED"),
-    *("FRACTIONCALC", "XDET", "YDET", "ROT", "LP", "QE", "BG", "SIGBG"),
+    *("FRACTIONCALC", "XDET", "YDET", "ROT", "LP", "QE"),
 }
 
 
@@ -83,29 +84,31 @@ def unmerged_file(
     """
     rows = rows.accepted
     intensities, centroid = rows.intensities, rows.centroid
-    others = _background(rows) | _passed_on(rows)
+    others = _passed_on(rows) | _background(rows)
+    wanted, image = _original_batches(rows)
     if profile is not None:
         others[("IPR", "J")], others[("SIGIPR", "Q")] = profile
     reflections = UnmergedReflections(
         miller_index=rows.miller_index,
         sweep=rows.data_set,
-        image=rows.image,
+        image=image,
         intensity=intensities.value,
         sigma=intensities.sigma,
         scale=intensities.scale if rows.is_scaled else None,
         scale_sigma=intensities.scale_sigma if rows.is_scaled else None,
-        fraction_calc=rows.column("partiality"),
+        fraction_calc=rows.column("partiality", _ORIGINAL + "FRACTIONCALC"),
         x_det=centroid[:, 0],
         y_det=centroid[:, 1],
         rot=rows.rotation_angle,
-        lp=rows.column("lp"),
-        qe=rows.column("qe", "dqe"),
+        lp=rows.column("lp", _ORIGINAL + "LP"),
+        qe=rows.column("qe", "dqe", _ORIGINAL + "QE"),
         others=others,
     )
-    sweeps = _sweeps(rows, names)
+    sweeps = _sweeps(rows, names, wanted)
     title = "Scaled by pyscale" if rows.is_scaled else "Exported by pyscale"
-    lines = [history_line()]
-    return unmerged_mtz(reflections, sweeps, rows.space_group, title=title, history=lines, in_asu=in_asu)[0]
+    lines = [history_line(), *original_history(rows.experiments)]
+    mtz, offsets = unmerged_mtz(reflections, sweeps, rows.space_group, title=title, history=lines, in_asu=in_asu)
+    return with_original_batches(mtz, rows.experiments, offsets)
 
 
 def _background(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
@@ -127,14 +130,13 @@ def _passed_on(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
     }
 
 
-def _sweeps(rows: ExportRows, names: MtzNames) -> list[MtzSweep]:
+def _sweeps(rows: ExportRows, names: MtzNames, offsets: Sequence[int | None]) -> list[MtzSweep]:
     group, wavelength = wavelength_groups(rows.wavelengths)
     single = len(wavelength) == 1
     datasets = [
         MtzDataset(float(w), rows.unit_cell, names.project, names.crystal, names.dataset if single else f"WAVE{k + 1}")
         for k, w in enumerate(wavelength)
     ]
-    offsets = _original_offsets(rows)
     detectors = {id(e.detector): _detector(e) for e in {id(e.detector): e for e in rows.experiments}.values()}
     return [
         _sweep(experiment, datasets[k], offset, *detectors[id(experiment.detector)])
@@ -142,17 +144,27 @@ def _sweeps(rows: ExportRows, names: MtzNames) -> list[MtzSweep]:
     ]
 
 
-def _original_offsets(rows: ExportRows) -> Sequence[int | None]:
-    """What batch numbers of the input exceed images by, for data sets where it is the same for all rows."""
+def _original_batches(rows: ExportRows) -> tuple[list[int | None], IndexArray]:
+    """What batch numbers of the input exceed images by, for each data set (None: unknown), and the image of each row.
+
+    The image is that of the batch which the row had, where there is one in the scan: partials may have been summed to
+    a row whose centroid is on another image.
+    """
     n = len(rows.job.data_sets)
     batch = rows.column(_ORIGINAL + "BATCH")
     if batch is None or not len(rows):
-        return [None] * n
-    difference = np.rint(batch).astype(np.int64) - rows.image
-    low, high = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
-    np.minimum.at(low, rows.data_set, difference)
-    np.maximum.at(high, rows.data_set, difference)
-    return [a if a == b else None for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        return [None] * n, rows.image
+    number = np.rint(batch).astype(np.int64)
+    difference = number - rows.image
+    order = np.lexsort((difference, rows.data_set))
+    counts = np.bincount(rows.data_set, minlength=n)
+    middle = np.cumsum(counts) - (counts + 1) // 2
+    offset = difference[order][np.minimum(middle, len(rows) - 1)]
+    image = number - offset[rows.data_set]
+    ranges = np.array([e.image_range or (1, 1) for e in rows.experiments], dtype=np.int64)[rows.data_set]
+    inside = (image >= ranges[:, 0]) & (image <= ranges[:, 1])
+    offsets = [k if count else None for k, count in zip(offset.tolist(), counts.tolist(), strict=True)]
+    return offsets, np.where(inside, image, rows.image)
 
 
 def _sweep(

@@ -11,7 +11,8 @@ import numpy as np
 from .dataset import Job, combine_tables
 from .errors import DataError
 from .job_checks import common_space_group
-from .merging import MergedReflections, merge_reflections
+from .merging import MergedReflections, merge_reflections, sort_observations, with_common_scale_errors
+from .model_json import is_own_model
 from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
@@ -38,7 +39,7 @@ class Intensities:
     Attributes
     ----------
     value, sigma : (n,) float64
-        I/g and its standard uncertainty.
+        I/g and its standard uncertainty by which it is weighed in merging.
     scale, scale_sigma : (n,) float64
         The inverse scale factor g and its uncertainty; 1 and 0 for data that were not scaled.
     """
@@ -235,7 +236,7 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
         scale=np.asarray(g, dtype=np.float64),
         scale_sigma=np.zeros(len(table)) if g_variance is None else np.sqrt(np.maximum(g_variance, 0.0)),
     )
-    return _ordered(
+    exported = _ordered(
         job=job,
         space_group=space_group,
         unit_cell=unit_cell or median_unit_cell(d.experiment for d in job.data_sets),
@@ -246,6 +247,8 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
         is_scaled=True,
         n_threads=n_threads,
     )
+    models = {id(model): model for model in (e.scaling_model for e in exported.experiments)}
+    return _with_sigmas_of_merging(exported) if all(map(is_own_model, models.values())) else exported
 
 
 def integrated_rows(
@@ -303,6 +306,21 @@ def integrated_rows(
         is_scaled=False,
         n_threads=n_threads,
     )
+
+
+def _with_sigmas_of_merging(rows: ExportRows) -> ExportRows:
+    """Leave the uncertainty of the scale, which equivalents share, out of the sigmas, as merging does.
+
+    Programs that merge the rows take their errors for independent ones.
+    """
+    kept = np.flatnonzero(~rows.is_outlier)
+    i = rows.intensities.take(kept)
+    index = rows.miller_index[kept]
+    obs = sort_observations(index, i.value, i.sigma**2, rows.space_group, n_threads=rows.n_threads)
+    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads)
+    sigma = rows.intensities.sigma.copy()
+    sigma[kept[obs.order]] = np.sqrt(obs.variance)
+    return replace(rows, intensities=replace(rows.intensities, sigma=sigma))
 
 
 def all_reflections(job: Job) -> ReflectionTable:
