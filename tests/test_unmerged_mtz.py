@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 import pyscale
 from mtz_files import CELL, DISTANCE, GROUP, PIXEL, REFLECTING_RANGE, SimulatedSweep, simulate_sweep, write_mtz
 from pyscale.errors import DataError, UsageError
+from pyscale.exports import write_unmerged
 from pyscale.flags import Flag
 from pyscale.io.imported import INPUT_FATES, ImportedDataSet
 from pyscale.io.mtz_batches import pack_batches, unpack_batches
 from pyscale.io.unmerged_mtz import read_unmerged_mtz
 from pyscale.options.importing import InputOptions
+from pyscale.result import ScalingResult
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,29 @@ def test_partials_are_summed_and_what_is_incomplete_is_told(sweep: SimulatedSwee
     assert whole.min() >= 0.95 and whole.max() <= 1.0001
     check_geometry(data_set, sweep)
     assert not any(d.is_warning for d in data_set.decisions)
+
+
+@pytest.mark.parametrize("what", ["no MPART", "MPART of zeros", "no FRACTIONCALC", "neither"])
+def test_partials_with_less_to_tell_them_by(sweep: SimulatedSweep, tmp_path: Path, what: str) -> None:
+    def empty(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return records | {"MPART": 0 * records["MPART"]} if what == "MPART of zeros" else records
+
+    without = {"no MPART": ("MPART",), "no FRACTIONCALC": ("FRACTIONCALC",), "neither": ("MPART", "FRACTIONCALC")}
+    records = write_mtz(tmp_path / "a.mtz", [sweep], columns=empty, without=without.get(what, ()))
+    (data_set,) = read(tmp_path / "a.mtz")
+    spot = data_set.columns["mtz.SPOT"].astype(int)
+    np.testing.assert_array_equal(data_set.columns["n_records"], np.bincount(records["SPOT"])[spot])
+    incomplete = data_set.columns.get("input_fate", np.zeros(spot.size)) == INPUT_FATES["incomplete"]
+    if what == "neither":
+        assert not incomplete.any()
+        assert decision(data_set, "partials").is_warning
+    elif what == "no FRACTIONCALC":
+        end = sweep.start + sweep.n_images * sweep.width
+        half = REFLECTING_RANGE / 2
+        cut = (sweep.angle - half < sweep.start) | (sweep.angle + half > end)
+        np.testing.assert_array_equal(incomplete, cut[spot])
+    else:
+        np.testing.assert_array_equal(incomplete, ~is_recorded(sweep)[spot])
 
 
 def test_the_detector_is_found_from_the_spots(sweep: SimulatedSweep, tmp_path: Path) -> None:
@@ -480,3 +506,60 @@ def test_random_damage_ends_in_a_message(tmp_path: Path) -> None:
                 assert len(data_set.columns["miller_index"])
         except (DataError, UsageError) as error:
             assert "\n" not in str(error)
+
+
+def invariants(s1: np.ndarray, axis: np.ndarray, to_source: np.ndarray) -> np.ndarray:
+    """Components of directions along the axis, to the source and across: the same in any frame."""
+    u = s1 / np.linalg.norm(s1, axis=1)[:, None]
+    return np.stack([u @ axis, u @ to_source, u @ np.cross(axis, to_source)], axis=1)
+
+
+def test_what_pyscale_writes_can_be_read_again(small_result: ScalingResult, tmp_path: Path) -> None:
+    """The scale comes off again, and the geometry comes back."""
+    write_unmerged(small_result, tmp_path / "a.mtz")
+    found = read(tmp_path / "a.mtz")
+    o, jobs = small_result.observations, small_result.job.data_sets
+    kept = ~small_result.scaled.outlier & ~small_result.scaled.small_scale
+    assert len(found) == len(jobs)
+    for k, (data_set, original) in enumerate(zip(found, jobs, strict=True)):
+        mine = np.flatnonzero(kept & (o.data_set == k))
+        columns = data_set.columns
+        ours = np.lexsort((o.intensity[mine], *o.miller_index[mine].T))
+        theirs = np.lexsort((columns["intensity.sum.value"], *columns["miller_index"].T))
+        np.testing.assert_array_equal(columns["miller_index"][theirs], o.miller_index[mine][ours])
+        np.testing.assert_allclose(columns["intensity.sum.value"][theirs], o.intensity[mine][ours], rtol=1e-4)
+        table = small_result.prepared[k].table
+        rows = o.row[mine][ours]
+        e = original.experiment
+        wanted = invariants(table["s1"][rows], e.rotation_axis, e.beam_direction)
+        got = invariants(columns["s1"][theirs], data_set.rotation_axis, data_set.beam_direction)
+        assert np.median(np.abs(got - wanted)) < 1e-4
+        assert np.abs(got - wanted).max() < 0.01
+
+
+@pytest.mark.data
+def test_what_dials_exports(data_root: Path, require_dials: Path, tmp_path: Path) -> None:
+    """An independent writer of the same data: indices, places and beams are those of the table."""
+    files = [data_root / "l_cysteine" / f"20_integrated.{kind}" for kind in ("expt", "refl")]
+    command = [str(require_dials / "dials.export"), *map(str, files), "mtz.hklout=a.mtz"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    (data_set,) = read(tmp_path / "a.mtz")
+    (original,) = pyscale.read(*files).data_sets
+    table, experiment = original.reflections, original.experiment
+    z = table["xyzobs.px.value"]
+    key = {(*h, round(x, 1), round(y, 1)): row for row, (h, (x, y, _)) in enumerate(
+        zip(table["miller_index"].tolist(), z.tolist(), strict=True))}  # fmt: skip
+    columns = data_set.columns
+    places = columns["xyzobs.px.value"].tolist()
+    indices = columns["miller_index"].tolist()
+    matched = [key.get((*h, round(x, 1), round(y, 1)), -1) for h, (x, y, _) in zip(indices, places, strict=True)]
+    rows = np.array(matched)
+    assert (rows >= 0).mean() > 0.95
+    found = rows >= 0
+    # ROT is that of the prediction; some rows are partials that dials.export has joined.
+    off = columns["xyzobs.px.value"][found, 2] - table["xyzcal.px"][rows[found], 2]
+    assert (np.abs(off) < 0.01).mean() > 0.98
+    assert np.abs(off).max() < 0.5
+    wanted = invariants(table["s1"][rows[found]], experiment.rotation_axis, experiment.beam_direction)
+    got = invariants(columns["s1"][found], data_set.rotation_axis, data_set.beam_direction)
+    assert np.median(np.abs(got - wanted)) < 1e-3

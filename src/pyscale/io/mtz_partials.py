@@ -95,6 +95,8 @@ def find_parts(miller_index: IntArray, m_isym: IntArray, batch: IntArray, column
         return Parts(rows, rows, rows, np.ones(n, np.bool_))
     order, follows = _consecutive(miller_index, m_isym, batch)
     fraction, mpart = columns.get("FRACTIONCALC"), columns.get("MPART")
+    if mpart is not None and not (mpart[part] > 0).any():
+        mpart = None
     follows &= part[order[1:]]
     if mpart is not None:
         number = np.rint(mpart[order]).astype(np.int64) % _PARTS_BASE
