@@ -30,6 +30,13 @@ CROSS_VALIDATION = """
 ([its schema](../src/pyscale/schema/cross_validation.schema.json)); `CrossValidation.to_dict()` returns the same.
 """
 
+MERGE = """
+# Merging
+
+`pyscale merge` writes `merged.json` ([its schema](../src/pyscale/schema/merge.schema.json)), and `MergeResult.to_dict()`
+returns the same. `statistics` is as above.
+"""
+
 
 def rows(schema: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     """Key, type and meaning of a schema's values, depth first; shared parts are named, not repeated."""
@@ -75,6 +82,8 @@ def page() -> str:
     free_set = cross_validation["$defs"]["free_set"]
     parts += [CROSS_VALIDATION, table(cross_validation, cross_validation)]
     parts += ["", "## free_set", "", free_set["description"], "", table(free_set, cross_validation)]
+    merging = read("merge")
+    parts += [MERGE, table(merging, merging)]
     return "\n".join(parts) + "\n"
 
 

@@ -11,6 +11,8 @@ from pyscale.option_text import format_value
 from pyscale.options import SCALING_NAMES, Option, ScalingOptions, options_of
 from pyscale.options.dials import DIALS_DEFAULTS
 from pyscale.options.guide import OLD_NAMES
+from pyscale.options.export import EXPORT_NAMES
+from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
 
 PAGE = Path(__file__).with_name("options.md")
@@ -54,19 +56,39 @@ They are accepted with a note, by their last parts too.
 | name then | now |
 |---|---|"""
 
+_MERGE = """# Options of `pyscale merge`
+
+They are written in the same way, on the command line, in files and as keywords of `pyscale.merge`. Names are those of
+dials.merge.
+"""
+
+_EXPORT = """# Options of `pyscale export`
+
+Names are those of dials.export where it has them; `mtz.hklout`, `shelx.hklout`, `mtz.d_min` and so on are understood.
+"""
+
 
 def page() -> str:
     """Return the whole page."""
     options = options_of(ScalingOptions)
     parts = [_INTRODUCTION, f"```\n{FLAG_HELP}\n```\n"]
-    for topic in dict.fromkeys(option.topic for option in options if option.available):
-        rows = [_row(option) for option in options if option.topic == topic and option.available]
-        parts += [f"## {topic}\n", "| option | type | default | meaning |\n|---|---|---|---|", *rows, ""]
+    parts += _topics(options)
     parts += [_REFUSED, *(row for option in options for row in _refusals(option)), ""]
     differing = [option for option in options if option.path in DIALS_DEFAULTS]
     parts += [_DIFFERENCES, *(_cells(*_difference(option)) for option in differing), ""]
     parts += [_OLD, *(_cells(f"`{name}`", _now(old)) for name, old in OLD_NAMES.items()), ""]
+    parts += [_MERGE, *_topics(MERGE_NAMES.options)]
+    parts += [_EXPORT, *_topics(EXPORT_NAMES.options)]
     return "\n".join(parts)
+
+
+def _topics(options: tuple[Option, ...]) -> list[str]:
+    """The options of a command that are available, a table for each topic."""
+    lines: list[str] = []
+    for topic in dict.fromkeys(option.topic for option in options if option.available):
+        rows = [_row(option) for option in options if option.topic == topic and option.available]
+        lines += [f"## {topic}\n", "| option | type | default | meaning |\n|---|---|---|---|", *rows, ""]
+    return lines
 
 
 def _row(option: Option) -> str:

@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import pyscale
+from pyscale.result import ScalingResult
 
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -77,6 +78,14 @@ def test_options_of_the_document_fit_their_schema(document: dict[str, Any], repo
     path = repository / "src" / "pyscale" / "schema" / "options.schema.json"
     validator = Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
     assert [error.message for error in validator.iter_errors(document["options"])] == []
+
+
+def test_merged_document_fits_its_schema(small_result: ScalingResult, repository: Path) -> None:
+    path = repository / "src" / "pyscale" / "schema" / "merge.schema.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    for options in ({}, {"assess_space_group": False, "r_free_flags": {"generate": False}}):
+        document = json.loads(json.dumps(pyscale.merge(small_result, **options).to_dict(), allow_nan=False))
+        assert problems(document, schema, schema) == []
 
 
 def test_a_wrong_document_does_not(document: dict[str, Any], schema: dict[str, Any]) -> None:
