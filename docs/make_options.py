@@ -10,8 +10,8 @@ from pyscale.option_documents import json_text
 from pyscale.option_text import format_value
 from pyscale.options import SCALING_NAMES, Option, ScalingOptions, options_of
 from pyscale.options.dials import DIALS_DEFAULTS
-from pyscale.options.guide import OLD_NAMES
 from pyscale.options.export import EXPORT_NAMES
+from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
 
