@@ -20,6 +20,9 @@ __all__ = ["Reading", "Spots", "fitted_reading", "header_readings", "laboratory_
 # Positions in the real numbers of a CCP4 batch header.
 _CELL, _U, _MISSETS, _AXIS, _SOURCE = slice(0, 6), slice(6, 15), slice(15, 21), slice(59, 62), slice(83, 86)
 
+_BLOCK = 1 << 14
+"""Rows that are calculated together: what fits into a processor's cache."""
+
 
 @dataclass(frozen=True)
 class Spots:
@@ -74,11 +77,18 @@ class Reading:
 
     def s1(self, miller_index: IntArray, spots: Spots) -> FloatArray:
         """Diffracted beams s0 + R(phi) A h, (n, 3) float64, 1/A."""
+        s1 = np.empty((len(spots), 3))
+        for start in range(0, len(spots), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            s1[rows] = self._s1(miller_index[rows], spots.angle[rows], spots.image[rows])
+        return s1
+
+    def _s1(self, miller_index: IntArray, angle: FloatArray, image: IndexArray) -> FloatArray:
         if len(self.setting) == 1:
             r = miller_index @ self.setting[0].T
         else:
-            r = np.einsum("nij,nj->ni", self.setting[spots.image], miller_index)
-        cos, sin = np.cos(spots.angle)[:, None], np.sin(spots.angle)[:, None]
+            r = np.einsum("nij,nj->ni", self.setting[image], miller_index)
+        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
         along = (r @ self.axis)[:, None] * self.axis
         across = np.cross(self.axis, np.eye(3))
         s1: FloatArray = self.beam / self.wavelength + cos * (r - along) + sin * (r @ across) + along
