@@ -10,6 +10,7 @@ from pyscale.option_documents import json_text
 from pyscale.option_text import format_value
 from pyscale.options import SCALING_NAMES, Option, ScalingOptions, options_of
 from pyscale.options.dials import DIALS_DEFAULTS
+from pyscale.options.export import EXPORT_NAMES
 from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
@@ -61,6 +62,11 @@ They are written in the same way, on the command line, in files and as keywords 
 dials.merge.
 """
 
+_EXPORT = """# Options of `pyscale export`
+
+Names are those of dials.export where it has them; `mtz.hklout`, `shelx.hklout`, `mtz.d_min` and so on are understood.
+"""
+
 
 def page() -> str:
     """Return the whole page."""
@@ -72,6 +78,7 @@ def page() -> str:
     parts += [_DIFFERENCES, *(_cells(*_difference(option)) for option in differing), ""]
     parts += [_OLD, *(_cells(f"`{name}`", _now(old)) for name, old in OLD_NAMES.items()), ""]
     parts += [_MERGE, *_topics(MERGE_NAMES.options)]
+    parts += [_EXPORT, *_topics(EXPORT_NAMES.options)]
     return "\n".join(parts)
 
 

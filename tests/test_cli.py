@@ -83,7 +83,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["apply", "a.expt"], "no reflections to apply a.expt to"),
         (["show"], "no input files"),
         (["show", "lmax=3"], "unknown option lmax"),
-        (["export"], "pyscale export is not yet available"),
+        (["export"], "no input files: pyscale export"),
         (["report"], "pyscale report is not yet available"),
         (["slice"], "no input files: pyscale slice FILE..."),
     ],

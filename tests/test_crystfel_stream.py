@@ -14,7 +14,6 @@ import pyscale
 from other_formats import Still
 from pyscale.errors import DataError
 from pyscale.io.crystfel_geometry import parse_geometry
-from pyscale.io.import_parts import polarisation_factor
 
 
 @pytest.fixture(scope="module")
@@ -170,15 +169,6 @@ def test_vectors_and_lengths_of_geometry_files() -> None:
     np.testing.assert_allclose(unit[0], place / np.linalg.norm(place))
     assert np.isnan(unit[1]).all()
     assert parse_geometry("") is None and parse_geometry("p/fs = q\np/ss = y\np/res = 1") is None
-
-
-def test_polarisation_of_an_unpolarised_beam_is_that_of_the_textbook() -> None:
-    two_theta = np.linspace(0.0, 1.2, 7)
-    beams = np.column_stack([np.sin(two_theta) * 0.6, np.sin(two_theta) * 0.8, np.cos(two_theta)])
-    beam, normal = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.3])
-    expected = (1 + np.cos(two_theta) ** 2) / 2
-    np.testing.assert_allclose(polarisation_factor(beams, beam, normal, 0.5), expected)
-    np.testing.assert_allclose(polarisation_factor(beams, beam, normal, 1.0), 1 - beams[:, 0] ** 2)
 
 
 def test_many_portions_are_as_one(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

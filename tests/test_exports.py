@@ -49,13 +49,13 @@ def test_unmerged_rows_are_the_observations(small_result: ScalingResult, unmerge
     index = unmerged.make_miller_array()
     intensity, g = column(unmerged, "I"), column(unmerged, "SCALEUSED")
     scaled = (observations.intensity / result.scaled.g)[rows]
-    sigma = (np.sqrt(result.scaled.variance + result.scaled.scale_variance) / result.scaled.g)[rows]
+    sigma = (np.sqrt(result.scaled.variance) / result.scaled.g)[rows]
     theirs = np.lexsort((intensity, *index.T))
     ours = np.lexsort((scaled.astype(np.float32), *observations.miller_index[rows].T))
     assert_array_equal(index[theirs], observations.miller_index[rows][ours])
     assert_allclose(intensity[theirs], scaled[ours], rtol=1e-6)
     assert_allclose(g[theirs], result.scaled.g[rows][ours], rtol=1e-6)
-    assert_allclose(column(unmerged, "SIGI")[theirs], sigma[ours], rtol=1e-6)
+    assert_allclose(column(unmerged, "SIGI")[theirs], sigma[ours], rtol=1e-3)
     assert_allclose(column(unmerged, "SIGSCALEUSED")[theirs], np.sqrt(result.scaled.g_variance[rows][ours]), rtol=1e-5)
 
 
@@ -84,9 +84,7 @@ def test_unmerged_rows_merge_to_the_merged_file(unmerged: gemmi.Mtz, merged: gem
     ours = dict(zip(map(tuple, merged.make_miller_array().tolist()), column(merged, "IMEAN"), strict=True))
     theirs = {tuple(h): i for h, i in zip(found.miller_array.tolist(), found.value_array, strict=True)}
     assert ours.keys() == theirs.keys()
-    # the file's sigmas hold the uncertainty of the scales too: other weights, the same means but for noise
-    pairs = np.array([(ours[h], theirs[h]) for h in ours])
-    assert np.corrcoef(pairs.T)[0, 1] > 0.9999
+    assert_allclose([theirs[h] for h in ours], list(ours.values()), rtol=1e-4)
 
 
 def test_merged_counts_are_those_of_the_document(

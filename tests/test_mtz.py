@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from pyscale.errors import DataError
+from pyscale.io.batch_numbers import batch_offsets
 from pyscale.io.merged_mtz import write_merged_mtz
 from pyscale.io.mtz import (
     MtzDataset,
     MtzSweep,
     UnmergedReflections,
-    batch_offsets,
     write_unmerged_mtz,
 )
 from pyscale.merging import MergedReflections, merge_reflections

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._core import __version__
-    from .api import cross_validate, merge, read, scale, simulate
+    from .api import cross_validate, export, merge, read, scale, simulate
     from .errors import DataError, PyscaleError, UsageError
     from .options import ScalingOptions
     from .result import ScalingResult
@@ -26,6 +26,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "cross_validate",
+    "export",
     "merge",
     "read",
     "scale",
@@ -40,6 +41,7 @@ _HOMES = {
     "UsageError": "errors",
     "__version__": "_core",
     "cross_validate": "api",
+    "export": "api",
     "merge": "api",
     "read": "api",
     "scale": "api",

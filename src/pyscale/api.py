@@ -1,23 +1,26 @@
-"""The Python interface: read, scale, merge, simulate."""
+"""The Python interface: read, scale, merge, export, simulate."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .cross_validation import CrossValidation
 from .dataset import Job, make_job
 from .errors import UsageError
+from .exporting import export_job, exported_result
 from .io import read
 from .merge_job import merge_job
 from .merge_result import MergeResult
 from .options import SCALING_NAMES, ScalingOptions, options_from_keywords, with_changes
+from .options.export import EXPORT_NAMES
 from .options.merge import MERGE_NAMES, MergeOptions
 from .result import ScalingResult
 from .scaler import cross_validate_job, scale_job
 from .simulation import SimulatedData, SimulationOptions
 from .simulation import simulate as _simulate
 
-__all__ = ["cross_validate", "merge", "read", "scale", "simulate"]
+__all__ = ["cross_validate", "export", "merge", "read", "scale", "simulate"]
 
 
 def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> ScalingResult:
@@ -98,6 +101,35 @@ def merge(data: Job | ScalingResult, *, options: MergeOptions | None = None, **k
     if isinstance(data, ScalingResult):
         data = make_job(data.experiments, [data.table])
     return merge_job(data, options)
+
+
+def export(data: Job | ScalingResult, output: str | os.PathLike[str], **keywords: Any) -> str:
+    """Write observations or merged intensities in the format of another program; nothing is fitted.
+
+    Parameters
+    ----------
+    data : Job or ScalingResult
+        What `read` or `scale` returned.
+    output
+        The file; an existing one is replaced.
+    **keywords
+        Options of `pyscale export`: `format="mmcif"`, `d_min=1.8`, ...
+
+    Returns
+    -------
+    str
+        What was written, for people.
+
+    Raises
+    ------
+    UsageError
+        For unknown options or impossible values, or if the file cannot be written.
+    DataError
+        If the data lack what is asked for.
+    """
+    options, _ = EXPORT_NAMES.from_keywords({**keywords, "hklout": os.fspath(output)})
+    exported = export_job(data, options) if isinstance(data, Job) else exported_result(data, options)
+    return exported.write(named_outputs={"hklout"})
 
 
 def simulate(options: SimulationOptions | None = None, **keywords: Any) -> SimulatedData:

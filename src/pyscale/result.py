@@ -188,7 +188,14 @@ class ScalingResult:
         UsageError
             If an output cannot be written or would overwrite an input.
         """
-        from .exports import write_filtering, write_json, write_merged, write_report, write_unmerged
+        from .exports import (
+            write_filtering,
+            write_json,
+            write_merged,
+            write_other_formats,
+            write_report,
+            write_unmerged,
+        )
 
         def write_experiments(path: Path) -> None:
             write_expt(self.experiments, path)
@@ -211,10 +218,16 @@ class ScalingResult:
         if self.reference is not None and self.reference.source is not None:
             inputs = [*inputs, self.reference.source]
         with OutputSet(inputs) as outputs:
-            for name, write in writers.items():
+
+            def stage(name: str) -> Path | None:
                 path = getattr(output, name)
+                return path and outputs.stage(path, named_as_output=f"output.{name}" in named_outputs)
+
+            for name, write in writers.items():
+                path = stage(name)
                 if path is not None:
-                    write(outputs.stage(path, named_as_output=f"output.{name}" in named_outputs))
+                    write(path)
+            write_other_formats(self, stage)
             if self.filtering is not None:
                 name = "filtering.output.scale_and_filter_results"
                 path = self.options.filtering.output.scale_and_filter_results

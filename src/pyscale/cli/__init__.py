@@ -32,11 +32,7 @@ _COMMANDS = {
     "merge": _Command(
         "scaled.expt scaled.refl", "merged intensities, amplitudes and free-R flags (MTZ), statistics; no fit"
     ),
-    "export": _Command(
-        "scaled.expt scaled.refl",
-        "other file formats",
-        "use pyscale scale ... output.unmerged_mtz=scaled.mtz",
-    ),
+    "export": _Command("scaled.expt scaled.refl format=mtz", "reflections in the formats of other programs, no fit"),
     "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),
 }
 

@@ -25,6 +25,19 @@ FRAME = CommandFrame(
     names=SCALING_NAMES,
 )
 
+_FILES = (
+    "experiments",
+    "reflections",
+    "html",
+    "json",
+    "unmerged_mtz",
+    "merged_mtz",
+    "xds_ascii",
+    "shelx_hkl",
+    "scalepack",
+    "mmcif",
+    "cif",
+)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -60,8 +73,7 @@ def _check_log(parsed: ParsedArguments[ScalingOptions]) -> None:
     if output.log is None:
         return
     log = Path(output.log).resolve()
-    others = ("experiments", "reflections", "html", "json", "unmerged_mtz", "merged_mtz")
-    paths = {f"output.{name}": getattr(output, name) for name in others}
+    paths = {f"output.{name}": getattr(output, name) for name in _FILES}
     if parsed.options.filtering.method is not None:
         results = parsed.options.filtering.output.scale_and_filter_results
         paths["filtering.output.scale_and_filter_results"] = results

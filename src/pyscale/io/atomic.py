@@ -53,6 +53,8 @@ class OutputSet:
         try:
             if kind is None:
                 self._commit()
+            elif isinstance(error, OSError):
+                self._blame(error)
         finally:
             for temporary in self._staged.values():
                 temporary.unlink(missing_ok=True)
@@ -86,6 +88,13 @@ class OutputSet:
         _create(temporary, path)
         self._staged[target] = temporary
         return temporary
+
+    def _blame(self, error: OSError) -> None:
+        """Name the file that was being written when the disk failed: the last one, unless the error knows better."""
+        *_, (target, temporary) = self._staged.items() or [(Path(), Path())]
+        if error.filename in (None, str(temporary)) and self._staged:
+            reason = error.strerror or str(error)
+            raise UsageError(f"{target}: cannot be written ({reason}); no output was written") from None
 
     def _commit(self) -> None:
         undo: list[tuple[Path, Path | None]] = []

@@ -17,8 +17,9 @@ from ..typing import FloatArray, IndexArray
 from ..unit_cells import cells_of_axes
 from .crystfel_geometry import PanelGeometry, parse_geometry
 from .crystfel_reflections import ReflectionBlock, StreamReflections, parse_reflections
-from .import_parts import checked_cell, observed_columns, polarisation_factor, wanted_space_group
+from .import_parts import checked_cell, observed_columns, wanted_space_group
 from .imported import ImportedDataSet, InputDecision
+from .polarization import polarization_factor
 from .shelx_symmetry import NUMBER
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _data_sets(
     normal = np.array(options.polarization_normal or (0.0, 1.0, 0.0))
     if directions is not None:
         columns["s1"] = directions / np.repeat(wavelengths, sizes)[:, None]
-        columns["lp"] = 1.0 / polarisation_factor(directions, -_BEAM, normal, fraction)
+        columns["lp"] = 1.0 / polarization_factor(directions, _BEAM, fraction, normal)
     decisions += [_polarisation(directions is not None, fraction, options), *unmeasured]
     ends = np.cumsum(sizes)
     return [

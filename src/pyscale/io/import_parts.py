@@ -22,7 +22,6 @@ __all__ = [
     "known_wavelength",
     "missing_symmetry",
     "observed_columns",
-    "polarisation_factor",
     "unknown_position",
     "wanted_space_group",
 ]
@@ -122,29 +121,3 @@ def known_wavelength(
     wavelength = next((w for w in _WAVELENGTHS if w < 2.0 * d_min), 1.9 * d_min)
     reason = "not in the file, assumed: scaling does not depend on it; wavelength= sets it for the files written"
     return wavelength, [InputDecision("wavelength", wavelength, reason)]
-
-
-def polarisation_factor(
-    diffracted: FloatArray, incident: FloatArray, normal: FloatArray, fraction: float
-) -> FloatArray:
-    """Part of the intensity that polarisation leaves, (n,) float64.
-
-    P = f (1 - (e.s)^2) + (1 - f) (1 - (n.s)^2), with the normal n of the plane of polarisation and the direction
-    e = n x s0 of the electric field (Kahn et al., J. Appl. Cryst. 15, 330-337, 1982).
-
-    Parameters
-    ----------
-    diffracted : (n, 3) float64
-        Unit vectors s.
-    incident : (3,) float64
-        Unit vector s0.
-    normal : (3,) float64
-        Made a unit vector across s0.
-    fraction : float
-        Fraction f of the intensity that is polarised along e; 0.5 for an unpolarised beam.
-    """
-    across = normal - (normal @ incident) * incident
-    across = across / np.linalg.norm(across)
-    electric = np.cross(across, incident)
-    factor: FloatArray = 1.0 - fraction * (diffracted @ electric) ** 2 - (1.0 - fraction) * (diffracted @ across) ** 2
-    return factor

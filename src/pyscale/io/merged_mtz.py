@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +14,9 @@ from ..merged_data_set import MergedDataSet
 from ..merging import MergedReflections
 from ..symmetry import SpaceGroupLike, to_asu
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
-from .mtz import MtzDataset, fill_mtz, new_mtz
+from .mtz import MtzDataset, fill_mtz, new_mtz, write_mtz
 
-__all__ = ["write_merged_data_sets", "write_merged_mtz"]
+__all__ = ["merged_mtz", "write_merged_data_sets", "write_merged_mtz"]
 
 _Column = tuple[str, str, ArrayLike]
 _BITS = 20
@@ -30,9 +31,21 @@ def write_merged_mtz(
     title: str = "Merged by pyscale",
     history: Sequence[str] = (),
 ) -> None:
-    """Write IMEAN, I(+), I(-), their uncertainties and numbers of observations in the CCP4 asymmetric unit.
+    """Write `merged_mtz`. The file is written in place: give a temporary path and rename."""
+    write_mtz(path, merged_mtz(merged, dataset, space_group, title=title, history=history))
 
-    Centric reflections have I(+) alone. The file is written in place: give a temporary path and rename.
+
+def merged_mtz(
+    merged: MergedReflections,
+    dataset: MtzDataset,
+    space_group: SpaceGroupLike,
+    *,
+    title: str = "Merged by pyscale",
+    history: Sequence[str] = (),
+) -> Any:
+    """IMEAN, I(+), I(-), their uncertainties and numbers of observations in the CCP4 asymmetric unit: `gemmi.Mtz`.
+
+    Centric reflections have I(+) alone.
 
     Raises
     ------
@@ -43,7 +56,7 @@ def write_merged_mtz(
     rows = _AsuRows.of(merged, space_group)
     fill_mtz(mtz, rows.index, _intensity_columns(merged, rows, "", True))
     mtz.sort(3)
-    mtz.write_to_file(str(path))
+    return mtz
 
 
 def write_merged_data_sets(
@@ -98,7 +111,7 @@ def write_merged_data_sets(
         numbers.append(1)
     fill_mtz(mtz, index, columns, numbers)
     mtz.sort(3)
-    mtz.write_to_file(str(path))
+    write_mtz(path, mtz)
 
 
 @dataclass(frozen=True)

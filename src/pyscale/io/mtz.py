@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import errno
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,16 @@ from numpy.typing import ArrayLike
 from ..errors import DataError
 from ..symmetry import SpaceGroupLike, UnitCellLike, find_space_group, to_asu, unit_cell_from
 from ..typing import FloatArray, IndexArray, IntArray
+from .batch_numbers import batch_offsets
 
 __all__ = [
     "MtzDataset",
     "MtzSweep",
     "UnmergedReflections",
-    "batch_offsets",
     "fill_mtz",
     "new_mtz",
+    "unmerged_mtz",
+    "write_mtz",
     "write_unmerged_mtz",
 ]
 
@@ -72,6 +76,8 @@ class MtzSweep:
         Pixels along fast and slow.
     mosaicity : float
         Degrees.
+    batch_offset : int or None
+        What the batch numbers exceed those of images by, if no earlier sweep has these numbers.
     """
 
     dataset: MtzDataset
@@ -83,6 +89,7 @@ class MtzSweep:
     detector_distance: float = 0.0
     detector_size: tuple[float, float] = (0.0, 0.0)
     mosaicity: float = 0.0
+    batch_offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ class UnmergedReflections:
     fraction_calc, x_det, y_det, rot, lp, qe : (n,) float64, optional
         Partiality, detector position (pixels), rotation angle (degrees), Lorentz-polarisation factor,
         quantum efficiency.
+    others : mapping of (str, str) to (n,) float64
+        Further columns, by label and type.
     """
 
     miller_index: IntArray
@@ -119,22 +128,15 @@ class UnmergedReflections:
     rot: FloatArray | None = None
     lp: FloatArray | None = None
     qe: FloatArray | None = None
+    others: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
 
 
-def batch_offsets(image_ranges: Iterable[tuple[int, int]]) -> list[int]:
-    """Offsets that make batch numbers, image + offset, unique over all sweeps.
-
-    A range of positive numbers that overlaps no earlier one keeps them; another starts at the next number
-    that ends in 01 and leaves a gap, as dials.export does.
-    """
-    taken: list[tuple[int, int]] = []
-    offsets = []
-    for first, last in image_ranges:
-        overlaps = first < 1 or any(first <= end and begin <= last for begin, end in taken)
-        offset = max((end for _, end in taken), default=0) // 100 * 100 + 101 - first if overlaps else 0
-        taken.append((first + offset, last + offset))
-        offsets.append(offset)
-    return offsets
+def write_mtz(path: str | Path, mtz: Any) -> None:
+    """Write a `gemmi.Mtz`; OSError if the disk will not have it."""
+    try:
+        mtz.write_to_file(str(path))
+    except RuntimeError:
+        raise OSError(errno.EIO, "the MTZ file is not complete; is the disk full?") from None
 
 
 def write_unmerged_mtz(
@@ -146,10 +148,28 @@ def write_unmerged_mtz(
     title: str = "Scaled by pyscale",
     history: Sequence[str] = (),
 ) -> list[int]:
-    """Write scaled observations with batch headers in the Cambridge frame; returns each sweep's batch offset.
+    """Write `unmerged_mtz`; returns each sweep's batch offset.
 
-    Indices are in the CCP4 asymmetric unit; M/ISYM leads back to those observed. The file is written in
-    place: give a temporary path and rename.
+    The file is written in place: give a temporary path and rename.
+    """
+    mtz, offsets = unmerged_mtz(reflections, sweeps, space_group, title=title, history=history)
+    write_mtz(path, mtz)
+    return offsets
+
+
+def unmerged_mtz(
+    reflections: UnmergedReflections,
+    sweeps: Sequence[MtzSweep],
+    space_group: SpaceGroupLike,
+    *,
+    title: str = "Scaled by pyscale",
+    history: Sequence[str] = (),
+    in_asu: bool = True,
+) -> tuple[Any, list[int]]:
+    """Scaled observations with batch headers in the Cambridge frame: `gemmi.Mtz`, and each sweep's batch offset.
+
+    Indices are in the CCP4 asymmetric unit, and M/ISYM leads back to those observed; without `in_asu`, which is not for
+    files, they are those observed.
 
     Raises
     ------
@@ -158,12 +178,14 @@ def write_unmerged_mtz(
     """
     datasets = list({_dataset_key(s.dataset): s.dataset for s in sweeps}.values())
     numbers = {_dataset_key(d): k + 1 for k, d in enumerate(datasets)}
-    offsets = batch_offsets([s.image_range for s in sweeps])
+    offsets = batch_offsets([s.image_range for s in sweeps], [s.batch_offset for s in sweeps])
     mtz = new_mtz(space_group, datasets, title, history)
     for sweep, offset in zip(sweeps, offsets, strict=True):
         for batch in _batches(sweep, offset, numbers[_dataset_key(sweep.dataset)]):
             mtz.batches.append(batch)
-    asu, isym = to_asu(space_group, reflections.miller_index)
+    index, isym = to_asu(space_group, reflections.miller_index)
+    if not in_asu:
+        index, isym = reflections.miller_index, np.ones_like(isym)
     columns: list[tuple[str, str, ArrayLike]] = [
         ("M/ISYM", "Y", isym),
         ("BATCH", "B", _batch_numbers(reflections, sweeps, offsets)),
@@ -174,10 +196,10 @@ def write_unmerged_mtz(
         values = getattr(reflections, name)
         if values is not None:
             columns.append((label, kind, values))
-    fill_mtz(mtz, asu, columns)
+    columns += [(label, kind, values) for (label, kind), values in reflections.others.items()]
+    fill_mtz(mtz, index, columns)
     mtz.sort(5)
-    mtz.write_to_file(str(path))
-    return offsets
+    return mtz, offsets
 
 
 def _dataset_key(d: MtzDataset) -> tuple[Any, ...]:
@@ -228,11 +250,15 @@ def _batch_numbers(reflections: UnmergedReflections, sweeps: Sequence[MtzSweep],
     return batch
 
 
-def _cambridge_frame(sweep: MtzSweep) -> FloatArray:
+_Vector = tuple[float, ...]
+
+
+@lru_cache(maxsize=16)
+def _cambridge_frame(s0: _Vector, rotation_axis: _Vector | None) -> FloatArray:
     """Rotation from the laboratory to the Cambridge frame: z along the axis, x nearly along the beam."""
-    beam = np.asarray(sweep.s0, dtype=np.float64)
+    beam = np.asarray(s0, dtype=np.float64)
     across = np.cross(beam, np.eye(3)[np.argmin(np.abs(beam))])
-    axis = across if sweep.rotation_axis is None else np.asarray(sweep.rotation_axis, dtype=np.float64)
+    axis = across if rotation_axis is None else np.asarray(rotation_axis, dtype=np.float64)
     z = axis / np.linalg.norm(axis)
     y = np.cross(z, beam)
     if np.linalg.norm(y) < 1e-6 * np.linalg.norm(beam):
@@ -241,19 +267,20 @@ def _cambridge_frame(sweep: MtzSweep) -> FloatArray:
     return np.array([np.cross(y, z), y, z])
 
 
-def _busing_levy(cell: Any) -> FloatArray:
-    """Orthogonal reciprocal basis, x along a*, z along c (Busing & Levy 1967), as MTZ headers do."""
+@lru_cache(maxsize=16)
+def _inverse_busing_levy(parameters: _Vector) -> FloatArray:
+    """Inverse of the orthogonal reciprocal basis, x along a*, z along c (Busing & Levy 1967), as MTZ headers do."""
+    cell = unit_cell_from(parameters)
     r = cell.reciprocal()
     cos_alpha = np.cos(np.radians(cell.alpha))
     cos_gamma, cos_beta = np.cos(np.radians([r.gamma, r.beta]))
     sin_gamma, sin_beta = np.sin(np.radians([r.gamma, r.beta]))
-    return np.array(
-        [
-            [r.a, r.b * cos_gamma, r.c * cos_beta],
-            [0.0, r.b * sin_gamma, -r.c * sin_beta * cos_alpha],
-            [0.0, 0.0, 1.0 / cell.c],
-        ]
-    )
+    basis = [
+        [r.a, r.b * cos_gamma, r.c * cos_beta],
+        [0.0, r.b * sin_gamma, -r.c * sin_beta * cos_alpha],
+        [0.0, 0.0, 1.0 / cell.c],
+    ]
+    return np.asarray(np.linalg.inv(basis), dtype=np.float64)
 
 
 def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
@@ -261,7 +288,7 @@ def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
     if sweep.setting_matrix is None:
         return None
     setting = np.asarray(sweep.setting_matrix, dtype=np.float64).reshape(-1, 3, 3)
-    u = frame @ setting @ np.linalg.inv(_busing_levy(unit_cell_from(sweep.dataset.unit_cell)))
+    u = frame @ setting @ _inverse_busing_levy(tuple(unit_cell_from(sweep.dataset.unit_cell).parameters))
     left, _, right = np.linalg.svd(u)
     orthogonal: FloatArray = left @ right
     return orthogonal
@@ -269,7 +296,8 @@ def _orientations(sweep: MtzSweep, frame: FloatArray) -> FloatArray | None:
 
 def _batches(sweep: MtzSweep, offset: int, dataset_id: int) -> list[Any]:
     """One header per image. Positions in `ints` and `floats` are those of the CCP4 library's batch header."""
-    frame = _cambridge_frame(sweep)
+    axis = None if sweep.rotation_axis is None else tuple(float(x) for x in sweep.rotation_axis)
+    frame = _cambridge_frame(tuple(float(x) for x in sweep.s0), axis)
     orientations = _orientations(sweep, frame)
     beam = np.asarray(sweep.s0, dtype=np.float64)
     first, last = sweep.image_range

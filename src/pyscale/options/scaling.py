@@ -39,6 +39,11 @@ class OutputOptions(OptionScope, scope="output"):
     json: str | None = option("pyscale.scale.json", "all results for programs; None for none", common=True)
     unmerged_mtz: str | None = option(None, "unmerged MTZ file", common=True)
     merged_mtz: str | None = option(None, "merged MTZ file", common=True)
+    xds_ascii: str | None = option(None, "unmerged file in the format of XDS_ASCII.HKL, outliers as misfits", own=True)
+    shelx_hkl: str | None = option(None, "observations for SHELX (HKLF 4)", own=True)
+    scalepack: str | None = option(None, "merged file in the format of SCALEPACK (.sca)", own=True)
+    mmcif: str | None = option(None, "mmCIF for deposition, merged and unmerged data", own=True)
+    cif: str | None = option(None, "CIF of the core dictionary, for small molecules", own=True)
     crystal_name: str = option("XTAL", "crystal name in MTZ files")
     project_name: str = option("pyscale", "project name in MTZ files (dials.scale: DIALS)")
     use_internal_variance: bool = option(

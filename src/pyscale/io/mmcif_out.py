@@ -1,0 +1,102 @@
+"""Reflections for deposition: mmCIF with merged and unmerged data, through gemmi, and their statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gemmi
+
+from .. import _core
+from ..statistics import MergingStatistics, ShellStatistics
+
+__all__ = ["write_mmcif"]
+
+#: Items of `_reflns`, and those of `_reflns_shell` where they differ, by the name of the statistic and its factor.
+_ITEMS = (
+    ("d_resolution_high", "d_res_high", "d_min", 1.0),
+    ("d_resolution_low", "d_res_low", "d_max", 1.0),
+    ("number_obs", "number_unique_obs", "n_unique", 1),
+    ("pdbx_number_measured_all", "number_measured_all", "n_obs", 1),
+    ("percent_possible_obs", "percent_possible_obs", "completeness", 100.0),
+    ("pdbx_redundancy", "pdbx_redundancy", "multiplicity", 1.0),
+    ("pdbx_Rmerge_I_obs", "Rmerge_I_obs", "r_merge", 1.0),
+    ("pdbx_Rrim_I_all", "pdbx_Rrim_I_all", "r_meas", 1.0),
+    ("pdbx_Rpim_I_all", "pdbx_Rpim_I_all", "r_pim", 1.0),
+    ("pdbx_CC_half", "pdbx_CC_half", "cc_half", 1.0),
+    ("pdbx_netI_over_sigmaI", "meanI_over_sigI_obs", "i_over_sigma", 1.0),
+    ("pdbx_chi_squared", "pdbx_chi_squared", "chi_square", 1.0),
+    ("pdbx_percent_possible_anomalous", "pdbx_percent_possible_anomalous", "anomalous_completeness", 100.0),
+    ("pdbx_CC_half_anomalous", "pdbx_CC_half_anomalous", "cc_anom", 1.0),
+)
+
+
+def write_mmcif(
+    path: Path,
+    merged: Any,
+    unmerged: Any | None,
+    statistics: MergingStatistics,
+    *,
+    name: str = "scaled",
+    is_scaled: bool = True,
+) -> None:
+    """Write a block with `_refln`, `_diffrn_refln`, cell, symmetry, sweeps, wavelengths, statistics and software.
+
+    Parameters
+    ----------
+    path
+    merged : gemmi.Mtz
+    unmerged : gemmi.Mtz or None
+        The observations that were merged, under their own indices; None: merged data only.
+    statistics : MergingStatistics
+        Of these observations.
+    name
+        Of the block and its entry.
+    is_scaled
+        Whether pyscale has scaled the data, to be said in `_software`.
+    """
+    converter = gemmi.MtzToCif()
+    converter.with_comments = False
+    text = converter.write_cif_to_string(merged, unmerged) if unmerged else converter.write_cif_to_string(merged)
+    document = gemmi.cif.read_string(text)
+    block = document.sole_block()
+    block.name = name
+    block.set_pair("_entry.id", gemmi.cif.quote(name))
+    for tag in ("_cell.entry_id", "_symmetry.entry_id"):
+        if block.find_value(tag) is not None:
+            block.set_pair(tag, gemmi.cif.quote(name))
+    _add_software(block, is_scaled)
+    _add_statistics(block, statistics, name)
+    # gemmi does not notice a full disk.
+    path.write_text(document.as_string(), encoding="utf-8")
+
+
+def _add_software(block: Any, is_scaled: bool) -> None:
+    tags = ["pdbx_ordinal", "classification", "name", "version"]
+    loop = block.init_loop("_software.", tags)
+    if is_scaled:
+        loop.add_row(["1", "'data scaling'", "pyscale", gemmi.cif.quote(_core.__version__)])
+    loop.add_row([str(loop.length() + 1), "'data extraction'", "pyscale", gemmi.cif.quote(_core.__version__)])
+
+
+def _add_statistics(block: Any, statistics: MergingStatistics, name: str) -> None:
+    block.set_pair("_reflns.entry_id", gemmi.cif.quote(name))
+    block.set_pair("_reflns.pdbx_ordinal", "1")
+    block.set_pair("_reflns.pdbx_diffrn_id", "1")
+    for (tag, *_), value in zip(_ITEMS, _values(statistics.overall), strict=True):
+        block.set_pair(f"_reflns.{tag}", value)
+    loop = block.init_loop("_reflns_shell.", ["pdbx_ordinal", "pdbx_diffrn_id", *(item[1] for item in _ITEMS)])
+    for k, shell in enumerate(statistics.shells, 1):
+        loop.add_row([str(k), "1", *_values(shell)])
+
+
+def _values(shell: ShellStatistics) -> Sequence[str]:
+    return [_number(getattr(shell, name) * factor) for _, _, name, factor in _ITEMS]
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if math.isfinite(value) else "?"
