@@ -116,7 +116,7 @@ def test_without_the_option_a_warning(
     assert planted.identifiers[PLANTED] in warning and "-h,-k,l" in warning
     assert "check_consistent_indexing=True" in warning
     assert not any(identifier in warning for k, identifier in enumerate(planted.identifiers) if k != PLANTED)
-    assert result.statistics.overall.r_meas > 2 * mended.statistics.overall.r_meas
+    assert result.statistics_with_outliers.overall.r_meas > 2 * mended.statistics_with_outliers.overall.r_meas
     assert_array_equal(
         result.job.data_sets[PLANTED].reflections["miller_index"],
         planted.data_sets[PLANTED].reflections["miller_index"],
@@ -259,7 +259,7 @@ def test_command_line(
     assert "check_consistent_indexing=True" in Path("pyscale.scale.html").read_text()
     after = run("planted", "check_consistent_indexing=True")
     assert "Indexed unlike the others" not in Path("pyscale.scale.html").read_text()
-    r_meas = [d["merging_statistics"]["overall"]["r_meas"] for d in (before, warned, after)]
+    r_meas = [d["merging_statistics"]["with_outliers"]["overall"]["r_meas"] for d in (before, warned, after)]
     assert r_meas[2] == pytest.approx(r_meas[0], rel=1e-9) and r_meas[1] > 2 * r_meas[0]
     decisions = [entry["decision"] for entry in after["indexing"]["data_sets"]]
     assert decisions == ["consistent"] * PLANTED + ["-h,-k,l", "consistent"]

@@ -78,6 +78,9 @@ class Fit:
         self.in_fit = observations.usable & ~self.fit_weights.free
         label = data_set_components(observations, self.in_fit, len(joint.models))
         self.label, self.tied = reference_components(observations, label)
+        kept = fit_start.kept_data_sets(len(joint.models))
+        if kept.any():
+            joint = centred_decay(joint, joint.parameters, np.isin(self.label, self.label[kept]), kept)
         self.information: FloatArray | None = None
         self.steps: Steps = {}
         self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid

@@ -235,9 +235,11 @@ def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitR
     )
 
 
-def _set_final_restraints(fit: Fit, parameters: FloatArray) -> RestraintRows:
-    """Leave out the restraint that kept the overall scale; return the others."""
+def _set_final_restraints(fit: Fit, parameters: FloatArray, move: FloatArray | None = None) -> RestraintRows:
+    """Leave out the restraint that kept the overall scale; return the others, which follow a move of B's (p,)."""
     rows = RestraintRows.join([fit.joint.restraint_rows(parameters), *fit.smooth_rows(parameters)])
+    if move is not None:
+        rows = rows.following(np.where(fit.joint.decay_like(), move, 0.0))
     fit.problem.set_restraints(*rows.arrays)
     return rows
 
@@ -257,8 +259,7 @@ def _find_gauge(fit: Fit, parameters: FloatArray, restraints: RestraintRows) -> 
 def _parameters_in_gauge(fit: Fit, state: FitState) -> FloatArray:
     joint = fit.joint
     gauge, sums = _find_gauge(fit, state.parameters, _set_final_restraints(fit, state.parameters))
-    restrained = joint.restraint_rows().diagonal(joint.n_parameters) > 0
-    parameters = fix_gauge(gauge, sums, state.parameters, restrained)
+    parameters = fix_gauge(gauge, sums, state.parameters)
     if fit.information is not None:
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()
@@ -284,7 +285,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
     """Gauge, covariance, and the quantities of every observation with the final scales."""
     problem, joint = fit.problem, fit.joint
     parameters = _parameters_in_gauge(fit, state)
-    restraints = _set_final_restraints(fit, parameters)
+    restraints = _set_final_restraints(fit, parameters, parameters - state.parameters)
     gauge, _ = _find_gauge(fit, parameters, restraints)
     cost = problem.cost(parameters)
     normal = fit.minimiser.normal(parameters)

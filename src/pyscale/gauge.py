@@ -16,7 +16,7 @@ import numpy as np
 from . import _core
 from .joint_model import JointModel, RestraintRows
 from .local_covariance import BlockLayout, LocalCovariance
-from .typing import BoolArray, FloatArray, IndexArray, IntArray
+from .typing import FloatArray, IndexArray, IntArray
 
 __all__ = [
     "Gauge",
@@ -140,12 +140,10 @@ def find_gauge(
             continue
         here = component_of == k
         mean = sums["mean"][k] / weight
-        mean_x = sums["x"][k] / weight
-        spread = sums["x_squared"][k] / weight - mean_x**2
         of = f" of component {k}" if label.max() > 0 else ""
         candidates = [(f"overall scale{of}", np.where(here & scale, parameters, 0.0), mean, weight)]
-        if spread > 0:
-            slope = (sums["first"][k] / weight - mean_x * mean) / spread
+        if sums["x_squared"][k] > 0:
+            slope = sums["first"][k] / sums["x_squared"][k]
             candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope, sums["x_squared"][k]))
         found += [
             # What is held has no part in a functional: it does not vary.
@@ -160,18 +158,16 @@ def find_gauge(
     return Gauge(tuple(d for (d, known), form in zip(found, said, strict=True) if form < _NULL_TOLERANCE * known))
 
 
-def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, restrained: BoolArray) -> FloatArray:
-    """Move parameters along unrestrained gauge directions until ln g has mean (and slope) zero."""
+def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray) -> FloatArray:
+    """Move parameters along gauge directions until ln g has mean (and slope) zero."""
     moved: FloatArray = parameters.copy()
     for k in {d.component for d in gauge.directions}:
         weight = sums["weight"][k]
         mean, mean_x = sums["ln_g"][k] / weight, sums["x"][k] / weight
-        spread = sums["x_squared"][k] / weight - mean_x**2
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall B")):
-            if not restrained[d.direction != 0].any():
-                slope = (sums["x_ln_g"][k] / weight - mean_x * mean) / spread
-                moved -= slope * d.direction
-                mean -= slope * mean_x
+            slope = sums["x_ln_g"][k] / sums["x_squared"][k]
+            moved -= slope * d.direction
+            mean -= slope * mean_x
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall scale")):
             moved[d.direction != 0] *= np.exp(-mean)
     return moved

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from .indexing_consensus import Agreement, agreement, find_consensus
 from .indexing_intensities import IndexedIntensities, UniqueIntensities, unique_intensities
@@ -200,11 +199,13 @@ def _log_odds(found: Agreement, chosen: IndexArray, operators: IndexingOperators
     contrast that may be anything positive; prior odds are the shares of the other data sets that use the operators,
     unless they speak for a change: that takes evidence.
     """
+    from scipy.special import log_ndtr  # 0.2 s that jobs with a single indexing need not wait for
+
     numbers = np.arange(chosen.size)
     z, variance = found.fisher_z, found.variance
     standard_error = np.sqrt(variance + variance[:, :1])
     deviation = (z - z[:, :1]) / standard_error
-    likelihood = norm.logcdf(deviation) - norm.logcdf(-deviation)
+    likelihood = log_ndtr(deviation) - log_ndtr(-deviation)
     others = np.bincount(chosen, minlength=len(operators)) + np.zeros((chosen.size, 1))
     others[numbers, chosen] -= 1.0
     prior = np.log(others + 0.5)

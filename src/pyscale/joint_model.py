@@ -139,6 +139,10 @@ class RestraintRows:
         sums: FloatArray = np.add.reduceat(terms, self.row_offsets[:-1]) if len(self) else np.zeros(0)
         return sums - self.target
 
+    def following(self, move: FloatArray) -> RestraintRows:
+        """The same restraints of parameters that have moved together by `move` (p,): their deviations stay."""
+        return replace(self, target=self.target + replace(self, target=np.zeros(len(self))).deviations(move))
+
     def spreads(self, covariance: LocalCovariance) -> FloatArray:
         """Variance a^T C a of each restraint's combination of parameters of one data set, (k,) float64."""
         variances = np.zeros(len(self))

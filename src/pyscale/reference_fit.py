@@ -128,20 +128,24 @@ def moved_to_reference(
     return np.where(joint.decay_like(), moved + b, moved)
 
 
-def centred_decay(joint: JointModel, parameters: FloatArray, tied: BoolArray) -> JointModel:
-    """Let the restraints of decay components pull to the mean B of the data sets (n_data_sets,) tied to a reference.
+def centred_decay(
+    joint: JointModel, parameters: FloatArray, of_data_sets: BoolArray, known: BoolArray | None = None
+) -> JointModel:
+    """Let the restraints of the B's of some data sets (n_data_sets,) pull to the mean B of those whose B is known.
 
-    Without a reference the restraint chooses the overall B, which nothing else knows; with one it must not.
+    A restraint to zero chooses the overall B, which is right where nothing else knows it: neither a reference, nor an
+    earlier fit, after which B's were moved to the gauge. Without `known` the mean is over all of them.
     """
-    own = joint.decay_like() & tied[joint.data_set_of_parameters()]
-    if not own.any():
+    data_set = joint.data_set_of_parameters()
+    own = joint.decay_like() & (of_data_sets if known is None else of_data_sets & known)[data_set]
+    weight = joint.restraint_rows(parameters).diagonal(parameters.size)[own]
+    if not weight.sum() > 0:
         return joint
-    centre = float(parameters[own].mean())
+    centre = float(weight @ parameters[own] / weight.sum())
+    decays = ("smooth_decay", "constant_decay")
     models = [
-        m.with_components([replace(c, centre=centre) if c.kind == "smooth_decay" else c for c in m.components])
-        if is_tied
-        else m
-        for m, is_tied in zip(joint.models, tied.tolist(), strict=True)
+        m.with_components([replace(c, centre=centre) if c.kind in decays else c for c in m.components]) if is_one else m
+        for m, is_one in zip(joint.models, of_data_sets.tolist(), strict=True)
     ]
     return JointModel(models)
 
