@@ -186,7 +186,7 @@ def common_gauge(case: Case, problem: _core.FitProblem, parameters: FloatArray) 
         sums = problem.gauge_sums(parameters, label, 1)
         matrix = problem.normal_equations(parameters)[2]
         gauge = find_gauge(case.joint, sums, forms_of(matrix), parameters, label)
-        parameters = fix_gauge(gauge, sums, parameters)
+        parameters = fix_gauge(gauge, sums, parameters, case.joint)
     return parameters
 
 

@@ -158,14 +158,24 @@ def find_gauge(
     return Gauge(tuple(d for (d, known), form in zip(found, said, strict=True) if form < _NULL_TOLERANCE * known))
 
 
-def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray) -> FloatArray:
-    """Move parameters along gauge directions until ln g has mean (and slope) zero."""
+def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, joint: JointModel) -> FloatArray:
+    """Move parameters along gauge directions until ln g has mean zero and, but for what B's give it, slope zero.
+
+    B's without a restraint give nothing: then it is the slope of ln g that is zero. Where the user has fixed the weight
+    of their restraint they stay where it has pulled them.
+    """
     moved: FloatArray = parameters.copy()
+    fixed, free = joint.pulled_to_null(fixed=True), joint.pulled_to_null(fixed=False)
+    pulled = parameters - joint.centres()
     for k in {d.component for d in gauge.directions}:
         weight = sums["weight"][k]
         mean, mean_x = sums["ln_g"][k] / weight, sums["x"][k] / weight
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall B")):
-            slope = sums["x_ln_g"][k] / sums["x_squared"][k]
+            here = d.direction != 0
+            if fixed[here].any():
+                continue
+            of_decay = float(sums["first"][k][here] @ pulled[here]) if free[here].any() else 0.0
+            slope = (sums["x_ln_g"][k] - of_decay) / sums["x_squared"][k]
             moved -= slope * d.direction
             mean -= slope * mean_x
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall scale")):

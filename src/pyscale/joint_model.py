@@ -270,6 +270,18 @@ class JointModel:
             ]
         )
 
+    def pulled_to_null(self, *, fixed: bool) -> BoolArray:
+        """Parameters that a restraint pulls to their null value, with a weight that is fixed or not, (p,) bool."""
+
+        def is_pulled(c: ComponentModel) -> bool:
+            return any(r.form == "null" and r.weight > 0 and (r.lowest == r.highest) == fixed for r in c.restraints)
+
+        return self._repeated((is_pulled(p.component) for p in self._own), np.bool_)
+
+    def centres(self) -> FloatArray:
+        """What restraints to the null value pull to, less that value, (p,) float64."""
+        return self._repeated((p.component.centre for p in self._own), np.float64)
+
     @property
     def names(self) -> list[str]:
         """A name for each parameter: data set, component, number."""
