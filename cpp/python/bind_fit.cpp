@@ -94,6 +94,7 @@ py::dict gauge_sums(const FitProblem& problem, const Array<double>& parameters,
   return py::dict("weight"_a = to_numpy(std::move(s.weight)), "x"_a = to_numpy(std::move(s.x)),
                   "ln_g"_a = to_numpy(std::move(s.ln_g)), "x_ln_g"_a = to_numpy(std::move(s.x_ln_g)),
                   "x_squared"_a = to_numpy(std::move(s.x_squared)),
+                  "x_information"_a = to_numpy(std::move(s.x_information)),
                   "mean"_a = rows(std::move(s.mean), n_labels),
                   "first"_a = rows(std::move(s.first), n_labels));
 }
@@ -119,14 +120,12 @@ std::vector<double> to_vector(pyscale::Span<const double> values) { return {valu
 
 py::dict minimise(const FitProblem& problem, const Array<double>& start, int max_iterations,
                   double cost_tolerance, double initial_damping, const py::object& on_iteration,
-                  int n_threads, bool gauss_newton, bool keep_matrix, const OptionalArray& largest_step,
-                  const OptionalArray& largest_relative_step) {
+                  int n_threads, bool gauss_newton, bool keep_matrix, const OptionalArray& largest_step) {
   const auto p = view("start", start);
   pyscale::LevMarOptions options{max_iterations, cost_tolerance, initial_damping, n_threads};
   options.gauss_newton = gauss_newton;
   options.keep_matrix = keep_matrix;
   options.largest_step = to_vector(optional_view("largest_step", largest_step));
-  options.largest_relative_step = to_vector(optional_view("largest_relative_step", largest_relative_step));
   pyscale::LevMarSummary s;
   {
     const Gil release;
@@ -144,13 +143,11 @@ pyscale::CoarseModes coarse_modes(const Array<std::int32_t>& mode, const Array<d
 py::dict minimise_iteratively(const FitProblem& problem, const Array<double>& start,
                               const pyscale::CoarseModes& modes, int max_iterations, double cost_tolerance,
                               double initial_damping, const py::object& on_iteration, int n_threads,
-                              double solver_tolerance, bool gauss_newton, const OptionalArray& largest_step,
-                              const OptionalArray& largest_relative_step) {
+                              double solver_tolerance, bool gauss_newton, const OptionalArray& largest_step) {
   const auto p = view("start", start);
   pyscale::LevMarOptions options{max_iterations, cost_tolerance,   initial_damping,
                                  n_threads,      solver_tolerance, gauss_newton};
   options.largest_step = to_vector(optional_view("largest_step", largest_step));
-  options.largest_relative_step = to_vector(optional_view("largest_relative_step", largest_relative_step));
   pyscale::LevMarSummary s;
   {
     const Gil release;
@@ -291,7 +288,7 @@ void bind_fit(py::module_& m) {
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
         "n_threads"_a = 1, "gauss_newton"_a = false, "keep_matrix"_a = false,
-        "largest_step"_a.noconvert() = py::none(), "largest_relative_step"_a.noconvert() = py::none(),
+        "largest_step"_a.noconvert() = py::none(),
         "Levenberg-Marquardt or Gauss-Newton; a dict of pyscale::LevMarSummary.");
   py::class_<pyscale::CoarseModes>(m, "CoarseModes", "Few combinations of many parameters.")
       .def(py::init(&coarse_modes), "mode"_a.noconvert(), "value"_a.noconvert(), "n_modes"_a)
@@ -314,7 +311,7 @@ void bind_fit(py::module_& m) {
         "max_iterations"_a = 50, "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4,
         "on_iteration"_a = py::none(), "n_threads"_a = 1, "solver_tolerance"_a = 1e-4,
         "gauss_newton"_a = false, "largest_step"_a.noconvert() = py::none(),
-        "largest_relative_step"_a.noconvert() = py::none(),
+
         "The same as minimise, without ever forming the matrix.");
   m.def("gauge_covariance", &gauge_covariance, "matrix"_a.noconvert(), "direction"_a.noconvert(),
         "functional"_a.noconvert(), "n_threads"_a = 1, "Covariance of unit weight in a gauge.");

@@ -104,10 +104,11 @@ FitProblem::GaugeSums FitProblem::gauge_sums(Span<const double> parameters, Span
   const Index n_sets = static_cast<Index>(impl_->blocks.size()) - 1;
   const ParameterBlock& shared = impl_->blocks.back();
   GaugeSums out;
-  for (auto* v : {&out.weight, &out.x, &out.ln_g, &out.x_ln_g, &out.x_squared})
+  for (auto* v : {&out.weight, &out.x, &out.ln_g, &out.x_ln_g, &out.x_squared, &out.x_information})
     v->assign(static_cast<std::size_t>(n_labels), 0.0);
   for (auto* v : {&out.mean, &out.first}) v->assign(static_cast<std::size_t>(n_labels * p), 0.0);
-  std::vector<double> weight(n_sets), x_sum(n_sets), ln_g(n_sets), shared_mean(n_sets * shared.size());
+  std::vector<double> count(n_sets), x_sum(n_sets), ln_g(n_sets);
+  std::vector<double> plain(p), plain_shared(n_sets * shared.size());  // sums of dln g/dp
   for (std::size_t h = 0; h + 1 < impl_->offsets.size(); ++h) {
     const GroupRows group = evaluate_rows(rows, parameters, static_cast<Index>(h));
     if (!group.used()) continue;
@@ -116,32 +117,33 @@ FitProblem::GaugeSums FitProblem::gauge_sums(Span<const double> parameters, Span
       const double g = group.g[k], x = impl_->half_inv_d2[i];
       if (!(g > 0)) continue;
       const double v = rows.weight[i] * g * g * group.intensity * group.intensity;
-      weight[set] += v;
-      x_sum[set] += v * x;
-      ln_g[set] += v * std::log(g);
-      out.x_squared[c] += v * x * x;
-      out.x_ln_g[c] += v * x * std::log(g);
+      out.weight[c] += v;
+      out.x[c] += v * x;
+      out.ln_g[c] += v * std::log(g);
+      out.x_information[c] += v * x * x;
+      count[set] += 1.0;
+      x_sum[set] += x;
+      ln_g[set] += std::log(g);
+      out.x_squared[c] += x * x;
+      out.x_ln_g[c] += x * std::log(g);
       for_each_derivative(rows, i, group.dg.data() + k * rows.value_stride, [&](Index q, double d) {
         out.mean[c * p + q] += v * d / g;
-        out.first[c * p + q] += v * x * d / g;
-        if (q >= shared.begin) shared_mean[set * shared.size() + q - shared.begin] += v * d / g;
+        out.first[c * p + q] += x * d / g;
+        (q < shared.begin ? plain[q] : plain_shared[set * shared.size() + q - shared.begin]) += d / g;
       });
     }
   }
   // x counts from its mean in each data set: sums over x - mean are those over x less the mean's part.
   for (Index set = 0; set < n_sets; ++set) {
-    if (!(weight[set] > 0)) continue;
+    if (!(count[set] > 0)) continue;
     const Index c = label[set];
-    const double mean_x = x_sum[set] / weight[set];
-    out.weight[c] += weight[set];
-    out.x[c] += x_sum[set];
-    out.ln_g[c] += ln_g[set];
+    const double mean_x = x_sum[set] / count[set];
     out.x_squared[c] -= mean_x * x_sum[set];
     out.x_ln_g[c] -= mean_x * ln_g[set];
     for (Index q = impl_->blocks[set].begin; q < impl_->blocks[set].end; ++q)
-      out.first[c * p + q] -= mean_x * out.mean[c * p + q];
+      out.first[c * p + q] -= mean_x * plain[q];
     for (Index q = shared.begin; q < shared.end; ++q)
-      out.first[c * p + q] -= mean_x * shared_mean[set * shared.size() + q - shared.begin];
+      out.first[c * p + q] -= mean_x * plain_shared[set * shared.size() + q - shared.begin];
   }
   return out;
 }

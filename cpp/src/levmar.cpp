@@ -62,6 +62,16 @@ class DenseEngine {
     return step;
   }
 
+  /// N x, without damping.
+  static std::vector<double> product(const Point& equations, const std::vector<double>& x) {
+    const std::size_t p = x.size();
+    std::vector<double> result(p);
+    for (std::size_t r = 0; r < p; ++r)
+      for (std::size_t c = 0; c < p; ++c) result[r] += equations.matrix[r * p + c] * x[c];
+    return result;
+  }
+  static const std::vector<double>& half_gradient(const Point& equations) { return equations.half_gradient; }
+
   static void finish(Point& point, LevMarSummary& summary) { summary.equations = std::move(point); }
 
  private:
@@ -98,6 +108,11 @@ class IterativeEngine {
     step.delta = std::move(solution.x);
     return step;
   }
+
+  static std::vector<double> product(const Point& point, const std::vector<double>& x) {
+    return point->product(x, 1);
+  }
+  static const std::vector<double>& half_gradient(const Point& point) { return point->half_gradient(); }
 
   static void finish(Point& point, LevMarSummary& summary) {
     summary.equations.cost = point->cost();
@@ -156,7 +171,8 @@ class Minimiser {
   bool iterate(int index) {
     const double cost = engine_.cost(point_);
     const double tolerance = options_.cost_tolerance * cost;
-    const Step step = engine_.step(point_, damping_);
+    Step step = engine_.step(point_, damping_);
+    if (step.ok) limit(step);
     IterationSummary it{index, cost, 0.0, step.predicted_decrease, damping_, false};
     if (step.ok) {
       if (step.predicted_decrease <= 0.01 * tolerance || cost == 0.0) {
@@ -164,7 +180,7 @@ class Minimiser {
         return end(Termination::converged, "the predicted decrease is insignificant");
       }
       std::vector<double> trial(summary_.parameters);
-      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += limited(step.delta[k], trial[k], k);
+      for (std::size_t k = 0; k < trial.size(); ++k) trial[k] += step.delta[k];
       const bool keeps = evaluate_trial(trial, step.predicted_decrease <= kSmallDecrease * cost);
       it.decrease = cost - engine_.cost(trial_point_);
       it.accepted = std::isfinite(engine_.cost(trial_point_)) && it.decrease > 0;
@@ -193,12 +209,20 @@ class Minimiser {
     return is_kept_ && (gain < kLeastGain || gain > kMostGain) ? renew() : false;
   }
 
-  double limited(double delta, double at, std::size_t k) const {
-    double most = std::numeric_limits<double>::infinity();
-    if (!options_.largest_step.empty()) most = options_.largest_step[k];
-    if (!options_.largest_relative_step.empty() && at != 0.0)
-      most = std::min(most, options_.largest_relative_step[k] * std::fabs(at));
-    return std::clamp(delta, -most, most);
+  /// Shortens what moves further than allowed; the model of the cost then promises less.
+  void limit(Step& step) const {
+    bool is_limited = false;
+    for (std::size_t k = 0; k < options_.largest_step.size(); ++k) {
+      const double most = options_.largest_step[k];
+      is_limited = is_limited || std::fabs(step.delta[k]) > most;
+      step.delta[k] = std::clamp(step.delta[k], -most, most);
+    }
+    if (!is_limited) return;
+    const std::vector<double> product = engine_.product(point_, step.delta);
+    const std::vector<double>& half_gradient = engine_.half_gradient(point_);
+    step.predicted_decrease = 0.0;
+    for (std::size_t k = 0; k < product.size(); ++k)
+      step.predicted_decrease -= step.delta[k] * (2.0 * half_gradient[k] + product[k]);
   }
 
   /// Evaluate a trial, without the matrix if the step to it is small and the options allow; whether so.
@@ -254,9 +278,8 @@ void LevMarOptions::validate() const {
     throw std::invalid_argument(cat("initial_damping must be positive, got ", initial_damping));
   if (!(solver_tolerance > 0 && solver_tolerance < 1))
     throw std::invalid_argument(cat("solver_tolerance must be between 0 and 1, got ", solver_tolerance));
-  for (const std::vector<double>* steps : {&largest_step, &largest_relative_step})
-    for (const double step : *steps)
-      if (!(step > 0)) throw std::invalid_argument(cat("a largest step must be positive, got ", step));
+  for (const double step : largest_step)
+    if (!(step > 0)) throw std::invalid_argument(cat("a largest step must be positive, got ", step));
   if (n_threads < 1) throw std::invalid_argument(cat("n_threads must be at least 1, got ", n_threads));
 }
 
@@ -284,8 +307,8 @@ void check(Index n_parameters, Span<const double> start, const LevMarOptions& op
   options.validate();
   if (start.size() != n_parameters)
     throw std::invalid_argument(cat("start must have ", n_parameters, " elements, got ", start.size()));
-  for (const std::vector<double>* steps : {&options.largest_step, &options.largest_relative_step})
-    if (!steps->empty()) require_size("largest_step", static_cast<long long>(steps->size()), n_parameters);
+  if (!options.largest_step.empty())
+    require_size("largest_step", static_cast<long long>(options.largest_step.size()), n_parameters);
 }
 
 }  // namespace

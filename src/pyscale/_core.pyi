@@ -451,7 +451,6 @@ def minimise(
     gauss_newton: bool = False,
     keep_matrix: bool = False,
     largest_step: NDArray[np.float64] | None = None,
-    largest_relative_step: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]: ...
 def minimise_iteratively(
     problem: FitProblem,
@@ -465,7 +464,6 @@ def minimise_iteratively(
     solver_tolerance: float = 0.0001,
     gauss_newton: bool = False,
     largest_step: NDArray[np.float64] | None = None,
-    largest_relative_step: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]: ...
 def gauge_covariance(
     matrix: NDArray[np.float64],

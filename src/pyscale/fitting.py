@@ -259,7 +259,7 @@ def _find_gauge(fit: Fit, parameters: FloatArray, restraints: RestraintRows) -> 
 def _parameters_in_gauge(fit: Fit, state: FitState) -> FloatArray:
     joint = fit.joint
     gauge, sums = _find_gauge(fit, state.parameters, _set_final_restraints(fit, state.parameters))
-    parameters = fix_gauge(gauge, sums, state.parameters, joint)
+    parameters = fix_gauge(gauge, sums, state.parameters, joint, trusts_surfaces=fit.fixed_error_model is None)
     if fit.information is not None:
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()

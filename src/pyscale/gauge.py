@@ -144,7 +144,7 @@ def find_gauge(
         candidates = [(f"overall scale{of}", np.where(here & scale, parameters, 0.0), mean, weight)]
         if sums["x_squared"][k] > 0:
             slope = sums["first"][k] / sums["x_squared"][k]
-            candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope, sums["x_squared"][k]))
+            candidates.append((f"overall B{of}", np.where(here & decay, 1.0, 0.0), slope, sums["x_information"][k]))
         found += [
             # What is held has no part in a functional: it does not vary.
             (GaugeDirection(name, k, direction, np.where(joint.held, 0.0, functional)), known)
@@ -158,11 +158,18 @@ def find_gauge(
     return Gauge(tuple(d for (d, known), form in zip(found, said, strict=True) if form < _NULL_TOLERANCE * known))
 
 
-def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray, joint: JointModel) -> FloatArray:
+def fix_gauge(
+    gauge: Gauge,
+    sums: dict[str, FloatArray],
+    parameters: FloatArray,
+    joint: JointModel,
+    *,
+    trusts_surfaces: bool = True,
+) -> FloatArray:
     """Move parameters along gauge directions until ln g has mean zero and, but for what B's give it, slope zero.
 
     B's without a restraint give nothing: then it is the slope of ln g that is zero. Where the user has fixed the weight
-    of their restraint they stay where it has pulled them.
+    of their restraint they stay where it has pulled them; so do restrained ones where surfaces are not to be trusted.
     """
     moved: FloatArray = parameters.copy()
     fixed, free = joint.pulled_to_null(fixed=True), joint.pulled_to_null(fixed=False)
@@ -172,7 +179,7 @@ def fix_gauge(gauge: Gauge, sums: dict[str, FloatArray], parameters: FloatArray,
         mean, mean_x = sums["ln_g"][k] / weight, sums["x"][k] / weight
         for d in (d for d in gauge.directions if d.component == k and d.name.startswith("overall B")):
             here = d.direction != 0
-            if fixed[here].any():
+            if fixed[here].any() or (free[here].any() and not trusts_surfaces):
                 continue
             of_decay = float(sums["first"][k][here] @ pulled[here]) if free[here].any() else 0.0
             slope = (sums["x_ln_g"][k] - of_decay) / sums["x_squared"][k]

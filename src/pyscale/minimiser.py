@@ -25,8 +25,8 @@ _LARGEST_DENSE = 5000
 """Parameters up to which a dense matrix is an option at all."""
 _SMALLEST_ITERATIVE, _MANY_DATA_SETS = 600, 16
 """Beyond both, products with the matrix are cheaper than its sums over groups (docs/mathematics.md)."""
-_LARGEST_SCALE_STEP, _LARGEST_LOG_STEP = 0.75, 3.0
-"""Of a scale relative to its start, and of the logarithm of what a B factor does at the highest resolution."""
+_LARGEST_LOG_STEP = 3.0
+"""Of the logarithm of what a B factor does at the highest resolution."""
 _MOST_STEPS, _MOST_LBFGS_STEPS = 100, 1000
 _LBFGS_HISTORY = 20
 _TIGHT = 1e-3
@@ -171,19 +171,18 @@ class Minimiser:
             "on_iteration": on_iteration,
             "n_threads": self._n_threads,
             "gauss_newton": plain,
-            **({} if plain else self._largest_steps()),
+            "largest_step": None if plain else self._largest_step(),
         }
         if not self.is_iterative:
             return _core.minimise(self._problem, start, keep_matrix=True, **common)
         modes = coarse_modes(self._joint, start, use=self.is_loose)
         return _core.minimise_iteratively(self._problem, start, modes, solver_tolerance=solver_tolerance, **common)
 
-    def _largest_steps(self) -> dict[str, FloatArray]:
-        """How far scales and B factors may move at once: those of one data set may be off by any amount at first."""
-        absolute, relative = np.full((2, self._joint.n_parameters), np.inf)
-        relative[self._joint.scale_like()] = _LARGEST_SCALE_STEP
-        absolute[self._joint.decay_like()] = self._largest_decay_step
-        return {"largest_step": absolute, "largest_relative_step": relative}
+    def _largest_step(self) -> FloatArray:
+        """How far parameters may move at once, (p,): B factors, in whose exponentials one data set may run off."""
+        largest = np.full(self._joint.n_parameters, np.inf)
+        largest[self._joint.decay_like()] = self._largest_decay_step
+        return largest
 
     def _lbfgs(self, start: FloatArray, tolerance: float, max_iterations: int | None) -> dict[str, Any]:
         """L-BFGS-B of scipy over parameters in units of what one of them alone is determined to."""

@@ -74,14 +74,14 @@ class FitProblem final : public LeastSquaresProblem {
   /// g of all observations (n), from basis values of single precision.
   std::vector<double> inverse_scale_factors(Span<const double> parameters) const;
 
-  /// For the gauge: sums over the fit's observations with weights v_i = w_i (g_i I_h)^2, one for each label
-  /// (connected component of data sets). x = 1/(2 d^2); x' is x less its weighted mean in the data set, so
-  /// that how data sets differ in scale and resolution plays no part.
+  /// For the gauge: sums over the fit's observations, one for each label (connected component of data sets),
+  /// with v_i = w_i (g_i I_h)^2, x = 1/(2 d^2), and x' = x less its mean in the data set, so that how data
+  /// sets differ in scale and resolution plays no part in slopes.
   struct GaugeSums {
-    std::vector<double> weight, x;     ///< (n_labels) sum v, sum v x
-    std::vector<double> ln_g, x_ln_g;  ///< (n_labels) sum v ln g, sum v x' ln g
-    std::vector<double> x_squared;     ///< (n_labels) sum v x'^2
-    std::vector<double> mean, first;   ///< (n_labels * p) sum v dln g/dp, sum v x' dln g/dp
+    std::vector<double> weight, x, ln_g;    ///< (n_labels) sum v, sum v x, sum v ln g
+    std::vector<double> x_information;      ///< (n_labels) sum v x^2
+    std::vector<double> x_squared, x_ln_g;  ///< (n_labels) sum x'^2, sum x' ln g
+    std::vector<double> mean, first;        ///< (n_labels * p) sum v dln g/dp, sum x' dln g/dp
   };
   GaugeSums gauge_sums(Span<const double> parameters, Span<const std::int32_t> label, Index n_labels) const;
 

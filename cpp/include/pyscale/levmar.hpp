@@ -17,9 +17,9 @@ struct LevMarOptions {
   double solver_tolerance = 1e-4;  ///< of each step's linear system where it is solved iteratively
   bool gauss_newton = false;       ///< full steps without damping, until one increases the cost
   bool keep_matrix = false;  ///< small steps go on with the matrix of an earlier point while it predicts well
-  /// (p) how far a parameter moves in one step at most, also relative to where it is, or empty: one data set
-  /// that a step would throw far off does not hold back all others
-  std::vector<double> largest_step = {}, largest_relative_step = {};
+  /// (p) how far a parameter moves in one step at most, or empty: one data set that a step would throw far
+  /// off does not hold back all others
+  std::vector<double> largest_step = {};
   /// \throws std::invalid_argument naming the field
   void validate() const;
 };
