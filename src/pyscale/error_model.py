@@ -19,6 +19,7 @@ __all__ = [
     "ErrorModel",
     "ErrorModelBin",
     "ErrorModelFit",
+    "Method",
     "expected_intensity",
     "normalised_deviations",
     "refine_error_model",

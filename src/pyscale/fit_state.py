@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import _core
 from .counting import count_variance_slope, expected_count_variance
-from .error_model import ErrorModel, ErrorModelFit, expected_intensity, refine_error_model
+from .error_model import ErrorModel, Method, expected_intensity
 from .errors import DataError
 from .evidence import Steps, settle_restraints
+from .fit_errors import FitState, refine, settled_by_weak
 from .fit_start import FitStart
 from .fit_weights import FitWeights
 from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
@@ -28,31 +28,15 @@ from .starting_scales import connected_components, starting_scales
 from .symmetry import epsilon_and_centric
 from .typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["Fit", "FitState"]
+__all__ = ["Fit"]
 
 _logger = logging.getLogger(__name__)
 
-_WEAK, _LARGEST_A = 3.0, 2.5
 _ROUNDING = 1e-6
 _ROUNDS_OF_EXPECTATION = 2
 _SETTLED_WEIGHTS = 0.1
 """Change of the number of parameters that the data determine at which restraint weights have settled in a round."""
 _EARLY_SOLVER, _LAST_SOLVER = 1e-2, 1e-6
-
-
-@dataclass
-class FitState:
-    """What a round leaves to the next."""
-
-    parameters: FloatArray
-    g: FloatArray
-    error_model: ErrorModel
-    error_model_fit: ErrorModelFit | None = None
-    expected: FloatArray = field(default_factory=lambda: np.zeros(0))
-    weight: FloatArray = field(default_factory=lambda: np.zeros(0))
-    standard: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
-    wilson: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
-    small: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 def data_set_components(observations: JobObservations, rows: BoolArray, n_data_sets: int) -> IntArray:
@@ -170,7 +154,7 @@ class Fit:
         result: BoolArray = self.excluded(state) | self.fit_weights.free
         return result
 
-    def update_errors(self, state: FitState, method: str | None) -> None:
+    def update_errors(self, state: FitState, method: Method | None) -> None:
         """Error model (None: as it is), outliers and weights with the scales of the state."""
         state.small = state.g < self.small_scale_cutoff
         if method is not None:
@@ -225,61 +209,31 @@ class Fit:
             n_threads=self.n_threads,
         )
 
-    def update_error_model(self, state: FitState, method: str) -> None:
+    def update_error_model(self, state: FitState, method: Method) -> None:
         """Refine the error model, unless it was switched off."""
-        choice = self.options.weighting.error_model
-        if choice.error_model is None:
-            state.error_model, state.error_model_fit = ErrorModel(1.0, 0.0), None
-            return
-        state.error_model_fit = refine_error_model(
-            self.obs.intensity,
+        excluded = self.uninformative(state)
+        refine(
+            state,
+            self.obs,
             self.variance(state),
-            state.g,
-            self.obs.target_offsets,
-            self.obs.anomalous_offsets,
-            excluded=self.uninformative(state),
-            start=state.error_model,
-            fixed_a=choice.basic.a if self.fixed_error_model is None else self.fixed_error_model.a,
-            fixed_b=choice.basic.b if self.fixed_error_model is None else self.fixed_error_model.b,
-            method="robust" if method == "robust" else "likelihood",
-            zmax=self.options.scaling_options.outlier_zmax,
-            n_threads=self.n_threads,
+            excluded,
+            self.options,
+            self.fixed_error_model,
+            method,
+            self.n_threads,
         )
-        state.error_model = state.error_model_fit.model
 
     def settle_error_model(self, state: FitState) -> bool:
         """Where groups are too small for their scatter to tell a and b apart, fix the error model for good.
 
         Returns whether it was fixed; the fit must then start again. What the user has fixed stays.
-
-        b then stays at its start and a comes from the weak reflections, to which b matters little; a factor that
-        is no plausible miscalibration is not applied: the excess is scatter that no sigma of integration describes.
         """
-        fit, basic = state.error_model_fit, self.options.weighting.error_model.basic
-        if fit is None or fit.reliable or basic.a is not None or basic.b is not None or self.fixed_error_model:
+        basic = self.options.weighting.error_model.basic
+        if basic.a is not None or basic.b is not None or self.fixed_error_model:
             return False
-        start = ErrorModel()
-        strong = state.expected > _WEAK * np.sqrt(self.obs.variance)
-        weak = refine_error_model(
-            self.obs.intensity,
-            self.variance(state),
-            state.g,
-            self.obs.target_offsets,
-            self.obs.anomalous_offsets,
-            excluded=self.uninformative(state) | strong,
-            fixed_b=start.b,
-            method="robust",
-            n_threads=self.n_threads,
-        ).model
-        self.fixed_error_model = weak if weak.a < _LARGEST_A else start
-        _logger.warning(
-            "The error model cannot be determined (%s); a = %.3f, b = %g are used, and may reject many outliers: "
-            "compare the statistics with all of them put back, and take sigmas for too small",
-            fit.reason,
-            self.fixed_error_model.a,
-            self.fixed_error_model.b,
-        )
-        return True
+        excluded = self.uninformative(state)
+        self.fixed_error_model = settled_by_weak(state, self.obs, self.variance(state), excluded, self.n_threads)
+        return self.fixed_error_model is not None
 
     def _find_outliers(self, state: FitState) -> None:
         job = self.options.scaling_options

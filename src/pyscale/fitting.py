@@ -10,8 +10,9 @@ import numpy as np
 
 from . import _core
 from .error_model import ErrorModel, ErrorModelFit
+from .fit_errors import FitState
 from .fit_start import FitStart
-from .fit_state import Fit, FitState
+from .fit_state import Fit
 from .gauge import (
     Gauge,
     ParameterCovariance,

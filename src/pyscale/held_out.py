@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .fit_errors import FitState
 from .fit_start import FitStart
-from .fit_state import Fit, FitState
+from .fit_state import Fit
 from .fitting import FitResult
 from .joint_model import JointModel
 from .options import ScalingOptions, with_changes
