@@ -106,6 +106,12 @@ class TestIntegrate:
         with pytest.raises(DataError, match="gzip"):
             pyscale.read(tmp_path / "b")
 
+    def test_files_joined_to_one_are_refused(self, data: SimulatedData, tmp_path: Path) -> None:
+        write_integrate(tmp_path / "a", data)
+        (tmp_path / "b").write_bytes(2 * (tmp_path / "a").read_bytes())
+        with pytest.raises(DataError, match="several files in one"):
+            pyscale.read(tmp_path / "b")
+
     def test_options_win_over_the_header(self, data: SimulatedData, tmp_path: Path) -> None:
         write_integrate(tmp_path / "INTEGRATE.HKL", data, SPACE_GROUP_NUMBER="1")
         cell = (50.0, 60.0, 70.0, 90.0, 90.0, 90.0)
