@@ -18,7 +18,7 @@ from .space_group import keeps_cell
 from .typing import FloatArray
 from .unit_cells import unit_cells
 
-__all__ = ["common_space_group", "require_fitting_cells", "require_like_cells", "require_suitable", "warn_of_copies"]
+__all__ = ["checked_space_group", "common_space_group", "require_like_cells", "require_suitable"]
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +54,22 @@ def _listed_groups(job: Job) -> str:
     return ", ".join(f"{names[0]}{others[group]}: {group}" for group, names in members.items())[:300]
 
 
-def require_fitting_cells(job: Job, space_group: Any) -> None:
+def checked_space_group(job: Job, options: ScalingOptions) -> Any:
+    """The space group of all data sets, if their cells go together and with it; copies of data sets are told.
+
+    Raises
+    ------
+    DataError
+        If space groups or cells differ, or a cell of another program's file does not go with the space group.
+    """
+    space_group = common_space_group(job)
+    require_like_cells(job, options)
+    _require_fitting_cells(job, space_group)
+    _warn_of_copies(job)
+    return space_group
+
+
+def _require_fitting_cells(job: Job, space_group: Any) -> None:
     """Raise DataError where a file of another program has a cell that the space group does not allow."""
     if not job.input_decisions:
         return
@@ -66,7 +81,7 @@ def require_fitting_cells(job: Job, space_group: Any) -> None:
             )
 
 
-def warn_of_copies(job: Job) -> None:
+def _warn_of_copies(job: Job) -> None:
     """Warn of data sets that hold what an earlier one of the same identifier holds."""
     first = {d.identifier: d.reflections for d in job.data_sets}
     copies = [
