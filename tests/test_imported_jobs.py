@@ -39,6 +39,19 @@ def test_cells_nearly_of_the_symmetry_are_taken(tmp_path: Path) -> None:
     assert pyscale.scale(job).statistics.overall.n_obs > 0
 
 
+def test_all_data_sets_without_a_suitable_reflection_are_named(tmp_path: Path) -> None:
+    b = other_formats.simulated_batches(4)
+    index = np.where(b.batch[:, None] % 2 == 0, 9, 1) * b.index
+    path = tmp_path / "x.hkl"
+    path.write_text(other_formats.hklf4_text(index, b.intensity, b.sigma, b.batch))
+    job = pyscale.read(path, unit_cell=CELL, space_group="P 2 2 2")
+    two, four = job.identifiers[1], job.identifiers[3]
+    with pytest.raises(DataError, match=rf"data set {two} .*, nor of 1 more; .*exclude_datasets={two},{four}$"):
+        pyscale.scale(job, d_min=3.4)
+    chosen = {"exclude_datasets": [two, four]}
+    assert pyscale.scale(job, d_min=3.4, dataset_selection=chosen).statistics.overall.n_obs > 0
+
+
 def test_copies_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_hklf4(tmp_path / "x.hkl")
     options = InputOptions(unit_cell=CELL, space_group="P 2 2 2")

@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 
 _SYMMETRY_TOLERANCE = 0.1
 """How far a cell may be from the symmetry of a space group: of squared lengths, and of cosines."""
+_MOST_NAMED = 10
 _LENGTH_TOLERANCE, _ANGLE_TOLERANCE_DEG = 0.1, 5.0
 """How much cells of one crystal form differ at most: relative, degrees."""
 
@@ -136,16 +137,20 @@ def require_like_cells(job: Job, options: ScalingOptions) -> None:
 def require_suitable(prepared: Sequence[PreparedDataSet]) -> None:
     """Raise DataError for data sets without a reflection to scale, with the reasons why they went."""
     blocks = blocks_of(prepared)
+    empty: list[PreparedDataSet] = []
     for block in blocks:
         n_suitable = np.diff(np.concatenate([[0], np.cumsum(block.suitable)])[block.offsets])
-        if (n_suitable == 0).any():
-            p = PreparedDataSet(block, int(np.argmin(n_suitable)))
-            leave_out = f"; leave it out with exclude_datasets={p.identifier}"
-            listed = ", ".join(f"{fate.reason}: {int(fate.rows.sum())}" for fate in p.fates)
-            raise DataError(
-                f"{p.table.source}: no reflection of data set {p.identifier} can be scaled "
-                f"(rows read {p.n_read}; {listed})" + (leave_out if len(prepared) > 1 else "")
-            )
+        empty += [PreparedDataSet(block, k) for k in np.flatnonzero(n_suitable == 0).tolist()]
+    if empty:
+        p = empty[0]
+        more = f", nor of {len(empty) - 1} more" if len(empty) > 1 else ""
+        listed = ", ".join(f"{fate.reason}: {int(fate.rows.sum())}" for fate in p.fates)
+        names = ",".join(e.identifier for e in empty[:_MOST_NAMED]) + (",..." if len(empty) > _MOST_NAMED else "")
+        leave_out = f"; leave out with exclude_datasets={names}" if len(empty) < len(prepared) else ""
+        raise DataError(
+            f"{p.table.source}: no reflection of data set {p.identifier} can be scaled (rows read {p.n_read}; "
+            f"{listed}){more}{leave_out}"
+        )
     if not any((b.chosen[0][b.suitable] > 0).any() for b in blocks):
         sources = ", ".join(sorted({p.table.source for p in prepared}))
         raise DataError(f"{sources[:300]}: no intensity is positive: nothing determines the scales")
