@@ -639,7 +639,9 @@ def test_directory_that_cannot_be_written(simulated: SimulatedData, run: Runner)
     assert run.scale(expt, refl, "output.reflections=locked/scaled.refl").status == 2
 
 
-@pytest.mark.parametrize("stem", ["with space", "ünï", "a=b", "100%", "[x]", "-v", "$HOME", "new\nline", "x" * 200])
+@pytest.mark.parametrize(
+    "stem", ["with space", "ünï", "a=b", "100%", "[x]", "-v", "$HOME", "new\nline", "\udcff", "x" * 200]
+)
 def test_odd_file_names(simulated: SimulatedData, run: Runner, stem: str) -> None:
     assert run.scale(*Input.of(simulated).write(run.folder, stem)).status == 0
 

@@ -63,6 +63,14 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    b = other_formats.simulated_batches()
+    plain = write(tmp_path, CORE + loop("_diffrn_refln_", of_batches(b)))
+    marked = tmp_path / "marked.cif"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    assert pyscale.read(marked).identifiers == pyscale.read(plain).identifiers
+
+
 def test_small_molecule_loops_are_as_hklf4(tmp_path: Path) -> None:
     batches = other_formats.simulated_batches()
     job = pyscale.read(write(tmp_path, CORE + loop("_diffrn_refln_", of_batches(batches))))

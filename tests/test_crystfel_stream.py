@@ -62,6 +62,15 @@ def test_scales_are_found(tmp_path: Path, stills: list[Still], text: str) -> Non
     assert np.std(true) > 0.3
 
 
+def test_line_ends_of_windows_are_read(tmp_path: Path, text: str) -> None:
+    unix = pyscale.read(write(tmp_path, text), space_group="P222")
+    (tmp_path / "windows").write_bytes(text.replace("\n", "\r\n").encode())
+    windows = pyscale.read(tmp_path / "windows", space_group="P222")
+    assert windows.identifiers == unix.identifiers
+    for a, b in zip(unix.data_sets, windows.data_sets, strict=True):
+        np.testing.assert_array_equal(a.reflections["s1"], b.reflections["s1"])
+
+
 def test_beams_follow_from_the_orientation_without_a_detector(tmp_path: Path, stills: list[Still]) -> None:
     text = other_formats.stream_text(stills[:4], geometry="clen = 0.1\nres = 10000\na/fs = 1.0x\n")
     job = pyscale.read(write(tmp_path, text))

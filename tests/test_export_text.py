@@ -15,6 +15,7 @@ from pyscale.io.core_cif_out import shelx_checksum
 from pyscale.io.hklf4_out import write_hklf4
 from pyscale.io.scalepack_out import write_scalepack
 from pyscale.io.text_rows import decimals_that_fit, write_rows
+from pyscale.io.xds_ascii_out import XdsObservations, XdsSweep, write_xds_ascii
 from pyscale.merging import merge_reflections
 from pyscale.symmetry import find_space_group
 
@@ -110,6 +111,33 @@ def test_more_batches_than_fit_are_left_out(tmp_path: Path) -> None:
     assert {len(line) for line in (tmp_path / "a.hkl").read_text().splitlines()} == {28}
 
 
+def test_records_of_xds_do_not_touch(tmp_path: Path) -> None:
+    """Reciprocal LP factors beyond 1000 occur near the rotation axis."""
+    one = np.ones(1)
+    observations = XdsObservations(
+        miller_index=np.array([[1, 2, 3]], np.int32),
+        data_set=np.zeros(1, np.int64),
+        intensity=one,
+        sigma=one,
+        is_misfit=np.zeros(1, np.bool_),
+        centroid=np.array([[123456.0, -12345.0, 1234567.0]]),
+        reciprocal_lp=1002.5 * one,
+        peak=100 * one,
+        correlation=-100 * one,
+    )
+    sweep = XdsSweep(
+        name="x",
+        wavelength=1.0,
+        unit_cell=(10, 20, 30, 90, 90, 90),
+        real_space=np.diag([10.0, 20.0, 30.0]),
+        beam_direction=np.array([0.0, 0.0, 1.0]),
+        image_range=(1, 9),
+    )
+    write_xds_ascii(tmp_path / "x", observations, [sweep], 16, sweep.unit_cell, limits=(10.0, 2.0))
+    record = np.loadtxt(tmp_path / "x", comments="!")
+    assert_allclose(record, [1, 2, 3, 1, 1, 123456.5, -12344.5, 1234567, 1002.5, 100, -100, 0])
+
+
 def read_scalepack(path: Path) -> tuple[str, dict[tuple[int, ...], list[float]]]:
     lines = path.read_text().splitlines()
     assert lines[0] == "    1" and lines[1].strip() == "-987"
@@ -119,6 +147,18 @@ def read_scalepack(path: Path) -> tuple[str, dict[tuple[int, ...], list[float]]]
         index = tuple(int(line[4 * i : 4 * i + 4]) for i in range(3))
         found[index] = [float(line[k : k + 8]) for k in range(12, len(line), 8)]
     return lines[2], found
+
+
+@pytest.mark.parametrize("anomalous", [True, False])
+def test_scalepack_holds_very_negative_intensities(anomalous: bool, tmp_path: Path) -> None:
+    """They have a character less for digits."""
+    index = np.array([[1, 2, 3], [2, 1, 1], [3, 1, 2]], np.int32)
+    merged = merge_reflections(index, np.array([5e4, -2.5e4, 100.0]), np.array([1e4, 1e4, 1.0]), "P 2 2 2")
+    group = find_space_group("P 2 2 2")
+    scale = write_scalepack(tmp_path / "a.sca", merged, (30, 40, 50, 90, 90, 90), group, anomalous=anomalous)
+    _, found = read_scalepack(tmp_path / "a.sca") if anomalous else ("", {(2, 1, 1): [-2.5e4 * scale]})
+    assert_allclose(min(values[0] for values in found.values()), -2.5e4 * scale, rtol=1e-4)
+    assert scale < 0.4
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e6])

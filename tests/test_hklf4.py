@@ -140,6 +140,7 @@ def test_unsound_instructions_make_none() -> None:
         ("   1   2   3   10.00    1.00   1\n   1   x   3   10.00    1.00   1\n", "line 2, columns 5-8"),
         ("   1   2   3   10.00    1.00   1\n   1   2   3 ***.**    1.00   1\n", "line 2, columns 13-20"),
         ("   0   0   0    0.00    0.00   0\n", "holds no reflections"),
+        ("   1   2   3   10.00    1.00   1\n   1\0\0\0\0\0\0\0   10.00    1.00   1\n", "line 2 has bytes of zero"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -156,6 +157,14 @@ def test_cut_files_are_read_with_a_warning(tmp_path: Path, batches: other_format
     job = pyscale.read(path, **OPTIONS)
     assert sum(len(d.reflections) for d in job.data_sets) == 500
     assert any(d.name == "terminated" and d.is_warning for of in job.input_decisions.values() for d in of)
+
+
+def test_a_row_that_is_cut_is_not_taken_for_a_whole_one(tmp_path: Path, batches: other_formats.Batches) -> None:
+    path = write(tmp_path / "x.hkl", batches)
+    lines = path.read_text().split("\n")[:500]
+    path.write_text("\n".join([*lines[:-1], lines[-1][:25]]))
+    job = pyscale.read(path, **OPTIONS)
+    assert sum(len(d.reflections) for d in job.data_sets) == 499
 
 
 def test_rows_without_a_sigma_are_left_out(tmp_path: Path, batches: other_formats.Batches) -> None:

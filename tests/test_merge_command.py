@@ -16,6 +16,7 @@ import pyscale
 from pyscale import DataError, UsageError
 from pyscale.cli import main
 from pyscale.dataset import Job, load_job, make_job
+from pyscale.experiment import ExperimentList
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.merge_result import MergeResult
 from pyscale.reflections import Flag
@@ -256,6 +257,21 @@ def test_wavelengths_have_their_own_columns(folder: Path, job: Job, tmp_path: Pa
     assert {"F_WAVE1(+)", "SIGF_WAVE2(-)", "DANO_WAVE1", "N_WAVE2(+)"} <= set(table)
     with pytest.raises(UsageError, match="dataset_names: 3 names for 2 wavelengths"):
         pyscale.merge(two_wavelengths(folder, tmp_path, -0.02), output={"dataset_names": ["a", "b", "c"]})
+
+
+def test_stills_of_many_wavelengths_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    data = pyscale.simulate(kind="stills", d_min=4.0, n_stills=4, seed=3)
+    document = json.loads(json.dumps(data.document))
+    beam = document["beam"][0]
+    document["beam"] = [beam | {"wavelength": beam["wavelength"] + 0.001 * k} for k in range(4)]
+    for k, entry in enumerate(document["experiment"]):
+        entry["beam"] = k
+    result = pyscale.scale(make_job(ExperimentList(document, "x"), [data.reflections()]))
+    assert len(pyscale.merge(result).data_sets) == 4
+    assert "Stills of 4 wavelengths" in caplog.text and "wavelength_tolerance=0.0033" in caplog.text
+    caplog.clear()
+    assert len(pyscale.merge(result, wavelength_tolerance=0.0033).data_sets) == 1
+    assert "wavelengths" not in caplog.text
 
 
 def test_flags_are_kept_through_a_reference(job: Job, tmp_path: Path) -> None:

@@ -106,6 +106,12 @@ class TestIntegrate:
         with pytest.raises(DataError, match="gzip"):
             pyscale.read(tmp_path / "b")
 
+    def test_files_joined_to_one_are_refused(self, data: SimulatedData, tmp_path: Path) -> None:
+        write_integrate(tmp_path / "a", data)
+        (tmp_path / "b").write_bytes(2 * (tmp_path / "a").read_bytes())
+        with pytest.raises(DataError, match="several files in one"):
+            pyscale.read(tmp_path / "b")
+
     def test_options_win_over_the_header(self, data: SimulatedData, tmp_path: Path) -> None:
         write_integrate(tmp_path / "INTEGRATE.HKL", data, SPACE_GROUP_NUMBER="1")
         cell = (50.0, 60.0, 70.0, 90.0, 90.0, 90.0)
@@ -280,6 +286,13 @@ class TestXscale:
             assert "two" in decisions(job, 1)["data_set"].reason
             assert decisions(job, k)["geometry"].is_warning
         assert pyscale.scale(job).statistics.overall.n_obs > 0.9 * len(sets)
+
+    def test_geometry_of_one_sweep_is_not_taken_for_that_of_all(self, tmp_path: Path) -> None:
+        geometry = "!ORGX= 1.0 ORGY= 1.0\n!NX= 10 NY= 10 QX= 0.1 QY= 0.1\n!ROTATION_AXIS= 1 0 0\n"
+        self.write(tmp_path / "x", self.SETS + geometry)
+        job = pyscale.read(tmp_path / "x")
+        assert len(job.data_sets) == 2
+        assert all(decisions(job, k)["geometry"].is_warning for k in range(2))
 
     def test_sets_without_a_wavelength_are_refused(self, tmp_path: Path) -> None:
         self.write(tmp_path / "x", "! ISET=   1 INPUT_FILE=one/XDS_ASCII.HKL\n")

@@ -15,9 +15,10 @@ from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
 from .io.expt import read_expt
 from .io.formats import FORMATS, HEAD_SIZE, format_of
-from .io.imported import InputDecision, decision_texts, experiments_and_tables
+from .io.imported import InputDecision, add_neutral_columns, decision_texts, experiments_and_tables
 from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
+from .io.unpacked import unpacked_head
 from .options.importing import InputOptions
 from .reflections import ReflectionTable
 from .typing import IntArray
@@ -234,6 +235,9 @@ def _head(path: PathLike) -> bytes:
 def _is_json(path: PathLike, head: bytes) -> bool:
     """Tell JSON from tables by the first bytes; what is neither is refused."""
     start = head[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    packed = unpacked_head(head, HEAD_SIZE) if start[:2] == GZIP_MAGIC else b""
+    if packed[:1] == b"{" or format_of(packed):
+        raise DataError(f"{path}: is packed, as only files of XDS and reflection tables may be; unpack it with gunzip")
     if start[:1] in (b"{", b"["):
         return True
     if start[:1] in (b"\x93", b"\x89") or start[:2] == GZIP_MAGIC or is_pickle(start) or not start:
@@ -374,6 +378,8 @@ def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTab
     parts = [table.copy() for table in tables]
     for part in parts:
         part.identifiers = {}
+    if job.input_decisions:
+        add_neutral_columns(parts)
     combined = ReflectionTable.concatenate(parts)
     sizes = [len(table) for table in tables]
     combined.identifiers = dict(enumerate(job.experiments.identifiers))

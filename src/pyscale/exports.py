@@ -72,7 +72,7 @@ def write_report(result: ScalingResult, path: Path, document: dict[str, Any] | N
     """Write the HTML report of a result and its public document (`result.to_dict()` unless it is given)."""
     from .report import render_report
 
-    path.write_text(render_report(result, document), encoding="utf-8")
+    path.write_text(render_report(result, document), encoding="utf-8", errors="backslashreplace")
 
 
 def _names(result: ScalingResult) -> MtzNames:

@@ -181,6 +181,15 @@ def _wavelength_groups(values: FloatArray, tolerance: float) -> list[IndexArray]
 def _merge_wavelengths(by: _Merging, rows: ScaledRows, whole: SortedObservations) -> list[MergedDataSet]:
     values = np.array(wavelengths(d.experiment for d in by.job.data_sets))
     groups = _wavelength_groups(values, by.options.wavelength_tolerance)
+    if len(groups) > 1 and any(by.job.data_sets[k].experiment.is_still for k in groups[0]):
+        _logger.warning(
+            "Stills of %d wavelengths, %.5f to %.5f A, are merged apart: if these are shots of one beam, give "
+            "wavelength_tolerance=%.2g",
+            len(groups),
+            values.min(),
+            values.max(),
+            1.1 * (values.max() - values.min()),
+        )
     crystals, names = _names(by.options, len(groups))
     merged = []
     for k, members in enumerate(groups):

@@ -30,7 +30,7 @@ from .held_out import HeldOut
 from .indexing_ambiguity import IndexingAnalysis
 from .input_checks import without_beam_direction
 from .io.refl import forget_pages
-from .job_checks import common_space_group, require_like_cells, require_suitable
+from .job_checks import checked_space_group, require_suitable
 from .joint_model import JointModel
 from .model_choice import ModelChoice, choose_plans, has_choice
 from .model_variants import may_have_absorption
@@ -272,8 +272,7 @@ def _prepare(
     path = targeting.reference_path(options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
-    space_group = common_space_group(job)
-    require_like_cells(job, options)
+    space_group = checked_space_group(job, options)
     _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
         cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)

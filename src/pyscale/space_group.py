@@ -111,14 +111,17 @@ def _obstacle(wanted: Any, present: Any, cell: tuple[float, ...]) -> str:
     )
 
 
-def keeps_cell(space_group: Any, cell: tuple[float, ...]) -> bool:
-    """Whether all rotations of a space group leave the metric tensor G of a cell alone: R^T G R = G."""
+def keeps_cell(space_group: Any, cell: tuple[float, ...], tolerance: float = _CELL_TOLERANCE) -> bool:
+    """Whether all rotations of a space group leave the metric tensor G of a cell alone: R^T G R = G.
+
+    The tolerance is of squared lengths and of cosines.
+    """
     axes = np.array(gemmi.UnitCell(*cell).orth.mat.tolist())
     metric = axes.T @ axes
     rotations = rotation_matrices(space_group)
     moved = np.swapaxes(rotations, 1, 2) @ metric @ rotations
     lengths = np.sqrt(np.diag(metric))
-    return bool((np.abs(moved - metric) <= _CELL_TOLERANCE * np.outer(lengths, lengths)).all())
+    return bool((np.abs(moved - metric) <= tolerance * np.outer(lengths, lengths)).all())
 
 
 def _laue_rotations(operations: Any) -> set[tuple[int, ...]]:

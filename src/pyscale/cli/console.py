@@ -168,7 +168,7 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
                 _LOGGER.addHandler(handler)
             yield log
             if staged is not None:
-                staged.write_text(log.text, encoding="utf-8")
+                staged.write_text(log.text, encoding="utf-8", errors="backslashreplace")
     except (PyscaleError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -195,4 +195,4 @@ def _write_traceback(log_path: Path, log: JobLog, error: Exception) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     with write_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def read_cif(path: Path, options: InputOptions) -> list[ImportedDataSet]:
 
     where = str(path)
     try:
-        document = gemmi.cif.read(where)
+        with path.open("rb") as file:
+            has_mark = file.read(len(BOM_UTF8)) == BOM_UTF8
+            document = gemmi.cif.read_string(file.read()) if has_mark else gemmi.cif.read(where)
     except (OSError, RuntimeError, ValueError, UnicodeError, MemoryError) as error:
         first = " ".join(str(error).split())[:200].removeprefix(f"{where}:")
         raise DataError(f"{where}: is a corrupt CIF ({first})") from None

@@ -30,7 +30,7 @@ __all__ = ["is_stream", "read_stream"]
 _FIRST_LINE = b"CrystFEL stream format 2."
 _CHUNK, _CHUNK_END = b"----- Begin chunk -----", b"----- End chunk -----"
 _CRYSTAL, _CRYSTAL_END = b"--- Begin crystal", b"--- End crystal"
-_REFLECTIONS, _REFLECTIONS_END = b"Reflections measured after indexing\n", b"End of reflections"
+_REFLECTIONS, _REFLECTIONS_END = b"Reflections measured after indexing", b"End of reflections"
 _GEOMETRY, _GEOMETRY_END = b"----- Begin geometry file -----", b"----- End geometry file -----"
 _EV_ANGSTROM = 12398.419843320026
 """h c (eV A), exact in the SI."""
@@ -138,9 +138,9 @@ def _crystal(stream: mmap.mmap, start: int, stop: int, image: Mapping[str, str],
     if begin < 0:
         return crystal
     end = stream.find(_REFLECTIONS_END, begin, stop)
-    titles = begin + len(_REFLECTIONS)
+    titles = stream.find(b"\n", begin, stop) + 1
     first = stream.find(b"\n", titles, stop) + 1
-    if end < 0 or not titles < first <= end:
+    if end < 0 or not 0 < titles < first <= end:
         raise DataError(f"{where}: the list of reflections of a crystal has no end: the stream is cut")
     n_rows = crystal.values.get("num_reflections", "")
     crystal.block = ReflectionBlock(first, end, stream[titles : first - 1], int(n_rows) if n_rows.isdigit() else -1)

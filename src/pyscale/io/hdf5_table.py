@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,12 @@ def _table(h5py: Any, group: Any, source: str, first: int) -> tuple[ReflectionTa
     numbers, identifiers = _identifiers(group, where)
     table = ReflectionTable(source=source, identifiers={first + k: name for k, name in enumerate(identifiers)})
     left_out = []
-    for name in group:
-        column = _member(h5py, group, name)
+    members = {name: _member(h5py, group, name) for name in group}
+    _require_like_lengths({name: c for name, c in members.items() if isinstance(c, h5py.Dataset)}, where)
+    for name, column in members.items():
         values = _column(column, name, where) if isinstance(column, h5py.Dataset) else None
         if values is None:
             left_out.append(name)
-        elif len(table.names()) and len(values) != len(table):
-            raise DataError(f"{where}: column '{name}' has {len(values)} rows, those before it {len(table)}")
         else:
             table[name] = values
     if left_out:
@@ -134,6 +133,20 @@ def _table(h5py: Any, group: Any, source: str, first: int) -> tuple[ReflectionTa
     return table, len(numbers)
 
 
+def _require_like_lengths(columns: Mapping[str, Any], where: str) -> None:
+    """Refuse columns of numbers of different lengths, before any is unpacked."""
+    first: tuple[str, int] | None = None
+    for name, column in columns.items():
+        if _is_plain(column):
+            first = first or (name, column.shape[0])
+            if column.shape[0] != first[1]:
+                raise DataError(f"{where}: column '{name}' has {column.shape[0]} rows, but '{first[0]}' {first[1]}")
+
+
+def _is_plain(column: Any) -> bool:
+    return column.dtype.kind in "biuf" and column.shape is not None and 1 <= len(column.shape) <= 3
+
+
 def _identifiers(group: Any, where: str) -> tuple[NDArray[np.int64], list[str]]:
     if "experiment_ids" not in group.attrs or "identifiers" not in group.attrs:
         raise DataError(f"{where}: lacks the attributes experiment_ids and identifiers of a reflection table of DIALS")
@@ -151,9 +164,9 @@ def _identifiers(group: Any, where: str) -> tuple[NDArray[np.int64], list[str]]:
 
 def _column(column: Any, name: str, where: str) -> NDArray[Any] | None:
     """A column of plain numbers, in the dtype of DIALS; None for others."""
-    kind, shape = column.dtype.kind, column.shape
-    if kind not in "biuf" or shape is None or not 1 <= len(shape) <= 3:
+    if not _is_plain(column):
         return None
+    shape = column.shape
     if column.is_virtual or column.external:
         raise DataError(f"{where}: column '{name}' lies in other files")
     size = int(np.prod([float(n) for n in shape])) * column.dtype.itemsize

@@ -31,6 +31,7 @@ _WIDTH, _INDEX_WIDTH = 32, 12
 _INTEGER = rb" *[-+]?\d+ *"
 _REAL = rb" *[-+]?(?:\d+\.?\d*|\.\d+)(?:[Ee][-+]?\d+)? *"
 _FIELDS = ((0, 4, _INTEGER), (4, 8, _INTEGER), (8, 12, _INTEGER), (12, 20, _REAL), (20, 28, _REAL))
+_BATCH_AT = 28
 _MOST_TEXT = 1 << 20
 """Bytes of free text after the reflections that are looked at."""
 
@@ -154,9 +155,15 @@ def parse_hklf4(content: bytes, where: str) -> tuple[IntArray, FloatArray, Float
     if n == 0:
         raise DataError(f"{where}: holds no reflections")
     lines = lines[:n]
+    if rest is None and n > 1 and not content.endswith(b"\n") and starts[n] - starts[n - 1] < _BATCH_AT:
+        # Its last number may have been cut, too.
+        lines = lines[:-1]
+    if (lines == 0).any():
+        number = int(np.argmax((lines == 0).any(axis=1))) + 1
+        raise DataError(f"{where}: line {number} has bytes of zero, where the file is damaged")
     index = np.stack([_integers(lines, k, k + 4, where) for k in (0, 4, 8)], axis=1)
     intensity, sigma = (_reals(lines, k, k + 8, where) for k in (12, 20))
-    batch = _integers(lines, 28, 32, where)
+    batch = _integers(lines, _BATCH_AT, 32, where)
     if (batch < 0).any():
         raise DataError(
             f"{where}: line {int(np.argmax(batch < 0)) + 1} has a negative batch number, as in HKLF 5 files of twins, "
@@ -177,7 +184,7 @@ def _lines(content: bytes) -> tuple[NDArray[np.uint8], IndexArray]:
     for k in range(_WIDTH):
         long_enough = np.flatnonzero(lengths > k)
         lines[long_enough, k] = data[starts[long_enough] + k]
-    lines[(lines == ord("\r")) | (lines == ord("\t")) | (lines == 0)] = ord(" ")
+    lines[(lines == ord("\r")) | (lines == ord("\t"))] = ord(" ")
     return lines, np.minimum(starts, data.size)
 
 

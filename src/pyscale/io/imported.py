@@ -31,12 +31,30 @@ __all__ = [
     "FlatDetector",
     "ImportedDataSet",
     "InputDecision",
+    "add_neutral_columns",
     "decision_texts",
     "experiments_and_tables",
 ]
 
 INPUT_FATES = {"incomplete": 1, "flagged_by_integration": 2}
 """Why a reader has set rows aside: the values of the column `input_fate`, by what the ledger calls them."""
+
+_NEUTRAL: dict[str, Any] = {
+    "lp": np.float64(1.0),
+    "qe": np.float64(1.0),
+    "dqe": np.float64(1.0),
+    "partiality": np.float64(1.0),
+    "n_records": np.int32(1),
+    "input_fate": np.int32(0),
+    "panel": np.uint64(0),
+    "s1": np.zeros(3),
+    "intensity.sum.value": np.float64(0.0),
+    "intensity.sum.variance": np.float64(0.0),
+    "intensity.prf.value": np.float64(0.0),
+    "intensity.prf.variance": np.float64(0.0),
+}
+"""Columns, and what a row has that lacks them; flags tell which intensities are there, a beam of no length is none."""
+_OTHER_NAMES = {"qe": "dqe", "dqe": "qe"}
 
 
 @dataclass(frozen=True)
@@ -143,6 +161,15 @@ def decision_texts(decisions: Mapping[str, Sequence[InputDecision]]) -> list[tup
         who = f"Data set {identifiers[0]}" if one else f"{len(identifiers)} data sets ({identifiers[0]}, ...)"
         texts.append((f"{who}: {name} = {value}: {reason}", is_warning))
     return texts
+
+
+def add_neutral_columns(tables: Sequence[ReflectionTable]) -> None:
+    """Give all tables the columns that some have and whose absence means a certain value, so that these are kept."""
+    for name, neutral in _NEUTRAL.items():
+        lacking = [table for table in tables if name not in table]
+        for table in lacking if len(lacking) < len(tables) else []:
+            same = table.get(_OTHER_NAMES.get(name, name))
+            table[name] = np.repeat(neutral[None], len(table), axis=0) if same is None else same
 
 
 def experiments_and_tables(data_sets: Sequence[ImportedDataSet]) -> tuple[ExperimentList, list[ReflectionTable]]:

@@ -15,7 +15,7 @@ from .text_rows import decimals_that_fit, require_short_indices, write_rows
 __all__ = ["write_scalepack"]
 
 #: Largest number that is written: it fits F8.1 with a blank before it.
-_LARGEST = 99999.0
+_LARGEST, _LOWEST = 99999.0, -9999.0
 _WIDTH, _MOST_DECIMALS = 7, 4
 
 
@@ -40,8 +40,9 @@ def write_scalepack(
             (merged.intensity_plus, merged.sigma_plus),
             (merged.intensity_minus, merged.sigma_minus),
         ]
-    largest = max(float(np.nanmax(np.abs(values), initial=0.0)) for pair in pairs for values in pair)
-    factor = min(1.0, _LARGEST / largest) if largest > 0 else 1.0
+    largest = max(float(np.nanmax(values, initial=0.0)) for pair in pairs for values in pair)
+    lowest = min(float(np.nanmin(values, initial=0.0)) for values, _ in pairs)
+    factor = min(1.0, *(limit / value for limit, value in ((_LARGEST, largest), (_LOWEST, lowest)) if value))
     with path.open("w", encoding="ascii", newline="\n") as file:
         cell = unit_cell_from(unit_cell).parameters
         file.write("    1\n -987\n")

@@ -99,7 +99,8 @@ def _data_set(
 ) -> ImportedDataSet:
     unit_cell, wavelength = unit_cell_of(header, options), wavelength_of(header, options)
     index = records.miller_index(columns)
-    tells_geometry = "ORGX" in header.entries or "ROTATION_AXIS" in header.entries
+    # Of several sweeps the header cannot tell the geometry, whatever it has.
+    tells_geometry = "ISET" not in columns and ("ORGX" in header.entries or "ROTATION_AXIS" in header.entries)
     geometry = geometry_of(header, wavelength, unit_cell) if tells_geometry else None
     sweep = sweep_of(header, geometry, unit_cell, index, (columns["XD"], columns["YD"], columns["ZD"]))
     found = common_columns(

@@ -200,12 +200,12 @@ def _write_records(file: TextIO, o: XdsObservations, several: bool) -> None:
         y + _PIXEL_SHIFT,
         z,
     ]
-    row = "%6d%6d%6d %12.5E %12.5E%9.2f%9.2f%10.3f"
+    row = "%6d%6d%6d %12.5E %12.5E %8.2f %8.2f %9.3f"
     if several:
-        write_rows(file, row + "    0.00%7d\n", [*columns, o.data_set + 1])
+        write_rows(file, row + "    0.00 %6d\n", [*columns, o.data_set + 1])
     else:
         whole = [np.rint(values).astype(np.int64) for values in (o.peak, o.correlation)]
-        write_rows(file, row + "%10.5f%4d%4d    0.00\n", [*columns, o.reciprocal_lp, *whole])
+        write_rows(file, row + " %9.5f %3d %3d    0.00\n", [*columns, o.reciprocal_lp, *whole])
 
 
 def _numbers(values: Sequence[float] | FloatArray, one: str = "%12.6f") -> str:

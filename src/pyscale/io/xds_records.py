@@ -170,6 +170,8 @@ def read_xds_records(path: Path, wanted: tuple[str, ...], optional: tuple[str, .
     values, rest = _decode(path, data, start, names, chosen)
     if not rest.startswith(_END_OF_DATA):
         raise DataError(f"{path}: has no !END_OF_DATA after {values.shape[1]} reflections; the file is cut off")
+    if data.find(_END_OF_HEADER, data.find(_END_OF_DATA)) >= 0:
+        raise DataError(f"{path}: is several files in one, as a second header tells; give them as files of their own")
     if not values.shape[1]:
         raise DataError(f"{path}: has no reflections")
     if not max(values.max(), -values.min()) < _LARGEST_NUMBER:
