@@ -468,6 +468,29 @@ def test_few_observations_give_finite_json_and_tables(n: int) -> None:
     assert "Rmeas(I+/-)" in summary_table(result)
 
 
+def test_no_r_factor_of_negative_intensities() -> None:
+    case = few(25)
+    case["intensity"] = -np.abs(case["intensity"])
+    entry = statistics(case).to_dict()["overall"]
+    assert entry["mean_intensity"] < 0
+    assert [entry[name] for name in ("r_merge", "r_meas", "r_pim")] == [None] * 3
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e7, 1e15])
+def test_tables_hold_intensities_of_any_unit(unit: float) -> None:
+    case = few(25)
+    other = {"intensity": case["intensity"] * unit, "variance": case["variance"] * unit**2}
+    lines = shell_table(statistics(case | other)).splitlines()
+    mean = statistics(case).overall.mean_intensity * unit
+    assert len(lines[-1].split()) >= 9
+    assert float(lines[-1].split()[6]) == pytest.approx(mean, rel=6e-3, abs=0.06 if unit >= 1 else 0)
+
+
+def test_centric_groups_have_no_anomalous_completeness() -> None:
+    result = statistics(few(25) | {"space_group": "P m -3 m"})
+    assert math.isnan(result.overall.anomalous_completeness)
+
+
 def test_what_single_observations_do_not_define_is_null() -> None:
     case = few(1)
     entry = statistics(case).to_dict()["overall"]
