@@ -21,6 +21,7 @@ from pyscale.merge_result import MergeResult
 from pyscale.reflections import Flag
 from pyscale.result import ScalingResult
 from pyscale.symmetry import d_spacing, rotation_matrices, systematic_absences
+from pyscale.unit_cells import group_wavelengths
 
 COLUMNS = """
 H H K H L H IMEAN J SIGIMEAN Q I(+) K SIGI(+) M I(-) K SIGI(-) M N I N(+) I N(-) I
@@ -57,7 +58,9 @@ def miller(table: dict[str, np.ndarray]) -> list[tuple[int, ...]]:
 
 
 def test_statistics_are_those_of_scaling(small_result: ScalingResult) -> None:
-    merged = pyscale.merge(small_result, partiality_threshold=0)
+    merged = pyscale.merge(small_result)
+    partiality = small_result.table["partiality"]
+    assert ((partiality >= 0.25) & (partiality < 0.4)).any()
     ours, theirs = merged.data_sets[0].statistics, small_result.statistics
     for mine, scaling in zip((ours.overall, *ours.shells), (theirs.overall, *theirs.shells), strict=True):
         for name in ("n_obs", "n_unique", "r_merge", "r_pim", "cc_half", "i_over_sigma", "completeness", "cc_anom"):
@@ -75,7 +78,7 @@ def brute_force(
     index = table["miller_index"]
     use = (table["flags"] & np.uint64(int(Flag.scaled))) != 0
     use &= (table["flags"] & np.uint64(int(Flag.bad_for_scaling))) == 0
-    use &= ~systematic_absences(group, index) & (table["partiality"] >= 0.4)
+    use &= ~systematic_absences(group, index)
     g, variance_g = table["inverse_scale_factor"], table["inverse_scale_factor_variance"]
     value, variance = table["intensity.scale.value"], table["intensity.scale.variance"]
     for i in np.flatnonzero(use):
@@ -205,10 +208,22 @@ def test_limits_and_exclusions_apply_to_scaled_data(job: Job, small_result: Scal
     one = pyscale.merge(job, use_datasets="1")
     data_set = np.asarray(small_result.table["id"])
     scaled = (small_result.table["flags"] & np.uint64(int(Flag.scaled))) != 0
-    full = small_result.table["partiality"] >= 0.4
-    assert one.n_merged == np.count_nonzero(scaled & full & (data_set == 1))
+    assert one.n_merged == np.count_nonzero(scaled & (data_set == 1))
     strict = pyscale.merge(job, partiality_threshold=0.99)
     assert strict.left_out["partiality_threshold"] > 0
+
+
+def test_partiality_threshold_of_dials_merge_is_for_files_of_others(
+    folder: Path, small_result: ScalingResult, tmp_path: Path
+) -> None:
+    document = json.loads((folder / "scaled.expt").read_text())
+    for model in document["scaling_model"]:
+        del model["configuration_parameters"]["pyscale"]
+    (tmp_path / "other.expt").write_text(json.dumps(document))
+    others = pyscale.merge(load_job([tmp_path / "other.expt", folder / "scaled.refl"]))
+    explicit = pyscale.merge(small_result, partiality_threshold=0.4, scale_errors="independent")
+    assert others.left_out["partiality_threshold"] == explicit.left_out["partiality_threshold"] > 0
+    assert others.n_merged == explicit.n_merged < small_result.statistics.overall.n_obs
 
 
 def test_merging_without_mates_and_amplitudes(job: Job, tmp_path: Path) -> None:
@@ -256,6 +271,29 @@ def test_wavelengths_have_their_own_columns(folder: Path, job: Job, tmp_path: Pa
     assert {"F_WAVE1(+)", "SIGF_WAVE2(-)", "DANO_WAVE1", "N_WAVE2(+)"} <= set(table)
     with pytest.raises(UsageError, match="dataset_names: 3 names for 2 wavelengths"):
         pyscale.merge(two_wavelengths(folder, tmp_path, -0.02), output={"dataset_names": ["a", "b", "c"]})
+
+
+def test_rounding_does_not_join_peak_and_inflection_point() -> None:
+    peak, inflection = np.float32(0.97910005), np.float32(0.97920001)
+    peak, inflection = float(peak), float(inflection)
+    assert 0 < inflection - peak < 1e-4
+    values = np.array([inflection, peak, 0.9756, peak])
+    assert [g.tolist() for g in group_wavelengths(values, 1e-4)] == [[2], [1, 3], [0]]
+    assert [g.tolist() for g in group_wavelengths(values, 0.0)] == [[2], [1, 3], [0]]
+    assert [g.tolist() for g in group_wavelengths(values, 0.01)] == [[0, 1, 2, 3]]
+
+
+def test_pulses_of_stills_are_one_wavelength(folder: Path, tmp_path: Path) -> None:
+    job = two_wavelengths(folder, tmp_path, 0.002)
+    assert len(pyscale.merge(job).data_sets) == 2
+    document = json.loads((tmp_path / "two.expt").read_text())
+    for experiment in document["experiment"]:
+        for key in ("scan", "goniometer", "scaling_model"):
+            experiment.pop(key, None)
+    (tmp_path / "stills.expt").write_text(json.dumps(document))
+    stills = load_job([tmp_path / "stills.expt", folder / "scaled.refl"])
+    assert len(pyscale.merge(stills).data_sets) == 1
+    assert len(pyscale.merge(stills, wavelength_tolerance=1e-4).data_sets) == 2
 
 
 def test_flags_are_kept_through_a_reference(job: Job, tmp_path: Path) -> None:
@@ -363,7 +401,8 @@ def same_as_dials(theirs: dict[str, np.ndarray], result: MergeResult, folder: Pa
 
 
 def test_agrees_with_dials_merge(require_dials: Path, folder: Path, job: Job) -> None:
-    same_as_dials(dials_merge(require_dials, folder), pyscale.merge(job, scale_errors="independent"), folder)
+    ours = pyscale.merge(job, scale_errors="independent", partiality_threshold=0.4)
+    same_as_dials(dials_merge(require_dials, folder), ours, folder)
 
 
 def test_agrees_with_dials_merge_on_files_of_dials(require_dials: Path, data_root: Path, tmp_path: Path) -> None:

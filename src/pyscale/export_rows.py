@@ -20,7 +20,7 @@ from .reflections import Flag, ReflectionTable
 from .statistics import MergingStatistics, merging_statistics
 from .symmetry import d_spacing, systematic_absences, to_asu
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
-from .unit_cells import wavelengths
+from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -98,6 +98,11 @@ class ExportRows:
     def wavelengths(self) -> FloatArray:
         """Wavelength of each data set, Å, (n_data_sets,)."""
         return np.array(wavelengths(self.experiments), dtype=np.float64)
+
+    @cached_property
+    def wavelength_groups(self) -> list[IndexArray]:
+        """Positions of the data sets of each wavelength, by rising wavelength."""
+        return group_wavelengths(self.wavelengths, wavelength_tolerance(self.experiments))
 
     @cached_property
     def miller_index(self) -> IntArray:
@@ -228,6 +233,8 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
     if rows.size == 0:
         raise DataError(f"{table.source or 'reflections'}: no reflection has been scaled; scale first")
     table = table.select(rows)
+    if _has(table, Flag.outlier_in_scaling).all():
+        raise DataError(f"{table.source or 'reflections'}: all {len(table)} scaled reflections are outliers")
     g, variance = table["inverse_scale_factor"], table["intensity.scale.variance"]
     g_variance = table.get("inverse_scale_factor_variance")
     intensities = Intensities(

@@ -13,7 +13,8 @@ import numpy as np
 
 from ._core import __version__
 from .io.atomic import OutputSet
-from .io.merged_mtz import write_merged_data_sets
+from .io.merged_mtz import merged_data_sets_mtz
+from .io.mtz import write_mtz
 from .merged_data_set import MergedDataSet
 from .options.merge import MergeOptions
 from .preparation import UnitCell
@@ -98,8 +99,7 @@ class MergeResult:
         """Write the merged MTZ file in place."""
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
         flags = None if self.free_flags is None else (self.free_flags.miller_index, self.free_flags.flag)
-        write_merged_data_sets(
-            Path(path),
+        mtz = merged_data_sets_mtz(
             self.data_sets,
             self.space_group,
             project=self.options.output.project_name,
@@ -107,6 +107,7 @@ class MergeResult:
             free_flags=flags,
             history=[f"From pyscale {__version__}, merged on {stamp}"],
         )
+        write_mtz(Path(path), mtz)
 
     def write_outputs(
         self, output: Any, inputs: Iterable[str | os.PathLike[str]] = (), named_outputs: Collection[str] = ()
