@@ -100,7 +100,7 @@ class Exported:
 def export_files(files: Sequence[str | os.PathLike[str]], options: ExportOptions) -> Exported:
     """Read files and choose what of them is to be exported; errors as for `export_job`, and those of `load_job`."""
     _check(options)
-    return export_job(load_job(files), options)
+    return export_job(load_job(files, options.input), options)
 
 
 def export_job(job: Job, options: ExportOptions) -> Exported:
