@@ -26,6 +26,8 @@ from .typing import IndexArray, IntArray
 __all__ = ["FreeFlags", "MergeResult"]
 
 JSON_VERSION = 1
+#: Shorter wavelengths (Å) are of electrons.
+_ELECTRONS = 0.1
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,9 @@ class MergeResult:
     def _verdict(self) -> list[str]:
         assert self.screw_axes is not None
         best, own = self.screw_axes.best, self.space_group.xhm()
+        found_absent = any(axis.verdict == "absent" for axis in self.screw_axes.axes)
+        if found_absent and min(d.wavelength for d in self.data_sets) < _ELECTRONS:
+            return ["Electrons scatter more than once, which fills forbidden reflections: absent axes may be there"]
         if own in best or not self.screw_axes.is_certain:
             return []
         return [f"The files say {own}; the axial reflections {' or '.join(best)}: set it by space_group="]
