@@ -19,6 +19,7 @@ from pyscale.cli import main
 from pyscale.dataset import combine_tables, load_job, make_job
 from pyscale.errors import DataError, UsageError
 from pyscale.export_rows import ExportRows, rows_of_result
+from pyscale.exports import write_merged
 from pyscale.io.expt import write_expt
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.options.export import EXPORT_NAMES
@@ -131,8 +132,6 @@ def test_unmerged_mtz_merges_to_the_merged_file(export: Callable[..., Path], row
 def test_merged_mtz_is_what_pyscale_merge_merges(
     export: Callable[..., Path], small_result: ScalingResult, tmp_path: Path
 ) -> None:
-    from pyscale.exports import write_merged
-
     write_merged(small_result, tmp_path / "scale.mtz")
     scale, exported = (gemmi.read_mtz_file(str(p)) for p in (tmp_path / "scale.mtz", export("merged_mtz")))
     merged = pyscale.merge(small_result, partiality_threshold=0.0).data_sets[0].merged
@@ -446,6 +445,33 @@ def test_each_wavelength_has_columns_of_its_own(scaled: Path, tmp_path: Path) ->
         assert np.nansum(column.array) == alone.n_obs.sum()
     assert "together" not in said
     assert "of 2 wavelengths together" in pyscale.export(job, tmp_path / "a.sca", format="sca")
+
+
+def test_merged_files_agree_after_scaling_with_mates_apart(small_result: ScalingResult, tmp_path: Path) -> None:
+    result = pyscale.scale(small_result.job, anomalous=True)
+    result.write(tmp_path / "a.expt", tmp_path / "a.refl")
+    write_merged(result, tmp_path / "scale.mtz")
+    job = load_job([tmp_path / "a.expt", tmp_path / "a.refl"])
+    pyscale.export(job, tmp_path / "export.mtz", format="merged_mtz")
+    mtz = {name: gemmi.read_mtz_file(str(tmp_path / f"{name}.mtz")) for name in ("scale", "export")}
+    column = {name: {c.label: np.array(c.array) for c in file.columns} for name, file in mtz.items()}
+    merged = pyscale.merge(job).data_sets[0].merged
+    for label in ("IMEAN", "SIGIMEAN", "I(+)", "SIGI(-)"):
+        assert_allclose(column["scale"][label], column["export"][label], rtol=2e-6)
+    assert_allclose(np.sort(column["scale"]["IMEAN"]), np.sort(merged.intensity), rtol=2e-6)
+
+
+def test_files_that_lack_symmetry_get_it_from_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{h:4d}{k:4d}{h + k:4d}{10.5 * h + k:8.2f}{1.25:8.2f}{1:4d}" for h in range(1, 5) for k in range(5)]
+    (tmp_path / "a.hkl").write_text("\n".join([*lines, "   0   0   0    0.00    0.00   0"]) + "\n")
+    command = ["export", str(tmp_path / "a.hkl"), "format=json", f"hklout={tmp_path / 'a.json'}"]
+    assert main(command) == 1
+    assert "space_group=NAME" in capsys.readouterr().err
+    given = ["unit_cell=5,6,7,90,90,90", "space_group=P222", "input.wavelength=0.71"]
+    assert main([*command, *given]) == 0
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert document["space_group"] == "P 2 2 2" and document["unit_cell"] == pytest.approx([5, 6, 7, 90, 90, 90])
+    assert len(document["columns"]["h"]) == len(lines)
 
 
 def test_outliers_alone_are_nothing_to_export(small_result: ScalingResult, tmp_path: Path) -> None:

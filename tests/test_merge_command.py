@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -271,6 +272,16 @@ def test_wavelengths_have_their_own_columns(folder: Path, job: Job, tmp_path: Pa
     assert {"F_WAVE1(+)", "SIGF_WAVE2(-)", "DANO_WAVE1", "N_WAVE2(+)"} <= set(table)
     with pytest.raises(UsageError, match="dataset_names: 3 names for 2 wavelengths"):
         pyscale.merge(two_wavelengths(folder, tmp_path, -0.02), output={"dataset_names": ["a", "b", "c"]})
+
+
+def test_electrons_fill_forbidden_reflections(job: Job) -> None:
+    result = pyscale.merge(job, space_group="P222")
+    assert result.screw_axes is not None
+    axes = tuple(replace(axis, n_absent=5, probability=0.0) for axis in result.screw_axes.axes)
+    x_rays = replace(result, screw_axes=replace(result.screw_axes, axes=axes))
+    assert "Electrons" not in x_rays.summary()
+    electrons = replace(x_rays, data_sets=[replace(d, wavelength=0.0251) for d in result.data_sets])
+    assert "Electrons scatter more than once" in electrons.summary()
 
 
 def test_rounding_does_not_join_peak_and_inflection_point() -> None:

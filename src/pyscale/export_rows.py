@@ -12,7 +12,7 @@ from .dataset import Job, combine_tables
 from .errors import DataError
 from .job_checks import common_space_group
 from .merging import MergedReflections, merge_reflections, sort_observations, with_common_scale_errors
-from .model_json import is_own_model
+from .model_json import fitted_with_mates_apart, is_own_model
 from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
@@ -255,7 +255,9 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
         n_threads=n_threads,
     )
     models = {id(model): model for model in (e.scaling_model for e in exported.experiments)}
-    return _with_sigmas_of_merging(exported) if all(map(is_own_model, models.values())) else exported
+    if not all(map(is_own_model, models.values())):
+        return exported
+    return _with_sigmas_of_merging(exported, any(map(fitted_with_mates_apart, models.values())))
 
 
 def integrated_rows(
@@ -315,7 +317,7 @@ def integrated_rows(
     )
 
 
-def _with_sigmas_of_merging(rows: ExportRows) -> ExportRows:
+def _with_sigmas_of_merging(rows: ExportRows, mates_apart: bool) -> ExportRows:
     """Leave the uncertainty of the scale, which equivalents share, out of the sigmas, as merging does.
 
     Programs that merge the rows take their errors for independent ones.
@@ -324,7 +326,7 @@ def _with_sigmas_of_merging(rows: ExportRows) -> ExportRows:
     i = rows.intensities.take(kept)
     index = rows.miller_index[kept]
     obs = sort_observations(index, i.value, i.sigma**2, rows.space_group, n_threads=rows.n_threads)
-    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads)
+    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads, mates_apart=mates_apart)
     sigma = rows.intensities.sigma.copy()
     sigma[kept[obs.order]] = np.sqrt(obs.variance)
     return replace(rows, intensities=replace(rows.intensities, sigma=sigma))

@@ -28,7 +28,7 @@ from .merging import (
     sort_observations,
     with_common_scale_errors,
 )
-from .model_json import is_own_model
+from .model_json import fitted_with_mates_apart, is_own_model
 from .options import AUTO
 from .options.merge import MergeOptions
 from .preparation import UnitCell, median_unit_cell
@@ -121,7 +121,9 @@ class _Merging:
         self.n_threads = thread_count(options.nproc)
         self.cell = _unit_cell(job, options)
         self.space_group: Any = common_space_group(job)
-        is_own = _is_own(job)
+        models = _own_models(job)
+        is_own = bool(models)
+        self.mates_apart = any(map(fitted_with_mates_apart, models))
         choice = options.merging.scale_errors
         self.common_scale_errors = is_own if choice is AUTO else choice == "common"
         limit = options.partiality_threshold
@@ -137,7 +139,7 @@ class _Merging:
         place = (of(rows.data_set), of(rows.image_z))
         obs = sort_observations(*columns, self.space_group, place=place, n_threads=self.n_threads)
         if self.common_scale_errors:
-            obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads)
+            obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads, mates_apart=self.mates_apart)
         self.clock.stop("sort")
         return obs
 
@@ -161,14 +163,10 @@ def _unit_cell(job: Job, options: MergeOptions) -> UnitCell:
     return options.best_unit_cell
 
 
-def _is_own(job: Job) -> bool:
-    """Whether pyscale has scaled all data sets, so that variances hold the uncertainty of the scales in its way."""
-    known: dict[int, bool] = {}
-    for data_set in job.data_sets:
-        model = data_set.experiment.scaling_model
-        if id(model) not in known:
-            known[id(model)] = is_own_model(model)
-    return all(known.values())
+def _own_models(job: Job) -> list[Any]:
+    """The models of all data sets, each once, if pyscale has fitted them all; their variances are then its own."""
+    models = {id(model): model for model in (d.experiment.scaling_model for d in job.data_sets)}
+    return list(models.values()) if all(map(is_own_model, models.values())) else []
 
 
 def _merge_wavelengths(by: _Merging, rows: ScaledRows, whole: SortedObservations) -> list[MergedDataSet]:
