@@ -308,8 +308,8 @@ def compare(ours: Any, theirs: dict[str, Any]) -> None:
     for key in CLOSE:
         expected = theirs[key]
         value = getattr(ours, key)
-        if math.isnan(value):  # iotbx writes 0 for what no reflection defines
-            assert not expected, key
+        if math.isnan(value):  # iotbx writes 0 for what no reflection defines, and R below 0 for negative sums
+            assert not expected or (key.startswith("r_") and expected < 0), key
         else:
             assert value == pytest.approx(expected, rel=1e-8, abs=1e-12), key
     assert ours.completeness == pytest.approx(min(1, ours.n_unique / theirs["n_possible"]), rel=1e-12)
