@@ -19,6 +19,7 @@ from pyscale.cli import main
 from pyscale.dataset import combine_tables, load_job, make_job
 from pyscale.errors import DataError, UsageError
 from pyscale.export_rows import ExportRows, rows_of_result
+from pyscale.exports import write_merged
 from pyscale.io.expt import write_expt
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.options.export import EXPORT_NAMES
@@ -131,8 +132,6 @@ def test_unmerged_mtz_merges_to_the_merged_file(export: Callable[..., Path], row
 def test_merged_mtz_is_what_pyscale_merge_merges(
     export: Callable[..., Path], small_result: ScalingResult, tmp_path: Path
 ) -> None:
-    from pyscale.exports import write_merged
-
     write_merged(small_result, tmp_path / "scale.mtz")
     scale, exported = (gemmi.read_mtz_file(str(p)) for p in (tmp_path / "scale.mtz", export("merged_mtz")))
     merged = pyscale.merge(small_result, partiality_threshold=0.0).data_sets[0].merged
@@ -277,17 +276,17 @@ def test_xds_ascii_is_read_by_gemmi(n_sweeps: int, small_result: ScalingResult, 
 def test_mmcif_is_fit_for_deposition(export: Callable[..., Path], rows: ExportRows) -> None:
     path = export("mmcif")
     blocks = gemmi.as_refln_blocks(gemmi.cif.read(str(path)))
-    assert len(blocks) == 1
+    assert [b.block.name for b in blocks] == ["scaled", "scaled_unmerged"]
     for kind in (gemmi.DataType.Mean, gemmi.DataType.Anomalous):
         merged, unmerged = gemmi.Intensities(), gemmi.Intensities()
         merged.import_refln_block(blocks[0], kind)
-        blocks[0].use_unmerged(True)
-        unmerged.import_refln_block(blocks[0], gemmi.DataType.Unmerged)
-        blocks[0].use_unmerged(False)
+        blocks[1].use_unmerged(True)
+        unmerged.import_refln_block(blocks[1], gemmi.DataType.Unmerged)
         assert len(unmerged.value_array) == len(rows.accepted)
         said: list[str] = []
         assert gemmi.validate_merged_intensities(merged, unmerged, False, said.append), said
-    block = gemmi.cif.read(str(path)).sole_block()
+    document = gemmi.cif.read(str(path))
+    block = document[0]
     overall = rows.statistics().overall
     for tag, value in {
         "d_resolution_high": overall.d_min,
@@ -304,7 +303,8 @@ def test_mmcif_is_fit_for_deposition(export: Callable[..., Path], rows: ExportRo
     assert highs == sorted(highs, reverse=True)
     software = block.get_mmcif_category("_software.")
     assert software["name"][0] == "pyscale" and software["classification"][0] == "data scaling"
-    assert block.find_value("_cell.entry_id") == block.find_value("_entry.id") == block.name
+    for each in document:
+        assert each.find_value("_cell.entry_id") == each.find_value("_entry.id") == block.name
     assert [float(row[0]) for row in block.find(["_diffrn_radiation_wavelength.wavelength"])] == [0.9795]
 
 
@@ -404,7 +404,7 @@ def test_without_pyarrow_one_line_says_so(
 # --- other programs ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["mtz", "merged_mtz", "sca", "cif", "shelx", "xds_ascii"])
+@pytest.mark.parametrize("kind", ["mtz", "merged_mtz", "sca", "cif", "shelx", "xds_ascii", "mmcif"])
 def test_iotbx_reads_what_we_write(
     kind: str, export: Callable[..., Path], rows: ExportRows, run_oracle: Callable[..., None]
 ) -> None:
@@ -412,8 +412,9 @@ def test_iotbx_reads_what_we_write(
     out = path.with_suffix(".oracle.json")
     run_oracle("cctbx_reflections.py", f"{path}=hklf4" if kind == "shelx" else path, out)
     found = json.loads(out.read_text())
-    labels = {"mtz": "I", "merged_mtz": "I(+)", "sca": "I(+)", "shelx": "Iobs", "xds_ascii": "iobs"}
-    array = next(a for a in found["arrays"] if labels.get(kind, "scaled") == a["labels"][0])
+    labels = {"mtz": "I", "merged_mtz": "I(+)", "sca": "I(+)", "shelx": "Iobs", "xds_ascii": "iobs", "cif": "scaled"}
+    label = labels.get(kind, "_refln.pdbx_I_plus")
+    array = next(a for a in found["arrays"] if label in a["labels"][:2])
     if kind != "shelx":
         assert array["unit_cell"] == pytest.approx(rows.unit_cell, abs=1e-3)
         assert array["space_group"] == "P 21 21 21"
@@ -426,6 +427,61 @@ def test_iotbx_reads_what_we_write(
         expected = expected * values[-1] / expected[-1]
     assert len(values) == len(expected)
     assert_allclose(values, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_each_wavelength_has_columns_of_its_own(scaled: Path, tmp_path: Path) -> None:
+    document = json.loads((scaled / "scaled.expt").read_text())
+    document["beam"].append(document["beam"][0] | {"wavelength": 1.1})
+    document["experiment"][1]["beam"] = len(document["beam"]) - 1
+    (tmp_path / "two.expt").write_text(json.dumps(document))
+    job = load_job([tmp_path / "two.expt", scaled / "scaled.refl"])
+    said = pyscale.export(job, tmp_path / "m.mtz", format="merged_mtz")
+    mtz = gemmi.read_mtz_file(str(tmp_path / "m.mtz"))
+    assert [round(d.wavelength, 4) for d in mtz.datasets[1:]] == [0.9795, 1.1]
+    for k in (0, 1):
+        alone = pyscale.merge(job, use_datasets=f"#{k}", scale_errors="independent").data_sets[0].merged
+        column = mtz.column_with_label(f"N_WAVE{k + 1}")
+        assert column.dataset_id == k + 1
+        assert np.nansum(column.array) == alone.n_obs.sum()
+    assert "together" not in said
+    assert "of 2 wavelengths together" in pyscale.export(job, tmp_path / "a.sca", format="sca")
+
+
+def test_merged_files_agree_after_scaling_with_mates_apart(small_result: ScalingResult, tmp_path: Path) -> None:
+    result = pyscale.scale(small_result.job, anomalous=True)
+    result.write(tmp_path / "a.expt", tmp_path / "a.refl")
+    write_merged(result, tmp_path / "scale.mtz")
+    job = load_job([tmp_path / "a.expt", tmp_path / "a.refl"])
+    pyscale.export(job, tmp_path / "export.mtz", format="merged_mtz")
+    mtz = {name: gemmi.read_mtz_file(str(tmp_path / f"{name}.mtz")) for name in ("scale", "export")}
+    column = {name: {c.label: np.array(c.array) for c in file.columns} for name, file in mtz.items()}
+    merged = pyscale.merge(job).data_sets[0].merged
+    for label in ("IMEAN", "SIGIMEAN", "I(+)", "SIGI(-)"):
+        assert_allclose(column["scale"][label], column["export"][label], rtol=2e-6)
+    assert_allclose(np.sort(column["scale"]["IMEAN"]), np.sort(merged.intensity), rtol=2e-6)
+
+
+def test_files_that_lack_symmetry_get_it_from_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{h:4d}{k:4d}{h + k:4d}{10.5 * h + k:8.2f}{1.25:8.2f}{1:4d}" for h in range(1, 5) for k in range(5)]
+    (tmp_path / "a.hkl").write_text("\n".join([*lines, "   0   0   0    0.00    0.00   0"]) + "\n")
+    command = ["export", str(tmp_path / "a.hkl"), "format=json", f"hklout={tmp_path / 'a.json'}"]
+    assert main(command) == 1
+    assert "space_group=NAME" in capsys.readouterr().err
+    given = ["unit_cell=5,6,7,90,90,90", "space_group=P222", "input.wavelength=0.71"]
+    assert main([*command, *given]) == 0
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert document["space_group"] == "P 2 2 2" and document["unit_cell"] == pytest.approx([5, 6, 7, 90, 90, 90])
+    assert len(document["columns"]["h"]) == len(lines)
+
+
+def test_outliers_alone_are_nothing_to_export(small_result: ScalingResult, tmp_path: Path) -> None:
+    table = small_result.table.select(np.arange(len(small_result.table)))
+    table["flags"] = table["flags"] | np.uint64(int(Flag.outlier_in_scaling))
+    table.identifiers = dict(small_result.table.identifiers)
+    write_refl(table, tmp_path / "a.refl")
+    write_expt(small_result.experiments, tmp_path / "a.expt")
+    with pytest.raises(DataError, match=r"all .* scaled reflections are outliers"):
+        pyscale.export(load_job([tmp_path / "a.expt", tmp_path / "a.refl"]), tmp_path / "x.sca", format="sca")
 
 
 # --- options and errors -----------------------------------------------------------------------------------

@@ -187,6 +187,24 @@ def test_scalepack_holds_both_mates(factor: float, tmp_path: Path) -> None:
     assert all(len(values) == 2 for values in means.values()) and len(means) == len(found)
 
 
+@pytest.mark.parametrize("factor", [1e-8, 3e-5, 1.0, 200.0, 1e12])
+def test_scalepack_keeps_digits_in_any_unit(factor: float, tmp_path: Path) -> None:
+    index = np.array([[1, 2, 3], [-1, -2, -3], [2, 2, 4], [3, 1, 5]], dtype=np.int32)
+    values = np.array([12.3, 456.7, -345.6, 34.5]) * factor
+    merged = merge_reflections(index, values, (np.array([1.0, 2.0, 250.0, 3.0]) * factor) ** 2, "P 21 21 21")
+    for anomalous in (True, False):
+        path = tmp_path / "a.sca"
+        scale = write_scalepack(
+            path, merged, (30, 40, 50, 90, 90, 90), find_space_group("P 21 21 21"), anomalous=anomalous
+        )
+        assert (scale == 1.0) == (factor == 1.0)
+        _, found = read_scalepack(path)
+        assert min(h for values in found.values() for h in values) > -1e4
+        means = {h: v[2:] if anomalous and v[1] == -1 else v[:2] for h, v in found.items()}
+        assert means[2, 2, 4] == pytest.approx([-345.6 * factor * scale, 250 * factor * scale], rel=1e-3)
+        assert means[3, 1, 5] == pytest.approx([34.5 * factor * scale, 3 * factor * scale], rel=1e-2)
+
+
 def test_checksum_does_not_see_blanks() -> None:
     text = "   1   2   3  123.45    1.23\n   0   0   0    0.00    0.00\n"
     total = 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -16,12 +17,12 @@ import pyscale
 from pyscale import DataError, UsageError
 from pyscale.cli import main
 from pyscale.dataset import Job, load_job, make_job
-from pyscale.experiment import ExperimentList
 from pyscale.io.refl import read_refl, write_refl
 from pyscale.merge_result import MergeResult
 from pyscale.reflections import Flag
 from pyscale.result import ScalingResult
 from pyscale.symmetry import d_spacing, rotation_matrices, systematic_absences
+from pyscale.unit_cells import group_wavelengths
 
 COLUMNS = """
 H H K H L H IMEAN J SIGIMEAN Q I(+) K SIGI(+) M I(-) K SIGI(-) M N I N(+) I N(-) I
@@ -58,7 +59,9 @@ def miller(table: dict[str, np.ndarray]) -> list[tuple[int, ...]]:
 
 
 def test_statistics_are_those_of_scaling(small_result: ScalingResult) -> None:
-    merged = pyscale.merge(small_result, partiality_threshold=0)
+    merged = pyscale.merge(small_result)
+    partiality = small_result.table["partiality"]
+    assert ((partiality >= 0.25) & (partiality < 0.4)).any()
     ours, theirs = merged.data_sets[0].statistics, small_result.statistics
     for mine, scaling in zip((ours.overall, *ours.shells), (theirs.overall, *theirs.shells), strict=True):
         for name in ("n_obs", "n_unique", "r_merge", "r_pim", "cc_half", "i_over_sigma", "completeness", "cc_anom"):
@@ -76,7 +79,7 @@ def brute_force(
     index = table["miller_index"]
     use = (table["flags"] & np.uint64(int(Flag.scaled))) != 0
     use &= (table["flags"] & np.uint64(int(Flag.bad_for_scaling))) == 0
-    use &= ~systematic_absences(group, index) & (table["partiality"] >= 0.4)
+    use &= ~systematic_absences(group, index)
     g, variance_g = table["inverse_scale_factor"], table["inverse_scale_factor_variance"]
     value, variance = table["intensity.scale.value"], table["intensity.scale.variance"]
     for i in np.flatnonzero(use):
@@ -206,10 +209,22 @@ def test_limits_and_exclusions_apply_to_scaled_data(job: Job, small_result: Scal
     one = pyscale.merge(job, use_datasets="1")
     data_set = np.asarray(small_result.table["id"])
     scaled = (small_result.table["flags"] & np.uint64(int(Flag.scaled))) != 0
-    full = small_result.table["partiality"] >= 0.4
-    assert one.n_merged == np.count_nonzero(scaled & full & (data_set == 1))
+    assert one.n_merged == np.count_nonzero(scaled & (data_set == 1))
     strict = pyscale.merge(job, partiality_threshold=0.99)
     assert strict.left_out["partiality_threshold"] > 0
+
+
+def test_partiality_threshold_of_dials_merge_is_for_files_of_others(
+    folder: Path, small_result: ScalingResult, tmp_path: Path
+) -> None:
+    document = json.loads((folder / "scaled.expt").read_text())
+    for model in document["scaling_model"]:
+        del model["configuration_parameters"]["pyscale"]
+    (tmp_path / "other.expt").write_text(json.dumps(document))
+    others = pyscale.merge(load_job([tmp_path / "other.expt", folder / "scaled.refl"]))
+    explicit = pyscale.merge(small_result, partiality_threshold=0.4, scale_errors="independent")
+    assert others.left_out["partiality_threshold"] == explicit.left_out["partiality_threshold"] > 0
+    assert others.n_merged == explicit.n_merged < small_result.statistics.overall.n_obs
 
 
 def test_merging_without_mates_and_amplitudes(job: Job, tmp_path: Path) -> None:
@@ -259,19 +274,37 @@ def test_wavelengths_have_their_own_columns(folder: Path, job: Job, tmp_path: Pa
         pyscale.merge(two_wavelengths(folder, tmp_path, -0.02), output={"dataset_names": ["a", "b", "c"]})
 
 
-def test_stills_of_many_wavelengths_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    data = pyscale.simulate(kind="stills", d_min=4.0, n_stills=4, seed=3)
-    document = json.loads(json.dumps(data.document))
-    beam = document["beam"][0]
-    document["beam"] = [beam | {"wavelength": beam["wavelength"] + 0.001 * k} for k in range(4)]
-    for k, entry in enumerate(document["experiment"]):
-        entry["beam"] = k
-    result = pyscale.scale(make_job(ExperimentList(document, "x"), [data.reflections()]))
-    assert len(pyscale.merge(result).data_sets) == 4
-    assert "Stills of 4 wavelengths" in caplog.text and "wavelength_tolerance=0.0033" in caplog.text
-    caplog.clear()
-    assert len(pyscale.merge(result, wavelength_tolerance=0.0033).data_sets) == 1
-    assert "wavelengths" not in caplog.text
+def test_electrons_fill_forbidden_reflections(job: Job) -> None:
+    result = pyscale.merge(job, space_group="P222")
+    assert result.screw_axes is not None
+    axes = tuple(replace(axis, n_absent=5, probability=0.0) for axis in result.screw_axes.axes)
+    x_rays = replace(result, screw_axes=replace(result.screw_axes, axes=axes))
+    assert "Electrons" not in x_rays.summary()
+    electrons = replace(x_rays, data_sets=[replace(d, wavelength=0.0251) for d in result.data_sets])
+    assert "Electrons scatter more than once" in electrons.summary()
+
+
+def test_rounding_does_not_join_peak_and_inflection_point() -> None:
+    peak, inflection = np.float32(0.97910005), np.float32(0.97920001)
+    peak, inflection = float(peak), float(inflection)
+    assert 0 < inflection - peak < 1e-4
+    values = np.array([inflection, peak, 0.9756, peak])
+    assert [g.tolist() for g in group_wavelengths(values, 1e-4)] == [[2], [1, 3], [0]]
+    assert [g.tolist() for g in group_wavelengths(values, 0.0)] == [[2], [1, 3], [0]]
+    assert [g.tolist() for g in group_wavelengths(values, 0.01)] == [[0, 1, 2, 3]]
+
+
+def test_pulses_of_stills_are_one_wavelength(folder: Path, tmp_path: Path) -> None:
+    job = two_wavelengths(folder, tmp_path, 0.002)
+    assert len(pyscale.merge(job).data_sets) == 2
+    document = json.loads((tmp_path / "two.expt").read_text())
+    for experiment in document["experiment"]:
+        for key in ("scan", "goniometer", "scaling_model"):
+            experiment.pop(key, None)
+    (tmp_path / "stills.expt").write_text(json.dumps(document))
+    stills = load_job([tmp_path / "stills.expt", folder / "scaled.refl"])
+    assert len(pyscale.merge(stills).data_sets) == 1
+    assert len(pyscale.merge(stills, wavelength_tolerance=1e-4).data_sets) == 2
 
 
 def test_flags_are_kept_through_a_reference(job: Job, tmp_path: Path) -> None:
@@ -379,7 +412,8 @@ def same_as_dials(theirs: dict[str, np.ndarray], result: MergeResult, folder: Pa
 
 
 def test_agrees_with_dials_merge(require_dials: Path, folder: Path, job: Job) -> None:
-    same_as_dials(dials_merge(require_dials, folder), pyscale.merge(job, scale_errors="independent"), folder)
+    ours = pyscale.merge(job, scale_errors="independent", partiality_threshold=0.4)
+    same_as_dials(dials_merge(require_dials, folder), ours, folder)
 
 
 def test_agrees_with_dials_merge_on_files_of_dials(require_dials: Path, data_root: Path, tmp_path: Path) -> None:

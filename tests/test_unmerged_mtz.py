@@ -239,6 +239,18 @@ def test_angles_that_fall(tmp_path: Path) -> None:
     check_geometry(data_set, rising)
 
 
+def test_the_cell_is_the_mean_of_the_images(sweep: SimulatedSweep, tmp_path: Path) -> None:
+    def refined(batch: Any) -> None:
+        batch.floats[0] = batch.floats[0] * (1 - 2e-5 * (batch.number - sweep.first_batch))
+
+    write_mtz(tmp_path / "a.mtz", [sweep], edit_header=refined)
+    mtz = gemmi.read_mtz_file(str(tmp_path / "a.mtz"))
+    edges = np.array([b.cell.a for b in mtz.batches])
+    (data_set,) = read(tmp_path / "a.mtz")
+    assert np.linalg.norm(data_set.real_space[0]) == pytest.approx(edges.mean(), rel=1e-6)
+    assert abs(edges.mean() / mtz.cell.a - 1) > 1e-4
+
+
 def _mirror(batch: Any) -> None:
     """The same rotation about the reversed axis."""
     low, high = batch.floats[36], batch.floats[37]

@@ -113,6 +113,11 @@ double ratio(double numerator, double denominator) {
   return denominator != 0 ? numerator / denominator : nan;
 }
 
+/// An R factor; there is none where intensities add up to nothing or less.
+double residual(double deviations, double intensities) {
+  return intensities > 0 ? deviations / intensities : nan;
+}
+
 /// Running second moments of pairs; two of them merge exactly (Chan, Golub & LeVeque 1983).
 class Moments {
  public:
@@ -193,9 +198,9 @@ struct ShellSums {
     r.n_unique = n_unique;
     r.mean_intensity = ratio(intensity, n);
     r.i_over_sigma = ratio(i_over_sigma, n);
-    r.r_merge = ratio(merge_sum, r_intensity);
-    r.r_meas = ratio(meas, r_intensity);
-    r.r_pim = ratio(pim, r_intensity);
+    r.r_merge = residual(merge_sum, r_intensity);
+    r.r_meas = residual(meas, r_intensity);
+    r.r_pim = residual(pim, r_intensity);
     r.chi_square = ratio(chi_square, degrees);
     r.cc_half = halves.correlation();
     r.cc_half_sigma_tau = ratio(signal - noise, signal + noise);
@@ -236,7 +241,7 @@ struct AnomalousSums {
 
   AnomalousStatistics result() const {
     return {n_pairs,
-            ratio(difference, mean),
+            residual(difference, mean),
             std::sqrt(ratio(2 * f_difference, f_square)),
             ratio(difference, sigma),
             halves.n(),

@@ -11,18 +11,17 @@ import numpy as np
 
 from ._core import __version__
 from .export_rows import ExportRows
-from .io.merged_mtz import merged_mtz
+from .io.merged_mtz import merged_data_sets_mtz, merged_mtz
 from .io.mtz import MtzDataset, MtzSweep, UnmergedReflections, unmerged_mtz
+from .merged_data_set import MergedDataSet
 from .mtz_origin import original_history, with_original_batches
 from .typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
     from .experiment import Experiment
 
-__all__ = ["MtzNames", "history_line", "merged_file", "unmerged_file", "wavelength_groups"]
+__all__ = ["MtzNames", "history_line", "merged_file", "merged_file_of_wavelengths", "unmerged_file"]
 
-#: Wavelengths that differ relatively by less are of one MTZ data set.
-_SAME_WAVELENGTH = 1e-4
 #: What tells columns of MTZ files that were read and nothing else.
 _ORIGINAL = "mtz."
 #: Columns of MTZ files that are written anew, whatever the input had.
@@ -47,30 +46,33 @@ def history_line(program: str = "pyscale") -> str:
     return f"From {program}, version {__version__}, run on {now:%d/%m/%Y at %H:%M:%S}"
 
 
-def wavelength_groups(wavelengths: FloatArray) -> tuple[IndexArray, FloatArray]:
-    """Group wavelengths that differ by less than 1e-4 from the next one.
-
-    Returns
-    -------
-    group : (n,) int64
-        Numbers of the groups, by rising wavelength.
-    wavelength : (n_groups,) float64
-        Median of each.
-    """
-    order = np.argsort(wavelengths, kind="stable")
-    rising = wavelengths[order]
-    number = np.concatenate([[0], np.cumsum(np.diff(rising) > _SAME_WAVELENGTH * rising[1:])]).astype(np.int64)
-    group = np.empty(len(wavelengths), np.int64)
-    group[order] = number
-    return group, np.array([np.median(rising[number == k]) for k in range(number[-1] + 1)])
-
-
 def merged_file(rows: ExportRows, names: MtzNames) -> Any:
     """Merged intensities, Friedel mates together and apart: `gemmi.Mtz`."""
     dataset = MtzDataset(
         float(np.median(rows.wavelengths)), rows.unit_cell, names.project, names.crystal, names.dataset
     )
     return merged_mtz(rows.merged, dataset, rows.space_group, history=[history_line()])
+
+
+def merged_file_of_wavelengths(rows: ExportRows, names: MtzNames) -> Any:
+    """The same with columns of its own for each wavelength, which end in _WAVE1, _WAVE2, ...: `gemmi.Mtz`."""
+    accepted = rows.accepted
+    parts = [accepted.select(np.isin(accepted.data_set, members)) for members in rows.wavelength_groups]
+    if len(parts) == 1:
+        return merged_file(rows, names)
+    data_sets = [
+        MergedDataSet(
+            wavelength=float(np.median(rows.wavelengths[members])),
+            unit_cell=rows.unit_cell,
+            merged=part.merged,
+            statistics=part.statistics(),
+            crystal=names.crystal,
+            name=f"WAVE{k + 1}",
+        )
+        for k, (members, part) in enumerate(zip(rows.wavelength_groups, parts, strict=True))
+        if len(part)
+    ]
+    return merged_data_sets_mtz(data_sets, rows.space_group, project=names.project, history=[history_line()])
 
 
 def unmerged_file(
@@ -131,10 +133,14 @@ def _passed_on(rows: ExportRows) -> dict[tuple[str, str], FloatArray]:
 
 
 def _sweeps(rows: ExportRows, names: MtzNames, offsets: Sequence[int | None]) -> list[MtzSweep]:
-    group, wavelength = wavelength_groups(rows.wavelengths)
-    single = len(wavelength) == 1
+    groups = rows.wavelength_groups
+    wavelength = [float(np.median(rows.wavelengths[members])) for members in groups]
+    group = np.empty(len(rows.experiments), np.int64)
+    for k, members in enumerate(groups):
+        group[members] = k
+    single = len(groups) == 1
     datasets = [
-        MtzDataset(float(w), rows.unit_cell, names.project, names.crystal, names.dataset if single else f"WAVE{k + 1}")
+        MtzDataset(w, rows.unit_cell, names.project, names.crystal, names.dataset if single else f"WAVE{k + 1}")
         for k, w in enumerate(wavelength)
     ]
     detectors = {id(e.detector): _detector(e) for e in {id(e.detector): e for e in rows.experiments}.values()}

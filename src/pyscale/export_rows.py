@@ -12,7 +12,7 @@ from .dataset import Job, combine_tables
 from .errors import DataError
 from .job_checks import common_space_group
 from .merging import MergedReflections, merge_reflections, sort_observations, with_common_scale_errors
-from .model_json import is_own_model
+from .model_json import fitted_with_mates_apart, is_own_model
 from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
@@ -20,7 +20,7 @@ from .reflections import Flag, ReflectionTable
 from .statistics import MergingStatistics, merging_statistics
 from .symmetry import d_spacing, systematic_absences, to_asu
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
-from .unit_cells import wavelengths
+from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -98,6 +98,11 @@ class ExportRows:
     def wavelengths(self) -> FloatArray:
         """Wavelength of each data set, Å, (n_data_sets,)."""
         return np.array(wavelengths(self.experiments), dtype=np.float64)
+
+    @cached_property
+    def wavelength_groups(self) -> list[IndexArray]:
+        """Positions of the data sets of each wavelength, by rising wavelength."""
+        return group_wavelengths(self.wavelengths, wavelength_tolerance(self.experiments))
 
     @cached_property
     def miller_index(self) -> IntArray:
@@ -228,6 +233,8 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
     if rows.size == 0:
         raise DataError(f"{table.source or 'reflections'}: no reflection has been scaled; scale first")
     table = table.select(rows)
+    if _has(table, Flag.outlier_in_scaling).all():
+        raise DataError(f"{table.source or 'reflections'}: all {len(table)} scaled reflections are outliers")
     g, variance = table["inverse_scale_factor"], table["intensity.scale.variance"]
     g_variance = table.get("inverse_scale_factor_variance")
     intensities = Intensities(
@@ -248,7 +255,9 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
         n_threads=n_threads,
     )
     models = {id(model): model for model in (e.scaling_model for e in exported.experiments)}
-    return _with_sigmas_of_merging(exported) if all(map(is_own_model, models.values())) else exported
+    if not all(map(is_own_model, models.values())):
+        return exported
+    return _with_sigmas_of_merging(exported, any(map(fitted_with_mates_apart, models.values())))
 
 
 def integrated_rows(
@@ -308,7 +317,7 @@ def integrated_rows(
     )
 
 
-def _with_sigmas_of_merging(rows: ExportRows) -> ExportRows:
+def _with_sigmas_of_merging(rows: ExportRows, mates_apart: bool) -> ExportRows:
     """Leave the uncertainty of the scale, which equivalents share, out of the sigmas, as merging does.
 
     Programs that merge the rows take their errors for independent ones.
@@ -317,7 +326,7 @@ def _with_sigmas_of_merging(rows: ExportRows) -> ExportRows:
     i = rows.intensities.take(kept)
     index = rows.miller_index[kept]
     obs = sort_observations(index, i.value, i.sigma**2, rows.space_group, n_threads=rows.n_threads)
-    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads)
+    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads, mates_apart=mates_apart)
     sigma = rows.intensities.sigma.copy()
     sigma[kept[obs.order]] = np.sqrt(obs.variance)
     return replace(rows, intensities=replace(rows.intensities, sigma=sigma))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .dataset import Job, load_job
 from .errors import DataError, UsageError
-from .export_mtz import MtzNames, merged_file, unmerged_file
+from .export_mtz import MtzNames, merged_file, merged_file_of_wavelengths, unmerged_file
 from .export_rows import ExportRows, all_reflections, integrated_rows, rows_of_result, scaled_rows
 from .export_text import write_cif_file, write_ins_file, write_sca_file, write_shelx_file, write_xds_file
 from .integration import integrated_intensities
@@ -100,7 +100,7 @@ class Exported:
 def export_files(files: Sequence[str | os.PathLike[str]], options: ExportOptions) -> Exported:
     """Read files and choose what of them is to be exported; errors as for `export_job`, and those of `load_job`."""
     _check(options)
-    return export_job(load_job(files), options)
+    return export_job(load_job(files, options.input), options)
 
 
 def export_job(job: Job, options: ExportOptions) -> Exported:
@@ -184,7 +184,9 @@ def _counted(rows: ExportRows) -> str:
 
 
 def _merged_count(rows: ExportRows) -> str:
-    return f"{len(rows.merged.intensity)} merged reflections"
+    n = len(rows.wavelength_groups)
+    together = f" of {n} wavelengths together" if n > 1 else ""
+    return f"{len(rows.merged.intensity)} merged reflections{together}"
 
 
 def _write_mtz(what: Exported, path: Path) -> str:
@@ -193,8 +195,8 @@ def _write_mtz(what: Exported, path: Path) -> str:
 
 
 def _write_merged_mtz(what: Exported, path: Path) -> str:
-    write_mtz(path, merged_file(what.rows, _names(what.options)))
-    return _merged_count(what.rows)
+    write_mtz(path, merged_file_of_wavelengths(what.rows, _names(what.options)))
+    return f"{len(what.rows.merged.intensity)} merged reflections"
 
 
 def _write_mmcif(what: Exported, path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .export_mtz import MtzNames, history_line, unmerged_file
+from .export_mtz import MtzNames, history_line, merged_file_of_wavelengths, unmerged_file
 from .export_rows import rows_of_result
 from .exporting import Exported, write_export
 from .io.merged_mtz import write_merged_mtz
@@ -17,7 +17,7 @@ from .io.mtz import MtzDataset, write_mtz
 from .merging import merge_reflections
 from .options import with_changes
 from .options.export import ExportOptions
-from .unit_cells import wavelengths
+from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,12 @@ def _names(result: ScalingResult) -> MtzNames:
 
 
 def write_merged(result: ScalingResult, path: Path) -> None:
-    """Write merged intensities, Friedel mates together and apart."""
+    """Write merged intensities, Friedel mates together and apart; each wavelength in columns of its own."""
+    experiments = [d.experiment for d in result.job.data_sets]
+    values = np.array(wavelengths(experiments))
+    if len(group_wavelengths(values, wavelength_tolerance(experiments))) > 1:
+        write_mtz(path, merged_file_of_wavelengths(rows_of_result(result), _names(result)))
+        return
     observations, scaled = result.observations, result.scaled
     kept = ~scaled.outlier & ~scaled.small_scale
     merged = merge_reflections(
@@ -92,7 +97,7 @@ def write_merged(result: ScalingResult, path: Path) -> None:
     )
     names = _names(result)
     dataset = MtzDataset(
-        wavelength=float(np.median(wavelengths(d.experiment for d in result.job.data_sets))),
+        wavelength=float(np.median(values)),
         unit_cell=result.unit_cell,
         project=names.project,
         crystal=names.crystal,

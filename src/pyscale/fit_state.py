@@ -399,8 +399,8 @@ class Fit:
 
 def _log_imids(chosen: float, tried: list[ImidCandidate]) -> None:
     names = {PROFILE: "prf only", SUMMATION: "sum only"}
-    lines = [f"{names.get(c.imid, f'Imid = {c.imid:.2f}'):<24}{c.r_meas:.4f}" for c in tried]
+    lines = [f"{names.get(c.imid, f'Imid = {c.imid:.6g}'):<24}{c.r_meas:.4f}" for c in tried]
     _logger.info("%-24s%s\n%s", "Combination", "Rmeas", "\n".join(lines))
     what = {PROFILE: "Profile intensities", SUMMATION: "Summation intensities"}
-    best = what.get(chosen, f"Combined intensities with Imid = {chosen:.2f}")
+    best = what.get(chosen, f"Combined intensities with Imid = {chosen:.6g}")
     _logger.info("%s determined to be best for scaling.", best)

@@ -28,7 +28,7 @@ from .merging import (
     sort_observations,
     with_common_scale_errors,
 )
-from .model_json import is_own_model
+from .model_json import fitted_with_mates_apart, is_own_model
 from .options import AUTO
 from .options.merge import MergeOptions
 from .preparation import UnitCell, median_unit_cell
@@ -38,10 +38,13 @@ from .space_group import relabelled
 from .statistics import sorted_statistics
 from .symmetry import unit_cell_from
 from .threads import thread_count
-from .typing import BoolArray, FloatArray, IndexArray
-from .unit_cells import wavelengths
+from .typing import BoolArray
+from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
 
 __all__ = ["merge_files", "merge_job"]
+
+#: Of files that other programs have scaled, as in dials.merge.
+_LEAST_PARTIALITY = 0.4
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ def merge_job(job: Job, options: MergeOptions) -> MergeResult:
     clock = _Clock()
     by = _Merging(_selected(job, options), options, clock)
     known = _known_flags(by)
-    rows = select_scaled_rows(by.job.data_sets, by.cell, options)
+    rows = select_scaled_rows(by.job.data_sets, by.cell, options, by.least_partiality)
     clock.stop("select")
     whole = by.sorted(rows)
     merged = _merge_wavelengths(by, rows, whole)
@@ -118,7 +121,13 @@ class _Merging:
         self.n_threads = thread_count(options.nproc)
         self.cell = _unit_cell(job, options)
         self.space_group: Any = common_space_group(job)
-        self.common_scale_errors = _has_common_scale_errors(job, options)
+        models = _own_models(job)
+        is_own = bool(models)
+        self.mates_apart = any(map(fitted_with_mates_apart, models))
+        choice = options.merging.scale_errors
+        self.common_scale_errors = is_own if choice is AUTO else choice == "common"
+        limit = options.partiality_threshold
+        self.least_partiality = (0.0 if is_own else _LEAST_PARTIALITY) if limit is AUTO else float(limit)
 
     def sorted(self, rows: ScaledRows, chosen: BoolArray | None = None) -> SortedObservations:
         """Sort observations by group, all or some of them; the uncertainty of scales goes where it belongs."""
@@ -130,7 +139,7 @@ class _Merging:
         place = (of(rows.data_set), of(rows.image_z))
         obs = sort_observations(*columns, self.space_group, place=place, n_threads=self.n_threads)
         if self.common_scale_errors:
-            obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads)
+            obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads, mates_apart=self.mates_apart)
         self.clock.stop("sort")
         return obs
 
@@ -154,42 +163,17 @@ def _unit_cell(job: Job, options: MergeOptions) -> UnitCell:
     return options.best_unit_cell
 
 
-def _has_common_scale_errors(job: Job, options: MergeOptions) -> bool:
-    """Whether the stored variances hold the uncertainty of the scales in the way of pyscale."""
-    if options.merging.scale_errors is not AUTO:
-        return options.merging.scale_errors == "common"
-    known: dict[int, bool] = {}
-    for data_set in job.data_sets:
-        model = data_set.experiment.scaling_model
-        if id(model) not in known:
-            known[id(model)] = is_own_model(model)
-    return all(known.values())
-
-
-def _wavelength_groups(values: FloatArray, tolerance: float) -> list[IndexArray]:
-    """Positions of the data sets of each wavelength, ascending; no group is wider than the tolerance."""
-    order = np.argsort(values, kind="stable")
-    groups: list[list[int]] = []
-    for k in order.tolist():
-        if groups and values[k] - values[groups[-1][0]] <= tolerance * (1 + 1e-9):
-            groups[-1].append(k)
-        else:
-            groups.append([k])
-    return [np.array(sorted(g), dtype=np.int64) for g in groups]
+def _own_models(job: Job) -> list[Any]:
+    """The models of all data sets, each once, if pyscale has fitted them all; their variances are then its own."""
+    models = {id(model): model for model in (d.experiment.scaling_model for d in job.data_sets)}
+    return list(models.values()) if all(map(is_own_model, models.values())) else []
 
 
 def _merge_wavelengths(by: _Merging, rows: ScaledRows, whole: SortedObservations) -> list[MergedDataSet]:
-    values = np.array(wavelengths(d.experiment for d in by.job.data_sets))
-    groups = _wavelength_groups(values, by.options.wavelength_tolerance)
-    if len(groups) > 1 and any(by.job.data_sets[k].experiment.is_still for k in groups[0]):
-        _logger.warning(
-            "Stills of %d wavelengths, %.5f to %.5f A, are merged apart: if these are shots of one beam, give "
-            "wavelength_tolerance=%.2g",
-            len(groups),
-            values.min(),
-            values.max(),
-            1.1 * (values.max() - values.min()),
-        )
+    experiments = [d.experiment for d in by.job.data_sets]
+    values = np.array(wavelengths(experiments))
+    choice = by.options.wavelength_tolerance
+    groups = group_wavelengths(values, wavelength_tolerance(experiments) if choice is AUTO else float(choice))
     crystals, names = _names(by.options, len(groups))
     merged = []
     for k, members in enumerate(groups):

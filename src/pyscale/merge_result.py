@@ -13,7 +13,8 @@ import numpy as np
 
 from ._core import __version__
 from .io.atomic import OutputSet
-from .io.merged_mtz import write_merged_data_sets
+from .io.merged_mtz import merged_data_sets_mtz
+from .io.mtz import write_mtz
 from .merged_data_set import MergedDataSet
 from .options.merge import MergeOptions
 from .preparation import UnitCell
@@ -25,6 +26,8 @@ from .typing import IndexArray, IntArray
 __all__ = ["FreeFlags", "MergeResult"]
 
 JSON_VERSION = 1
+#: Shorter wavelengths (Å) are of electrons.
+_ELECTRONS = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,7 @@ class MergeResult:
         """Write the merged MTZ file in place."""
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
         flags = None if self.free_flags is None else (self.free_flags.miller_index, self.free_flags.flag)
-        write_merged_data_sets(
-            Path(path),
+        mtz = merged_data_sets_mtz(
             self.data_sets,
             self.space_group,
             project=self.options.output.project_name,
@@ -107,6 +109,7 @@ class MergeResult:
             free_flags=flags,
             history=[f"From pyscale {__version__}, merged on {stamp}"],
         )
+        write_mtz(Path(path), mtz)
 
     def write_outputs(
         self, output: Any, inputs: Iterable[str | os.PathLike[str]] = (), named_outputs: Collection[str] = ()
@@ -164,6 +167,9 @@ class MergeResult:
     def _verdict(self) -> list[str]:
         assert self.screw_axes is not None
         best, own = self.screw_axes.best, self.space_group.xhm()
+        found_absent = any(axis.verdict == "absent" for axis in self.screw_axes.axes)
+        if found_absent and min(d.wavelength for d in self.data_sets) < _ELECTRONS:
+            return ["Electrons scatter more than once, which fills forbidden reflections: absent axes may be there"]
         if own in best or not self.screw_axes.is_certain:
             return []
         return [f"The files say {own}; the axial reflections {' or '.join(best)}: set it by space_group="]

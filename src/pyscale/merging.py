@@ -235,7 +235,7 @@ def _merge(
 
 
 def with_common_scale_errors(
-    obs: SortedObservations, scale_variance: FloatArray, n_threads: int = 1
+    obs: SortedObservations, scale_variance: FloatArray, n_threads: int = 1, *, mates_apart: bool = False
 ) -> SortedObservations:
     """Take the uncertainty of the scales out of the variances: it is common to the observations of a reflection.
 
@@ -245,9 +245,13 @@ def with_common_scale_errors(
         Variances sigma'^2/g^2 + I_h^2 var(g)/g^2.
     scale_variance : (n,) float64
         var(g)/g^2 of each observation, in the order of the input of `sort_observations`.
+    mates_apart : bool
+        Whether I_h is the mean of I(+) or I(-) alone, as it is after scaling with `anomalous=True`.
     """
     q = np.ascontiguousarray(scale_variance[obs.order])
-    variance = _core.statistical_variance(obs.intensity, obs.variance, obs.offsets, q, n_threads)
+    variance = _core.statistical_variance(
+        obs.intensity, obs.variance, obs.anomalous_offsets if mates_apart else obs.offsets, q, n_threads
+    )
     return replace(obs, variance=variance, scale_variance=q)
 
 

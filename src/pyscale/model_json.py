@@ -15,7 +15,7 @@ from .errors import DataError
 from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 
-__all__ = ["SCHEMA_VERSION", "is_own_model", "model_from_dict", "model_to_dict"]
+__all__ = ["SCHEMA_VERSION", "fitted_with_mates_apart", "is_own_model", "model_from_dict", "model_to_dict"]
 
 SCHEMA_VERSION = 1
 _UNKNOWN_SIGMA = 1e6
@@ -187,6 +187,11 @@ def is_own_model(document: Any) -> bool:
     configuration = document.get("configuration_parameters") if isinstance(document, dict) else None
     own = configuration.get("pyscale") if isinstance(configuration, dict) else None
     return isinstance(own, dict) and own.get("digest") == _digest(document)
+
+
+def fitted_with_mates_apart(document: Any) -> bool:
+    """Whether I(+) and I(-) were groups of their own in the fit of a stored model of pyscale (`is_own_model`)."""
+    return bool(document["configuration_parameters"]["pyscale"].get("anomalous", False))
 
 
 def model_from_dict(document: dict[str, Any], where: str) -> DataSetModel:

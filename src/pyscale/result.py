@@ -140,7 +140,7 @@ class ScalingResult:
             "error_model_type": "BasicErrorModel",
             "error_model_parameters": [model.a, model.b],
             "Imid": self.fit.imid,
-            "pyscale": {"error_model": self._own_error_model()},
+            "pyscale": {"error_model": self._own_error_model(), "anomalous": self.options.anomalous},
         }
         images, oscillation = valid_span(experiment), experiment.oscillation
         if images is not None and not experiment.is_still:

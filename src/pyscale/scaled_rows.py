@@ -54,8 +54,10 @@ class ScaledRows:
     left_out: dict[str, int]
 
 
-def select_scaled_rows(data_sets: Sequence[DataSet], cell: UnitCellLike, options: MergeOptions) -> ScaledRows:
-    """Select the rows that scaling left, within the limits of the options.
+def select_scaled_rows(
+    data_sets: Sequence[DataSet], cell: UnitCellLike, options: MergeOptions, least_partiality: float
+) -> ScaledRows:
+    """Select the rows that scaling left, within the limits of the options, recorded to at least a part.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def select_scaled_rows(data_sets: Sequence[DataSet], cell: UnitCellLike, options
     check_columns(table)
     kept = np.ones(len(table), dtype=np.bool_)
     left_out: dict[str, int] = {}
-    for reason, rows in _reasons(table, data_sets, cell, options):
+    for reason, rows in _reasons(table, data_sets, cell, options, least_partiality):
         left_out[reason] = int(np.count_nonzero(kept & rows))
         kept &= ~rows
     left_out = {reason: n for reason, n in left_out.items() if n}
@@ -98,6 +100,7 @@ def _reasons(
     data_sets: Sequence[DataSet],
     cell: UnitCellLike,
     options: MergeOptions,
+    least_partiality: float,
 ) -> list[tuple[str, BoolArray]]:
     """Why rows are left out, in the order in which reasons are asked for."""
     flags = table["flags"]
@@ -120,7 +123,7 @@ def _reasons(
         ("not_scaled", ~scaled & ~absence),
         ("excluded_for_scaling", has(Flag.excluded_for_scaling) & ~absence),
         ("no_scale", ~(g > 0) | ~(table["intensity.scale.variance"] > 0)),
-        ("partiality_threshold", column_or(table, "partiality", 1.0) < options.partiality_threshold),
+        ("partiality_threshold", column_or(table, "partiality", 1.0) < least_partiality),
         ("exclude_images", _excluded(table, data_sets)),
     ]
     if options.d_min is None and options.d_max is None:

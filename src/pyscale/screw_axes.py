@@ -13,6 +13,7 @@ import numpy as np
 from . import _core
 from .french_wilson import wilson_prior
 from .merging import SortedObservations
+from .statistics_text import intensity_text
 from .symmetry import (
     SpaceGroupLike,
     UnitCellLike,
@@ -127,7 +128,8 @@ class ScrewAssessment:
         for a in self.axes:
             allowed = (a.n_present, a.mean_intensity_present, a.i_over_sigma_present)
             forbidden = (a.n_absent, a.mean_intensity_absent, a.i_over_sigma_absent)
-            cells = "".join(f"{n:7}{i:12.1f}{t:9.2f}" for n, i, t in (allowed, forbidden)).replace("nan", "  -")
+            cells = "".join(f"{n:7}{intensity_text(i, 12)}{t:9.2f}" for n, i, t in (allowed, forbidden))
+            cells = cells.replace("nan", "  -")
             lines.append(f"{a.name:20}{cells}{a.probability:13.3f}  {a.verdict}")
         lines += ["", "Space group    probability of its absences"]
         return "\n".join(lines + [f"{c.name:15}{c.probability:12.3f}" for c in self.candidates])

@@ -320,7 +320,7 @@ def _entry(
         n_unique=s.n_unique,
         n_possible=n_possible,
         multiplicity=_ratio(s.n_obs, s.n_unique),
-        completeness=min(1.0, _ratio(s.n_unique, n_possible)),
+        completeness=_share(s.n_unique, n_possible),
         mean_intensity=s.mean_intensity,
         i_over_sigma=s.i_over_sigma,
         r_merge=s.r_merge,
@@ -333,7 +333,7 @@ def _entry(
         cc_half_significant=_is_significant(s.cc_half, s.n_half_pairs),
         r_anom=a.r_anom,
         n_anomalous_pairs=a.n_pairs,
-        anomalous_completeness=min(1.0, _ratio(a.n_pairs, acentric)),
+        anomalous_completeness=_share(a.n_pairs, acentric),
         cc_anom=a.cc_anom,
         n_anomalous_half_pairs=a.n_half_pairs,
         cc_anom_significant=_is_significant(a.cc_anom, a.n_half_pairs),
@@ -345,6 +345,11 @@ def _entry(
 
 def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator > 0 else math.nan
+
+
+def _share(part: int, whole: int) -> float:
+    # min() does not keep NaN.
+    return min(part, whole) / whole if whole > 0 else math.nan
 
 
 def _is_significant(correlation: float, n: int) -> bool:

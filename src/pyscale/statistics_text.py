@@ -6,7 +6,7 @@ import math
 
 from .statistics import MergingStatistics, ShellStatistics
 
-__all__ = ["shell_table", "summary_table"]
+__all__ = ["intensity_text", "shell_table", "summary_table"]
 
 _HEADER = (
     "  d_max  d_min     #obs   #uniq   mult.   %comp         <I>   <I/sI>   r_mrg  r_meas   r_pim  r_anom"
@@ -59,11 +59,19 @@ def summary_table(statistics: MergingStatistics) -> str:
 
 def _shell_row(s: ShellStatistics) -> str:
     counts = f"{s.n_obs:9d}{s.n_unique:8d}{_number(s.multiplicity, 8, 2)}{_number(100 * s.completeness, 8, 2)}"
-    signal = _number(s.mean_intensity, 12, 1) + _number(s.i_over_sigma, 9, 1)
+    signal = intensity_text(s.mean_intensity, 12) + _number(s.i_over_sigma, 9, 1)
     residuals = "".join(_number(r, 8, 3) for r in (s.r_merge, s.r_meas, s.r_pim, s.r_anom))
     halves = _number(s.cc_half, 8, 3) + ("*" if s.cc_half_significant else " ")
     mates = _number(s.cc_anom, 8, 3) + ("*" if s.cc_anom_significant else " ")
     return f"{s.d_max:7.2f}{s.d_min:7.2f}{counts}{signal}{residuals}{halves}{mates}".rstrip()
+
+
+def intensity_text(value: float, width: int) -> str:
+    """A mean intensity, whatever its unit: with one decimal where that tells it and fits the width with a blank."""
+    size = abs(value)
+    if 0 < size < 0.1 or size >= 10.0 ** (width - 4):
+        return f"{value:{width}.3g}"
+    return _number(value, width, 1)
 
 
 def _number(value: float, width: int, digits: int) -> str:

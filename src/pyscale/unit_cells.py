@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray, FloatArray, IndexArray
 
 if TYPE_CHECKING:
     from .experiment import Experiment
 
-__all__ = ["cells_of_axes", "unit_cells", "wavelengths"]
+__all__ = ["cells_of_axes", "group_wavelengths", "unit_cells", "wavelength_tolerance", "wavelengths"]
+
+#: Wavelengths of one beam differ by less: of sweeps in Å; of stills, which each have that of their pulse, relative.
+_TOLERANCE, _TOLERANCE_OF_STILLS = 1e-4, 0.01
+#: Wavelengths in MTZ files are numbers of single precision.
+_ROUNDING = 2.0**-22
 
 _ANGLES = ((1, 2), (0, 2), (0, 1))
 
@@ -52,3 +57,33 @@ def wavelengths(experiments: Iterable[Experiment]) -> list[float]:
     found = list(experiments)
     known = {key: e.wavelength for key, e in {id(e.beam): e for e in found}.items()}
     return [known[id(e.beam)] for e in found]
+
+
+def wavelength_tolerance(experiments: Iterable[Experiment]) -> float:
+    """By how much (Å) wavelengths of one beam differ: 1e-4, and 1 % if all data are stills."""
+    found = list(experiments)
+    if any(not e.is_still for e in found):
+        return _TOLERANCE
+    return _TOLERANCE_OF_STILLS * float(np.median(wavelengths(found)))
+
+
+def group_wavelengths(values: FloatArray, tolerance: float) -> list[IndexArray]:
+    """Group wavelengths (n,) that differ by less than the tolerance.
+
+    Peak and inflection point are often as far apart as the usual tolerance, so that rounding must not join them.
+
+    Returns
+    -------
+    list of (k,) int64
+        Positions, ascending; groups by rising wavelength.
+    """
+    order = np.argsort(values, kind="stable")
+    groups: list[list[int]] = []
+    lowest = 0.0
+    for k in order.tolist():
+        if groups and values[k] - lowest <= max(0.0, tolerance - _ROUNDING * values[k]):
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+            lowest = float(values[k])
+    return [np.array(sorted(g), dtype=np.int64) for g in groups]

@@ -61,7 +61,7 @@ struct ShellStatistics {
   Index n_obs = 0, n_unique = 0;
   double mean_intensity = 0;     ///< mean of the merged intensities
   double i_over_sigma = 0;       ///< mean of merged I/sigma
-  double r_merge = 0;            ///< sum |I - <I>| / sum I over groups with n > 1
+  double r_merge = 0;            ///< sum |I - <I>| / sum I over groups with n > 1; NaN unless sum I > 0
   double r_meas = 0;             ///< the same, deviations times (n / (n - 1))^1/2 (Diederichs & Karplus 1997)
   double r_pim = 0;              ///< the same, deviations times (1 / (n - 1))^1/2 (Weiss 2001)
   double chi_square = 0;         ///< sum of chi-square / sum (n - 1)

@@ -16,7 +16,7 @@ from ..symmetry import SpaceGroupLike, to_asu
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 from .mtz import MtzDataset, fill_mtz, new_mtz, write_mtz
 
-__all__ = ["merged_mtz", "write_merged_data_sets", "write_merged_mtz"]
+__all__ = ["merged_data_sets_mtz", "merged_mtz", "write_merged_mtz"]
 
 _Column = tuple[str, str, ArrayLike]
 _BITS = 20
@@ -59,8 +59,7 @@ def merged_mtz(
     return mtz
 
 
-def write_merged_data_sets(
-    path: str | Path,
+def merged_data_sets_mtz(
     data_sets: Sequence[MergedDataSet],
     space_group: SpaceGroupLike,
     *,
@@ -69,17 +68,17 @@ def write_merged_data_sets(
     free_flags: tuple[IntArray, IndexArray] | None = None,
     title: str = "Merged by pyscale",
     history: Sequence[str] = (),
-) -> None:
-    """Write intensities, amplitudes, halves and free-R flags with the labels of dials.merge.
+) -> Any:
+    """Intensities, amplitudes, halves and free-R flags with the labels of dials.merge: `gemmi.Mtz`.
 
     Each data set has its own columns, which end in _WAVE1, _WAVE2, ... if there are several. Centric reflections
-    have (+) alone. The file is written in place: give a temporary path and rename.
+    have (+) alone.
 
     Parameters
     ----------
     data_sets : sequence of MergedDataSet
     anomalous : bool
-        Whether to write (+), (-) and DANO.
+        Whether to have (+), (-) and DANO.
     free_flags : ((n, 3) int32, (n,) int64), optional
         Miller indices, one of all equivalents and mates as in `MergedReflections`, and their flags; negative: none.
 
@@ -111,7 +110,7 @@ def write_merged_data_sets(
         numbers.append(1)
     fill_mtz(mtz, index, columns, numbers)
     mtz.sort(3)
-    write_mtz(path, mtz)
+    return mtz
 
 
 @dataclass(frozen=True)

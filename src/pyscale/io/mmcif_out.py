@@ -42,35 +42,45 @@ def write_mmcif(
     name: str = "scaled",
     is_scaled: bool = True,
 ) -> None:
-    """Write a block with `_refln`, `_diffrn_refln`, cell, symmetry, sweeps, wavelengths, statistics and software.
+    """Write a block with `_refln`, cell, symmetry, wavelengths, statistics and software, and one of observations.
+
+    Two blocks, as gemmi prepares depositions: readers that take all loops of a block for lists of one length, iotbx
+    among them, refuse both in one.
 
     Parameters
     ----------
     path
     merged : gemmi.Mtz
     unmerged : gemmi.Mtz or None
-        The observations that were merged, under their own indices; None: merged data only.
+        The observations that were merged, under their own indices, for the second block with `_diffrn_refln` and
+        sweeps; None: merged data only.
     statistics : MergingStatistics
         Of these observations.
     name
-        Of the block and its entry.
+        Of the first block and the entry.
     is_scaled
         Whether pyscale has scaled the data, to be said in `_software`.
     """
-    converter = gemmi.MtzToCif()
-    converter.with_comments = False
-    text = converter.write_cif_to_string(merged, unmerged) if unmerged else converter.write_cif_to_string(merged)
-    document = gemmi.cif.read_string(text)
-    block = document.sole_block()
-    block.name = name
-    block.set_pair("_entry.id", gemmi.cif.quote(name))
-    for tag in ("_cell.entry_id", "_symmetry.entry_id"):
-        if block.find_value(tag) is not None:
-            block.set_pair(tag, gemmi.cif.quote(name))
+    document = gemmi.cif.Document()
+    for mtz, block_name in ((merged, name), (unmerged, f"{name}_unmerged")):
+        if mtz is not None:
+            document.add_copied_block(_block(mtz, block_name, name))
+    block = document[0]
     _add_software(block, is_scaled)
     _add_statistics(block, statistics, name)
     # gemmi does not notice a full disk.
     path.write_text(document.as_string(), encoding="utf-8")
+
+
+def _block(mtz: Any, name: str, entry: str) -> Any:
+    converter = gemmi.MtzToCif()
+    converter.with_comments = False
+    block = gemmi.cif.read_string(converter.write_cif_to_string(mtz)).sole_block()
+    block.name = name
+    for tag in ("_entry.id", "_cell.entry_id", "_symmetry.entry_id"):
+        if block.find_value(tag) is not None:
+            block.set_pair(tag, gemmi.cif.quote(entry))
+    return block
 
 
 def _add_software(block: Any, is_scaled: bool) -> None:

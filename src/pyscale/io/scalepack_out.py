@@ -14,9 +14,11 @@ from .text_rows import decimals_that_fit, require_short_indices, write_rows
 
 __all__ = ["write_scalepack"]
 
-#: Largest number that is written: it fits F8.1 with a blank before it.
-_LARGEST, _LOWEST = 99999.0, -9999.0
+#: Largest numbers that are written, positive and negative: they fit F8.1 with a blank before them.
+_LARGEST, _LARGEST_NEGATIVE = 99999.0, 9999.0
 _WIDTH, _MOST_DECIMALS = 7, 4
+#: Intensities are enlarged where half of the sigmas are smaller than this: too few digits would be left.
+_SMALL_SIGMA = 0.01
 
 
 def write_scalepack(
@@ -25,8 +27,8 @@ def write_scalepack(
     """Write merged intensities, I(+) and I(-) apart if `anomalous`, and return the factor of all numbers.
 
     A record is 3I4, 4F8: indices, I(+), sigma, I(-), sigma. Where only I(-) was observed, I(+) is 0 with sigma -1;
-    where only I(+) was, the record ends after it. Intensities are reduced if the largest does not fit; numbers have as
-    many decimals, up to four, as fit.
+    where only I(+) was, the record ends after it. Intensities are reduced if the largest does not fit, and enlarged to
+    the largest that do if sigmas have no digits otherwise; numbers have as many decimals, up to four, as fit.
 
     Raises
     ------
@@ -40,9 +42,7 @@ def write_scalepack(
             (merged.intensity_plus, merged.sigma_plus),
             (merged.intensity_minus, merged.sigma_minus),
         ]
-    largest = max(float(np.nanmax(values, initial=0.0)) for pair in pairs for values in pair)
-    lowest = min(float(np.nanmin(values, initial=0.0)) for values, _ in pairs)
-    factor = min(1.0, *(limit / value for limit, value in ((_LARGEST, largest), (_LOWEST, lowest)) if value))
+    factor = _factor(pairs)
     with path.open("w", encoding="ascii", newline="\n") as file:
         cell = unit_cell_from(unit_cell).parameters
         file.write("    1\n -987\n")
@@ -58,6 +58,19 @@ def write_scalepack(
         _write(file, merged, [plus], ~has_minus)
         _write(file, merged, [plus, minus], has_minus)
     return factor
+
+
+def _factor(pairs: list[tuple[Any, Any]]) -> float:
+    intensity, sigma = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
+    intensity, sigma = intensity[np.isfinite(intensity)], sigma[np.isfinite(sigma)]
+    used = max(
+        float(intensity.max(initial=0.0)) / _LARGEST,
+        float(sigma.max(initial=0.0)) / _LARGEST,
+        -float(intensity.min(initial=0.0)) / _LARGEST_NEGATIVE,
+    )
+    if used <= 0 or (used <= 1.0 and np.median(sigma) >= _SMALL_SIGMA):
+        return 1.0
+    return 1.0 / used
 
 
 def _write(file: TextIO, merged: MergedReflections, pairs: list[tuple[Any, Any]], rows: BoolArray) -> None:

@@ -142,8 +142,9 @@ def _crystal(file: _File, sweep: Sweep, options: InputOptions) -> _Crystal:
     dataset = next((d for d in mtz.datasets if d.id == sweep.dataset_id), None)
     if dataset is None and sweep.dataset_id < 0 and len(mtz.datasets):
         dataset = mtz.datasets[len(mtz.datasets) - 1]
-    cells = [c.parameters for c in (dataset.cell if dataset else mtz.cell, mtz.cell)]
-    cells += [] if sweep.headers is None else [tuple(sweep.headers[0, :6].tolist())]
+    # Mosflm refines the cell image by image, and the data set has that of the first one.
+    cells = [] if sweep.headers is None else [tuple(sweep.headers[:, :6].mean(axis=0).tolist())]
+    cells += [c.parameters for c in (dataset.cell if dataset else mtz.cell, mtz.cell)]
     cell = options.unit_cell or next((c for c in cells if _is_cell(c)), None)
     if cell is None:
         raise DataError(f"{path}: no unit cell in the file; give input.unit_cell=")

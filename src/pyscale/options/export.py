@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .importing import InputOptions
 from .names import OldName, OptionNames
 from .option import AUTO, Auto, option
 from .tree import OptionScope
@@ -78,6 +79,7 @@ class ExportOptions(OptionScope):
     best_unit_cell: tuple[float, float, float, float, float, float] | None = option(
         None, "cell for resolutions and headers (Å, degrees); None: the median of all data sets"
     )
+    input: InputOptions = InputOptions()
     mtz: MtzOptions = MtzOptions()
     shelx: ShelxOptions = ShelxOptions()
     cif: CifOptions = CifOptions()

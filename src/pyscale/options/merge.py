@@ -115,14 +115,22 @@ class MergeOptions(OptionScope):
     french_wilson: FrenchWilsonOptions = FrenchWilsonOptions()
     d_min: float | None = option(None, "high resolution limit (Å)", range=(0.05, None), common=True)
     d_max: float | None = option(None, "low resolution limit (Å)", range=(0.05, None), common=True)
-    wavelength_tolerance: float = option(
-        1e-4, "data sets whose wavelengths (Å) differ by no more are merged together", range=(0.0, None), common=True
+    wavelength_tolerance: float | Auto = option(
+        AUTO,
+        "data sets whose wavelengths (Å) differ by less are merged together; auto: 0.0001, as in dials.merge, and 1 % "
+        "if all data are stills",
+        range=(0.0, None),
+        common=True,
     )
     combine_partials: bool = option(
         True, "combine parts of one reflection", unavailable="scaling has combined the parts of reflections"
     )
-    partiality_threshold: float = option(
-        0.4, "reflections recorded to a smaller part are left out", range=(0.0, 1.0), common=True
+    partiality_threshold: float | Auto = option(
+        AUTO,
+        "reflections recorded to a smaller part are left out; auto: none of those that pyscale has scaled, which "
+        "cut_data.partiality_cutoff has judged, and 0.4 for files of other programs, as dials.merge does",
+        range=(0.0, 1.0),
+        common=True,
     )
     best_unit_cell: tuple[float, float, float, float, float, float] | None = option(
         None, "cell of all resolutions and of the MTZ file (Å, degrees); None: the median over the crystals"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["MISSING", "count", "fixed", "significant", "with_sigma"]
+__all__ = ["MISSING", "count", "fixed", "intensity", "significant", "with_sigma"]
 
 MISSING = "–"
 _MINUS = "−"
@@ -25,6 +25,13 @@ def significant(value: float | None, digits: int = 4) -> str:
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     power = "×10" + str(int(exponent)).translate(_RAISED) if exponent else ""
     return mantissa.replace("-", _MINUS) + power
+
+
+def intensity(value: float | None) -> str:
+    """A mean intensity, whatever its unit: with one decimal where that tells it."""
+    if value is not None and (0 < abs(value) < 0.1 or abs(value) >= 1e9):
+        return significant(value, 3)
+    return fixed(value, 1)
 
 
 def count(value: int | None) -> str:

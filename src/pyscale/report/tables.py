@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pyscale.intensity_choice import PROFILE, SUMMATION
 
 from .model_tables import summary_entries
-from .numbers import MISSING, count, fixed, significant, with_sigma
+from .numbers import MISSING, count, fixed, intensity, significant, with_sigma
 from .table import Document, Table, listed
 
 __all__ = [
@@ -49,6 +49,8 @@ class _Quantity:
         value = entry[self.key]
         if self.digits is None:
             return count(value)
+        if self.key == "mean_intensity":
+            return intensity(value)
         return fixed(None if value is None else self.factor * value, self.digits)
 
 
