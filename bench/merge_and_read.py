@@ -45,7 +45,9 @@ def measured(function: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def scaled_job(folder: Path, n: int) -> Job:
     """Sweeps of a crystal that has been scaled, in any order of rows, read from a file as users' data are."""
-    data = simulate(SimulationOptions(n_sweeps=N_SWEEPS, space_group="P 43 21 2", unit_cell=CELL, d_min=8.0, sweep_width=60.0))
+    data = simulate(
+        SimulationOptions(n_sweeps=N_SWEEPS, space_group="P 43 21 2", unit_cell=CELL, d_min=8.0, sweep_width=60.0)
+    )
     experiments = ExperimentList(data.document)
     first = experiments[0]
     rng = np.random.default_rng(SEED)
@@ -119,7 +121,9 @@ def compare(name: str, ours: Callable[[], Any], gemmis: Callable[[], Any] | None
                 least[k] = np.minimum(least[k], (wall, processor))
     text = f"{name}, {n} records: {least[0, 0]:.3f} s wall, {least[0, 1]:.3f} s of processors"
     if gemmis is not None:
-        text += f"; gemmi's read alone {least[1, 0]:.3f} s and {least[1, 1]:.3f} s, ratio {least[0, 1] / least[1, 1]:.1f}"
+        text += (
+            f"; gemmi's read alone {least[1, 0]:.3f} s and {least[1, 1]:.3f} s, ratio {least[0, 1] / least[1, 1]:.1f}"
+        )
     print(text)
 
 

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <tuple>
@@ -61,12 +60,13 @@ std::vector<Index> order_by_rank(Span<const Index> rank, Index n) {
   return place;
 }
 
-// Numbers of asymmetric-unit indices and their mates, in the order of both: 2 x index + (1 for I(-)). An index
-// is numbered by a linear form that is monotonic in lexicographic order, so that an equivalent's number is one
-// scalar product, and that of its mate the negative.
+// Numbers of asymmetric-unit indices and their mates, in the order of both: 2 x index + (1 for I(-)). An
+// index is numbered by a linear form that is monotonic in lexicographic order, so that an equivalent's number
+// is one scalar product, and that of its mate the negative.
 class LinearKeys {
  public:
-  LinearKeys(const std::vector<RotationMatrix>& rotations, const std::array<double, 3>& largest) {
+  LinearKeys(const std::vector<RotationMatrix>& rotations, const std::array<double, 3>& largest, Index n)
+      : n_(static_cast<double>(n)) {
     std::array<double, 3> bound{};
     for (const RotationMatrix& r : rotations)
       for (int k = 0; k < 3; ++k) {
@@ -82,7 +82,8 @@ class LinearKeys {
       forms_.push_back({r[0] * f + r[1] * s + r[2], r[3] * f + r[4] * s + r[5], r[6] * f + r[7] * s + r[8]});
   }
 
-  bool fits() const { return size_ < 0x1p62; }
+  // Number and row are to have room in 64 bits.
+  bool fits() const { return size_ * n_ < 0x1p62; }
   std::uint64_t size() const { return static_cast<std::uint64_t>(size_); }
 
   std::uint64_t operator()(const Miller& h) const {
@@ -96,7 +97,7 @@ class LinearKeys {
   }
 
  private:
-  double size_ = 0;
+  double n_, size_ = 0;
   std::vector<std::array<Index, 3>> forms_;
 };
 
@@ -118,8 +119,10 @@ std::array<double, 3> largest_indices(Span<const Miller> miller_index, const std
   return all;
 }
 
+using Numbers = LargeVector<std::uint64_t>;
+
 struct Keys {
-  std::vector<std::uint64_t> of_row;
+  Numbers of_row;
   std::uint64_t size = 0;  // larger than all of them
 };
 
@@ -130,7 +133,7 @@ Keys keys_by_sorting(Span<const Miller> miller_index, const std::vector<Rotation
   std::vector<Index> order(keys.size());
   std::iota(order.begin(), order.end(), Index{0});
   std::sort(order.begin(), order.end(), [&](Index a, Index b) { return keys[a].index < keys[b].index; });
-  Keys result{std::vector<std::uint64_t>(keys.size()), 0};
+  Keys result{Numbers(keys.size()), 0};
   for (std::size_t k = 0; k < order.size(); ++k) {
     if (k > 0 && keys[order[k]].index != keys[order[k - 1]].index) result.size += 2;
     result.of_row[order[k]] = result.size + (keys[order[k]].minus ? 1 : 0);
@@ -140,33 +143,35 @@ Keys keys_by_sorting(Span<const Miller> miller_index, const std::vector<Rotation
 }
 
 Keys make_keys(Span<const Miller> miller_index, const std::vector<RotationMatrix>& rotations, int n_threads) {
-  const std::vector<Index> edges = fixed_size_edges(miller_index.size(), rows_per_chunk);
-  const LinearKeys key(rotations, largest_indices(miller_index, edges, n_threads));
+  const Index n = miller_index.size();
+  const std::vector<Index> edges = fixed_size_edges(n, rows_per_chunk);
+  const LinearKeys key(rotations, largest_indices(miller_index, edges, n_threads), n);
   if (!key.fits()) return keys_by_sorting(miller_index, rotations);
-  Keys keys{std::vector<std::uint64_t>(static_cast<std::size_t>(miller_index.size())), key.size()};
+  Keys keys{Numbers(static_cast<std::size_t>(n)), key.size()};
   for_each_chunk(edges, n_threads, [&](Index, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) keys.of_row[i] = key(miller_index[i]);
   });
   return keys;
 }
 
-struct KeyedRow {
-  std::uint64_t key;
-  Index row;
-};
-
 // Rows in buckets of neighbouring keys, in each of them in the order in which they came.
 struct Buckets {
-  std::unique_ptr<KeyedRow[]> rows;
+  Numbers rows;  // lowest bits of the key, then the row
   std::vector<Index> first;
   int shift = 0;  // key >> shift is the bucket
+  int row_bits = 0;
+
+  Index row(std::uint64_t packed) const {
+    return static_cast<Index>(packed & ((std::uint64_t{1} << row_bits) - 1));
+  }
 };
 
-Buckets make_buckets(const Keys& keys, const std::vector<Index>& by_rank, int n_threads) {
-  const Index n = static_cast<Index>(keys.of_row.size());
+Buckets make_buckets(const Keys& keys, Index n, const std::vector<Index>& by_rank, int n_threads) {
   const auto wanted = static_cast<std::uint64_t>(std::min(most_buckets, n / rows_per_bucket + 1));
   Buckets buckets;
+  buckets.shift = 1;  // both mates in one bucket
   while ((keys.size >> buckets.shift) >= wanted) ++buckets.shift;
+  while ((n >> buckets.row_bits) > 0) ++buckets.row_bits;
   const Index n_buckets = static_cast<Index>(keys.size >> buckets.shift) + 1;
   const std::vector<Index> edges = fixed_size_edges(n, rows_per_chunk);
   std::vector<std::vector<Index>> next(edges.size() - 1);
@@ -181,12 +186,14 @@ Buckets make_buckets(const Keys& keys, const std::vector<Index>& by_rank, int n_
     for (auto& of_chunk : next) total += std::exchange(of_chunk[b], total);
   }
   buckets.first.push_back(total);
-  buckets.rows.reset(new KeyedRow[static_cast<std::size_t>(n)]);
+  buckets.rows.resize(static_cast<std::size_t>(n));
+  const std::uint64_t low = (std::uint64_t{1} << buckets.shift) - 1;
   for_each_chunk(edges, n_threads, [&](Index chunk, Index begin, Index end) {
     for (Index k = begin; k < end; ++k) {
       const Index row = row_at(k);
       const std::uint64_t key = keys.of_row[row];
-      buckets.rows[next[chunk][key >> buckets.shift]++] = {key, row};
+      buckets.rows[next[chunk][key >> buckets.shift]++] =
+          (key & low) << buckets.row_bits | static_cast<std::uint64_t>(row);
     }
   });
   return buckets;
@@ -195,27 +202,30 @@ Buckets make_buckets(const Keys& keys, const std::vector<Index>& by_rank, int n_
 // Sorts the rows of a bucket by key, equal ones as they came.
 class BucketSort {
  public:
-  explicit BucketSort(int shift) : shift_(shift) {}
+  explicit BucketSort(Buckets& buckets) : buckets_(buckets) {}
 
-  Span<const KeyedRow> operator()(KeyedRow* begin, KeyedRow* end) {
+  Span<const std::uint64_t> operator()(Index bucket) {
+    std::uint64_t* const begin = buckets_.rows.data() + buckets_.first[bucket];
+    std::uint64_t* const end = buckets_.rows.data() + buckets_.first[bucket + 1];
     const Index n = end - begin;
-    if (shift_ > 30 || (Index{1} << shift_) > 4 * n + rows_per_bucket) {
-      std::stable_sort(begin, end, [](const KeyedRow& a, const KeyedRow& b) { return a.key < b.key; });
+    const int bits = buckets_.row_bits;
+    if (buckets_.shift > 30 || (Index{1} << buckets_.shift) > 4 * n + rows_per_bucket) {
+      std::stable_sort(begin, end,
+                       [bits](std::uint64_t a, std::uint64_t b) { return a >> bits < b >> bits; });
       return {begin, n};
     }
-    const std::uint64_t mask = (std::uint64_t{1} << shift_) - 1;
-    next_.assign(mask + 2, 0);
-    for (const KeyedRow* r = begin; r != end; ++r) ++next_[(r->key & mask) + 1];
+    next_.assign((std::size_t{1} << buckets_.shift) + 1, 0);
+    for (const std::uint64_t* r = begin; r != end; ++r) ++next_[(*r >> bits) + 1];
     std::partial_sum(next_.begin(), next_.end(), next_.begin());
     sorted_.resize(static_cast<std::size_t>(n));
-    for (const KeyedRow* r = begin; r != end; ++r) sorted_[next_[r->key & mask]++] = *r;
+    for (const std::uint64_t* r = begin; r != end; ++r) sorted_[next_[*r >> bits]++] = *r;
     return {sorted_.data(), n};
   }
 
  private:
-  int shift_;
+  Buckets& buckets_;
   std::vector<Index> next_;
-  std::vector<KeyedRow> sorted_;
+  std::vector<std::uint64_t> sorted_;
 };
 
 // First positions of groups, with mates together and apart.
@@ -223,30 +233,30 @@ struct Starts {
   std::vector<Index> groups, mates;
 };
 
-Starts sort_bucket(Span<const KeyedRow> rows, Index position, ReflectionGroups& g, Starts starts) {
-  constexpr std::uint64_t none = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t last = none;
-  for (const KeyedRow& r : rows) {
-    if (last == none || r.key >> 1 != last >> 1) starts.groups.push_back(position);
-    if (r.key != last) starts.mates.push_back(position);
-    last = r.key;
-    g.order[position] = r.row;
-    g.is_minus[position++] = static_cast<std::uint8_t>(r.key & 1);
+// Adds a sorted bucket, which begins at an even key, to the groups.
+void add_bucket(const Buckets& buckets, Index bucket, Span<const std::uint64_t> rows, ReflectionGroups& g,
+                Starts& starts) {
+  Index position = buckets.first[bucket];
+  std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+  for (const std::uint64_t packed : rows) {
+    const std::uint64_t key = packed >> buckets.row_bits;
+    if (key >> 1 != last >> 1) starts.groups.push_back(position);
+    if (key != last) starts.mates.push_back(position);
+    last = key;
+    g.order[position] = buckets.row(packed);
+    g.is_minus[position++] = static_cast<std::uint8_t>(key & 1);
   }
-  return starts;
 }
 
-void sort_buckets(const Buckets& buckets, ReflectionGroups& g, int n_threads) {
+void sort_buckets(Buckets buckets, ReflectionGroups& g, int n_threads) {
   const Index n = buckets.first.back();
   const std::vector<Index> edges = balanced_group_edges(buckets.first, n / rows_per_chunk + 1);
   std::vector<Starts> starts(edges.size());
   for_each_chunk(edges, n_threads, [&](Index chunk, Index begin, Index end) {
-    BucketSort sort(buckets.shift);
-    for (Index b = begin; b < end; ++b) {
-      KeyedRow* rows = buckets.rows.get();
-      const auto sorted = sort(rows + buckets.first[b], rows + buckets.first[b + 1]);
-      starts[chunk] = sort_bucket(sorted, buckets.first[b], g, std::move(starts[chunk]));
-    }
+    BucketSort sort(buckets);
+    Starts mine;
+    for (Index b = begin; b < end; ++b) add_bucket(buckets, b, sort(b), g, mine);
+    starts[chunk] = std::move(mine);
   });
   for (const Starts& s : starts) {
     g.offsets.insert(g.offsets.end(), s.groups.begin(), s.groups.end());
@@ -254,6 +264,11 @@ void sort_buckets(const Buckets& buckets, ReflectionGroups& g, int n_threads) {
   }
   g.offsets.push_back(n);
   g.anomalous_offsets.push_back(n);
+}
+
+void require_rows(Span<const Index> rows, Index n) {
+  for (const Index row : rows)
+    if (row < 0 || row >= n) throw std::invalid_argument(cat("row ", row, " of ", n));
 }
 
 struct PlacedRow {
@@ -282,8 +297,9 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
   ReflectionGroups g;
   g.order.resize(static_cast<std::size_t>(n));
   g.is_minus.resize(static_cast<std::size_t>(n));
-  sort_buckets(make_buckets(make_keys(miller_index, rotations, n_threads), order_by_rank(rank, n), n_threads),
-               g, n_threads);
+  sort_buckets(
+      make_buckets(make_keys(miller_index, rotations, n_threads), n, order_by_rank(rank, n), n_threads), g,
+      n_threads);
   const Index n_groups = static_cast<Index>(g.offsets.size()) - 1;
   g.asu_index.resize(static_cast<std::size_t>(n_groups));
   g.is_centric.resize(static_cast<std::size_t>(n_groups));
@@ -297,16 +313,15 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
   return g;
 }
 
-std::vector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
+LargeVector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
                                    Span<const std::int32_t> data_set, Span<const double> image_z,
                                    Span<const double> intensity, int n_threads) {
   const Index n = order.size();
   require_offsets("offsets", offsets, n);
   for (const Index size : {data_set.size(), image_z.size(), intensity.size()})
     require_size("data_set, image_z or intensity", size, n);
-  for (const Index row : order)
-    if (row < 0 || row >= n) throw std::invalid_argument(cat("row ", row, " of ", n));
-  std::vector<Index> result(static_cast<std::size_t>(n));
+  require_rows(order, n);
+  LargeVector<Index> result(static_cast<std::size_t>(n));
   const auto before = [&](const PlacedRow& a, const PlacedRow& b) {
     if (a.place != b.place) return a.place < b.place;
     const auto exact = [&](Index i) { return std::make_tuple(data_set[i], image_z[i], intensity[i], i); };
@@ -327,6 +342,16 @@ std::vector<Index> canonical_order(Span<const Index> order, Span<const Index> of
     }
     for (Index k = begin; k < end; ++k) result[k] = rows[k - begin].row;
   });
+  return result;
+}
+
+LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads) {
+  require_rows(rows, values.size());
+  LargeVector<double> result(static_cast<std::size_t>(rows.size()));
+  for_each_chunk(fixed_size_edges(rows.size(), rows_per_chunk), n_threads,
+                 [&](Index, Index begin, Index end) {
+                   for (Index k = begin; k < end; ++k) result[k] = values[rows[k]];
+                 });
   return result;
 }
 

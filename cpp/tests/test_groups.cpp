@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(order_is_a_permutation_and_offsets_partition_it) {
   const std::vector<Miller> hkl = random_miller_indices(3000, 6, 1);
   for (const auto& rotations : example_groups()) {
     const ReflectionGroups g = group_reflections(hkl, rotations, {}, 2);
-    std::vector<Index> sorted = g.order, all(hkl.size());
+    std::vector<Index> sorted(g.order.begin(), g.order.end()), all(hkl.size());
     std::sort(sorted.begin(), sorted.end());
     std::iota(all.begin(), all.end(), Index{0});
     BOOST_TEST(sorted == all, boost::test_tools::per_element());
