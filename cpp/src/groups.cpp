@@ -345,6 +345,33 @@ LargeVector<Index> canonical_order(Span<const Index> order, Span<const Index> of
   return result;
 }
 
+LargeVector<Index> stable_order(Span<const Index> keys, int n_threads) {
+  const Index n = keys.size();
+  std::uint64_t largest = 0;
+  for (const Index key : keys) {
+    if (key < 0) throw std::invalid_argument(cat("key ", key, " is negative"));
+    largest = std::max(largest, static_cast<std::uint64_t>(key));
+  }
+  LargeVector<Index> order(static_cast<std::size_t>(n));
+  if (static_cast<double>(largest) * static_cast<double>(n) >= 0x1p61) {
+    std::iota(order.begin(), order.end(), Index{0});
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return keys[a] < keys[b]; });
+    return order;
+  }
+  Keys numbered{Numbers(static_cast<std::size_t>(n)), largest + 1};
+  std::copy(keys.begin(), keys.end(), numbered.of_row.begin());
+  Buckets buckets = make_buckets(numbered, n, {}, n_threads);
+  const std::vector<Index> edges = balanced_group_edges(buckets.first, n / rows_per_chunk + 1);
+  for_each_chunk(edges, n_threads, [&](Index, Index begin, Index end) {
+    BucketSort sort(buckets);
+    for (Index b = begin; b < end; ++b) {
+      Index position = buckets.first[b];
+      for (const std::uint64_t packed : sort(b)) order[position++] = buckets.row(packed);
+    }
+  });
+  return order;
+}
+
 LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads) {
   require_rows(rows, values.size());
   LargeVector<double> result(static_cast<std::size_t>(rows.size()));

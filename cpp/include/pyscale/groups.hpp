@@ -34,6 +34,11 @@ ReflectionGroups group_reflections(Span<const Miller> miller_index,
                                    const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
                                    int n_threads);
 
+/// Rows by their keys, those of equal keys in their order.
+/// \param keys (n) >= 0
+/// \throws std::invalid_argument when a key is negative
+LargeVector<Index> stable_order(Span<const Index> keys, int n_threads);
+
 /// Values of some rows: values[rows[k]].
 /// \throws std::invalid_argument when a row is out of range
 LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads);

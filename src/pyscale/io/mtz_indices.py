@@ -62,12 +62,13 @@ def by_symmetry_records(rotations: IntArray) -> IntArray:
 
 def observed_indices(asu_index: IntArray, isym: IntArray, to_observed: IntArray) -> IntArray:
     """Undo the reduction to the asymmetric unit, (n, 3) int32."""
-    index = asu_index.copy()
-    for code in np.unique(isym).tolist():
-        if (to_observed[code] != np.eye(3)).any():
-            rows = isym == code
-            index[rows] = asu_index[rows] @ to_observed[code]
-    return np.asarray(index)
+    index, h = np.zeros(asu_index.shape, np.int32), np.ascontiguousarray(asu_index.T)
+    for column in range(3):
+        for row in range(3):
+            elements = to_observed[:, row, column]
+            if elements.any():
+                index[:, column] += elements[isym] * h[row]
+    return index
 
 
 def sample_rows(spots: Spots) -> IndexArray:
