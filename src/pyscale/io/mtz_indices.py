@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -116,7 +116,8 @@ def explain(
     """
     best: Explanation | None = None
     offsets = [0.0] if angle_offset == 0.0 else [angle_offset, 0.0]
-    headers = [] if wavelength is None else list(header_readings(sweep, wavelength))
+    tried = 1 if sweep.is_still else None
+    headers = [] if wavelength is None else list(islice(header_readings(sweep, wavelength), tried))
     # A still has no angles to judge by, and its spots are off the sphere anyway.
     for readings in (headers[:1],) if sweep.is_still else (headers[:1], headers[1:], None):
         for offset in offsets:
