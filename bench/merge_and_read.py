@@ -134,7 +134,7 @@ def bench_mtz(folder: Path, n: int, repeats: int) -> None:
     cell, path = (78.0, 78.0, 150.0, 90.0, 90.0, 90.0), folder / "mosflm.mtz"
     sweeps = [
         simulate_sweep(k, cell=cell, d_min=1.9, n_images=360, first_batch=1 + 1000 * k, width=0.5)
-        for k in range(max(1, round(n / 320_000)))
+        for k in range(max(1, round(n / 1_300_000)))
     ]
     written = len(write_mtz(path, sweeps, cell=cell)["H"])
     compare(

@@ -67,8 +67,8 @@ class Records:
 
     def arranged(self, rows: IndexArray) -> Records:
         """The records in another order."""
-        index, data = (values.take(rows, axis=0) for values in (self.miller_index, self.data))
-        return Records(index, self.m_isym[rows], self.batch[rows], data, self.kinds)
+        index = self.miller_index.take(rows, axis=0)
+        return Records(index, self.m_isym[rows], self.batch[rows], self.data.take(rows, axis=0), self.kinds)
 
 
 @dataclass(frozen=True)
