@@ -44,28 +44,22 @@ def polarization_factor(
     normal : (3,)
         n; what it has along the beam is left out. Not looked at for p = 1/2.
     """
-    along, length = _squared_cosine(directions, beam_direction)
-    factor: FloatArray = fraction * (1.0 + along)
-    if fraction != UNPOLARISED:
-        factor += (1.0 - 2.0 * fraction) * (1.0 - _squared_cosine_across(directions, length, beam_direction, normal))
-    return factor
+    return _factors(directions, beam_direction, fraction, normal)[0]
 
 
-def _squared_cosine(directions: FloatArray, beam_direction: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(u.k)^2 of directions (n, 3), and their lengths."""
+def _factors(
+    directions: FloatArray, beam_direction: FloatArray, fraction: float, normal: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """`polarization_factor`, and what it is for an unpolarised beam."""
     k = np.asarray(beam_direction, np.float64) / np.linalg.norm(beam_direction)
     length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-    return (directions @ k / length) ** 2, length
-
-
-def _squared_cosine_across(
-    directions: FloatArray, length: FloatArray, beam_direction: FloatArray, normal: FloatArray
-) -> FloatArray:
-    """(u.n)^2 of directions (n, 3)."""
-    k = np.asarray(beam_direction, np.float64) / np.linalg.norm(beam_direction)
-    across = np.asarray(normal, np.float64) - (normal @ k) * k
-    across /= np.linalg.norm(across)
-    return np.asarray((directions @ across / length) ** 2)
+    both_planes = 1.0 + (directions @ k / length) ** 2
+    factor: FloatArray = fraction * both_planes
+    if fraction != UNPOLARISED:
+        across = np.asarray(normal, np.float64) - (normal @ k) * k
+        across /= np.linalg.norm(across)
+        factor += (1.0 - 2.0 * fraction) * (1.0 - (directions @ across / length) ** 2)
+    return factor, UNPOLARISED * both_planes
 
 
 def polarization_correction(
@@ -75,10 +69,8 @@ def polarization_correction(
 
     For parameters see `polarization_factor`. For a column `lp`, which multiplies intensities.
     """
-    along, length = _squared_cosine(directions, beam_direction)
-    across = _squared_cosine_across(directions, length, beam_direction, normal)
-    polarised = fraction * (1.0 + along) + (1.0 - 2.0 * fraction) * (1.0 - across)
-    return np.asarray(UNPOLARISED * (1.0 + along) / polarised)
+    factor, unpolarised = _factors(directions, beam_direction, fraction, normal)
+    return unpolarised / factor
 
 
 def assumed_fraction(wavelength: float) -> tuple[float, str]:
