@@ -32,10 +32,31 @@ py::array_t<pyscale::Index> canonical_order(const Array<pyscale::Index>& order,
   const auto o = view("order", order), f = view("offsets", offsets);
   const auto d = view("data_set", data_set);
   const auto z = view("image_z", image_z), i = view("intensity", intensity);
-  std::vector<pyscale::Index> result;
+  pyscale::LargeVector<pyscale::Index> result;
   {
     const py::gil_scoped_release release;
     result = pyscale::canonical_order(o, f, d, z, i, n_threads);
+  }
+  return to_numpy(std::move(result));
+}
+
+py::array_t<double> gathered(const Array<double>& values, const Array<pyscale::Index>& rows, int n_threads) {
+  const auto v = view("values", values);
+  const auto r = view("rows", rows);
+  pyscale::LargeVector<double> result;
+  {
+    const py::gil_scoped_release release;
+    result = pyscale::gathered(v, r, n_threads);
+  }
+  return to_numpy(std::move(result));
+}
+
+py::array_t<pyscale::Index> stable_order(const Array<pyscale::Index>& keys, int n_threads) {
+  const auto k = view("keys", keys);
+  pyscale::LargeVector<pyscale::Index> result;
+  {
+    const py::gil_scoped_release release;
+    result = pyscale::stable_order(k, n_threads);
   }
   return to_numpy(std::move(result));
 }
@@ -49,6 +70,10 @@ void bind_groups(py::module_& m) {
   m.def("canonical_order", &canonical_order, "order"_a.noconvert(), "offsets"_a.noconvert(),
         "data_set"_a.noconvert(), "image_z"_a.noconvert(), "intensity"_a.noconvert(), "n_threads"_a = 1,
         "Rows of each group by data set, image and intensity.");
+  m.def("stable_order", &stable_order, "keys"_a.noconvert(), "n_threads"_a = 1,
+        "Rows by keys that are not negative, those of equal keys in their order.");
+  m.def("gathered", &gathered, "values"_a.noconvert(), "rows"_a.noconvert(), "n_threads"_a = 1,
+        "Values of some rows.");
 }
 
 }  // namespace pyscale_python

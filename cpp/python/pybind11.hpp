@@ -37,10 +37,11 @@ inline pyscale::Span<const pyscale::Vec3> vector_view(const char* name, const Ar
 }
 
 /// Hands a vector over to numpy without a copy.
-template <class T>
-py::array_t<T> to_numpy(std::vector<T>&& values) {
-  auto* owner = new std::vector<T>(std::move(values));
-  py::capsule free(owner, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+template <class T, class Allocator>
+py::array_t<T> to_numpy(std::vector<T, Allocator>&& values) {
+  using Values = std::vector<T, Allocator>;
+  auto* owner = new Values(std::move(values));
+  py::capsule free(owner, [](void* p) { delete static_cast<Values*>(p); });
   return py::array_t<T>(static_cast<py::ssize_t>(owner->size()), owner->data(), free);
 }
 

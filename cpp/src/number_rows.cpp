@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <locale>
+#include <numeric>
 #include <pyscale/error.hpp>
 #include <pyscale/number_rows.hpp>
 #include <pyscale/parallel.hpp>
@@ -123,10 +125,13 @@ class RowReader {
 // Where the first line begins that starts with '!', or the end.
 Index end_of_rows(Span<const std::uint8_t> text) {
   const std::uint8_t* at = text.begin();
-  for (;; ++at) {
-    at = std::find(at, text.end(), std::uint8_t{'!'});
-    if (at == text.end() || at == text.begin() || at[-1] == '\n') return at - text.begin();
+  while (at != text.end()) {
+    at = static_cast<const std::uint8_t*>(std::memchr(at, '!', static_cast<std::size_t>(text.end() - at)));
+    if (at == nullptr) return text.size();
+    if (at == text.begin() || at[-1] == '\n') return at - text.begin();
+    ++at;
   }
+  return text.size();
 }
 
 std::vector<Index> edges_at_lines(Span<const std::uint8_t> text) {
@@ -140,10 +145,13 @@ std::vector<Index> edges_at_lines(Span<const std::uint8_t> text) {
 }
 
 // Number of lines before each edge.
-std::vector<Index> lines_before(Span<const std::uint8_t> text, const std::vector<Index>& edges) {
+std::vector<Index> lines_before(Span<const std::uint8_t> text, const std::vector<Index>& edges,
+                                int n_threads) {
   std::vector<Index> lines(edges.size(), 0);
-  for (std::size_t k = 1; k < edges.size(); ++k)
-    lines[k] = lines[k - 1] + std::count(text.begin() + edges[k - 1], text.begin() + edges[k], '\n');
+  for_each_chunk(edges, n_threads, [&](Index k, Index begin, Index end) {
+    lines[k + 1] = std::count(text.begin() + begin, text.begin() + end, '\n');
+  });
+  std::partial_sum(lines.begin(), lines.end(), lines.begin());
   if (!text.empty() && text.end()[-1] != '\n') ++lines.back();
   return lines;
 }
@@ -157,7 +165,7 @@ NumberRows read_number_rows(Span<const std::uint8_t> text, int width, Span<const
   result.end = end_of_rows(text);
   text = {text.data(), result.end};
   const std::vector<Index> edges = edges_at_lines(text);
-  const std::vector<Index> lines = lines_before(text, edges);
+  const std::vector<Index> lines = lines_before(text, edges, n_threads);
   result.n_rows = lines.back();
   // With more lines than rows could fit, one of them is too short: it is looked for, and nothing decoded.
   const bool can_fit = result.n_rows <= text.size() / (2 * Index{width} - 1) + 1;

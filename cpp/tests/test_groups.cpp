@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(order_is_a_permutation_and_offsets_partition_it) {
   const std::vector<Miller> hkl = random_miller_indices(3000, 6, 1);
   for (const auto& rotations : example_groups()) {
     const ReflectionGroups g = group_reflections(hkl, rotations, {}, 2);
-    std::vector<Index> sorted = g.order, all(hkl.size());
+    std::vector<Index> sorted(g.order.begin(), g.order.end()), all(hkl.size());
     std::sort(sorted.begin(), sorted.end());
     std::iota(all.begin(), all.end(), Index{0});
     BOOST_TEST(sorted == all, boost::test_tools::per_element());
@@ -163,6 +163,41 @@ BOOST_AUTO_TEST_CASE(misuse_throws) {
   const std::vector<Index> short_rank{1};
   BOOST_CHECK_THROW(group_reflections(hkl, {}, {}, 1), std::invalid_argument);
   BOOST_CHECK_THROW(group_reflections(hkl, rotations_p1(), short_rank, 1), std::invalid_argument);
+}
+
+BOOST_AUTO_TEST_CASE(indices_too_scattered_for_a_box_are_grouped_alike) {
+  // The last index alone makes the box of all of them too large for numbers.
+  std::vector<Miller> hkl = random_miller_indices(3000, 5, 8);
+  const ReflectionGroups near = group_reflections(hkl, rotations_p222(), {}, 2);
+  hkl.push_back({1 << 30, 1 << 30, -(1 << 30)});
+  const ReflectionGroups far = group_reflections(hkl, rotations_p222(), {}, 2);
+  BOOST_TEST(std::equal(near.order.begin(), near.order.end(), far.order.begin()));
+  BOOST_TEST(std::equal(near.is_minus.begin(), near.is_minus.end(), far.is_minus.begin()));
+  BOOST_TEST(std::equal(near.offsets.begin(), near.offsets.end(), far.offsets.begin()));
+  BOOST_TEST(far.order.back() == 3000);
+  BOOST_TEST((far.asu_index.back() == Miller{1 << 30, 1 << 30, 1 << 30}));
+}
+
+BOOST_AUTO_TEST_CASE(stable_order_is_a_stable_sort) {
+  for (const Index largest : {Index{3}, Index{100000}, Index{1} << 62}) {
+    Random random(9);
+    std::vector<Index> keys(20000), expected(keys.size());
+    for (Index& key : keys) key = random.below(largest);
+    std::iota(expected.begin(), expected.end(), Index{0});
+    std::stable_sort(expected.begin(), expected.end(), [&](Index a, Index b) { return keys[a] < keys[b]; });
+    for (const int n_threads : {1, 3})
+      BOOST_TEST(pyscale::stable_order(keys, n_threads) == expected, boost::test_tools::per_element());
+  }
+  BOOST_TEST(pyscale::stable_order(std::vector<Index>{}, 1).empty());
+  BOOST_CHECK_THROW(pyscale::stable_order(std::vector<Index>{1, -1}, 1), std::invalid_argument);
+}
+
+BOOST_AUTO_TEST_CASE(gathered_values_are_those_of_the_rows) {
+  const std::vector<double> values{1.5, 2.5, 3.5}, expected{3.5, 1.5, 3.5};
+  BOOST_TEST(pyscale::gathered(values, std::vector<Index>{2, 0, 2}, 2) == expected,
+             boost::test_tools::per_element());
+  BOOST_CHECK_THROW(pyscale::gathered(values, std::vector<Index>{3}, 1), std::invalid_argument);
+  BOOST_CHECK_THROW(pyscale::gathered(values, std::vector<Index>{-1}, 1), std::invalid_argument);
 }
 
 BOOST_AUTO_TEST_CASE(canonical_order_within_groups) {

@@ -72,7 +72,7 @@ def merge_job(job: Job, options: MergeOptions) -> MergeResult:
     clock = _Clock()
     by = _Merging(_selected(job, options), options, clock)
     known = _known_flags(by)
-    rows = select_scaled_rows(by.job.data_sets, by.cell, options, by.least_partiality)
+    rows = select_scaled_rows(by.job.data_sets, by.cell, options, by.least_partiality, by.n_threads)
     clock.stop("select")
     whole = by.sorted(rows)
     merged = _merge_wavelengths(by, rows, whole)

@@ -152,8 +152,8 @@ def sort_observations(
         data_set, image_z = (np.ascontiguousarray(_taken(p, rows)) for p in place)
         order = _core.canonical_order(order, anomalous, data_set, image_z, value, n_threads)
     return SortedObservations(
-        intensity=value[order],
-        variance=spread[order],
+        intensity=_core.gathered(value, order, n_threads),
+        variance=_core.gathered(spread, order, n_threads),
         order=order if rows is None else rows[order],
         offsets=offsets,
         anomalous_offsets=anomalous,
@@ -248,7 +248,7 @@ def with_common_scale_errors(
     mates_apart : bool
         Whether I_h is the mean of I(+) or I(-) alone, as it is after scaling with `anomalous=True`.
     """
-    q = np.ascontiguousarray(scale_variance[obs.order])
+    q = _core.gathered(np.ascontiguousarray(scale_variance, dtype=np.float64), obs.order, n_threads)
     variance = _core.statistical_variance(
         obs.intensity, obs.variance, obs.anomalous_offsets if mates_apart else obs.offsets, q, n_threads
     )

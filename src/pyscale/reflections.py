@@ -232,6 +232,10 @@ class ReflectionTable:
         return self[name] if name in self._shared else None
 
     def centroids(self) -> FloatArray:
+        """Copy of the `centroid_column`."""
+        return np.array(self.centroid_column(), dtype=np.float64)
+
+    def centroid_column(self) -> FloatArray:
         """Centroid of each row in pixels and array coordinate, observed or else predicted, (n, 3) float64.
 
         Raises
@@ -242,7 +246,7 @@ class ReflectionTable:
         for name in ("xyzobs.px.value", "xyzcal.px"):
             centroid = self.get(name)
             if centroid is not None:
-                return np.array(centroid, dtype=np.float64)
+                return centroid
         raise DataError(f"{self.source}: columns 'xyzobs.px.value' and 'xyzcal.px' are missing")
 
     def require(self, name: str) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 // Groups of symmetry-equivalent reflections: asymmetric-unit indices, canonical order, offsets.
 #pragma once
+#include <pyscale/large_vector.hpp>
 #include <pyscale/span.hpp>
 
 #include <array>
@@ -13,11 +14,11 @@ using RotationMatrix = std::array<std::int32_t, 9>;
 
 /// Observations sorted by group. Position k of every sorted array is input row `order[k]`.
 struct ReflectionGroups {
-  std::vector<Index> order;    ///< (n) input row at each sorted position
+  LargeVector<Index> order;    ///< (n) input row at each sorted position
   std::vector<Index> offsets;  ///< (n_groups + 1) first position of each group, Friedel mates together
   std::vector<Index> anomalous_offsets;  ///< (n_anomalous_groups + 1) the same, I(+) and I(-) apart
   std::vector<Miller> asu_index;         ///< (n_groups) representative of each group
-  std::vector<std::uint8_t> is_minus;    ///< (n) by sorted position: 1 for the I(-) mate of an acentric pair
+  LargeVector<std::uint8_t> is_minus;    ///< (n) by sorted position: 1 for the I(-) mate of an acentric pair
   std::vector<std::uint8_t> is_centric;  ///< (n_groups) 1 when -h is equivalent to h by a rotation
 };
 
@@ -32,6 +33,15 @@ struct ReflectionGroups {
 ReflectionGroups group_reflections(Span<const Miller> miller_index,
                                    const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
                                    int n_threads);
+
+/// Rows by their keys, those of equal keys in their order.
+/// \param keys (n) >= 0
+/// \throws std::invalid_argument when a key is negative
+LargeVector<Index> stable_order(Span<const Index> keys, int n_threads);
+
+/// Values of some rows: values[rows[k]].
+/// \throws std::invalid_argument when a row is out of range
+LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads);
 
 /// Scaled intensities of groups that are known beforehand, and their weights 1 / variance; both empty: none.
 struct ReferenceView {
@@ -52,7 +62,7 @@ void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
 /// \param order (n) rows sorted by group, \param offsets (n_groups + 1) of the groups, \param data_set (n),
 /// \param image_z (n), \param intensity (n) of the rows
 /// \throws std::invalid_argument when sizes disagree or a row is out of range
-std::vector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
+LargeVector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
                                    Span<const std::int32_t> data_set, Span<const double> image_z,
                                    Span<const double> intensity, int n_threads);
 

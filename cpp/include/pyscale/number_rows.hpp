@@ -1,5 +1,6 @@
 // Rows of numbers in free format, as text files of reflections have them.
 #pragma once
+#include <pyscale/large_vector.hpp>
 #include <pyscale/span.hpp>
 
 namespace pyscale {
@@ -8,7 +9,7 @@ namespace pyscale {
 struct NumberRows {
   Index n_rows = 0;
   /// (n_columns, n_rows): column after column, in the order in which they were asked for
-  std::vector<double> values;
+  LargeVector<double> values;
   /// Bytes up to the line that ends the rows, or all of them.
   Index end = 0;
 };

@@ -18,9 +18,12 @@ class Span {
  public:
   constexpr Span() = default;
   constexpr Span(T* data, Index size) : data_(data), size_(size) {}
-  Span(std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(static_cast<Index>(v.size())) {}
-  template <class U = T, std::enable_if_t<std::is_const_v<U>, int> = 0>
-  Span(const std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(static_cast<Index>(v.size())) {}
+  template <class Allocator>
+  Span(std::vector<std::remove_const_t<T>, Allocator>& v)
+      : data_(v.data()), size_(static_cast<Index>(v.size())) {}
+  template <class Allocator, class U = T, std::enable_if_t<std::is_const_v<U>, int> = 0>
+  Span(const std::vector<std::remove_const_t<T>, Allocator>& v)
+      : data_(v.data()), size_(static_cast<Index>(v.size())) {}
   template <class U, std::enable_if_t<std::is_same_v<const U, T>, int> = 0>
   constexpr Span(Span<U> other) : data_(other.data()), size_(other.size()) {}
 

@@ -90,7 +90,8 @@ class Reading:
             r = np.einsum("nij,nj->ni", self.setting[image], miller_index)
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
         along = (r @ self.axis)[:, None] * self.axis
-        across = np.cross(self.axis, np.eye(3))
+        x, y, z = self.axis
+        across = np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
         s1: FloatArray = self.beam / self.wavelength + cos * (r - along) + sin * (r @ across) + along
         return s1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -62,12 +62,13 @@ def by_symmetry_records(rotations: IntArray) -> IntArray:
 
 def observed_indices(asu_index: IntArray, isym: IntArray, to_observed: IntArray) -> IntArray:
     """Undo the reduction to the asymmetric unit, (n, 3) int32."""
-    index = asu_index.copy()
-    for code in np.unique(isym).tolist():
-        if (to_observed[code] != np.eye(3)).any():
-            rows = isym == code
-            index[rows] = asu_index[rows] @ to_observed[code]
-    return np.asarray(index)
+    index, h = np.zeros(asu_index.shape, np.int32), np.ascontiguousarray(asu_index.T)
+    for column in range(3):
+        for row in range(3):
+            elements = to_observed[:, row, column]
+            if elements.any():
+                index[:, column] += elements[isym] * h[row]
+    return index
 
 
 def sample_rows(spots: Spots) -> IndexArray:
@@ -115,7 +116,8 @@ def explain(
     """
     best: Explanation | None = None
     offsets = [0.0] if angle_offset == 0.0 else [angle_offset, 0.0]
-    headers = [] if wavelength is None else list(header_readings(sweep, wavelength))
+    tried = 1 if sweep.is_still else None
+    headers = [] if wavelength is None else list(islice(header_readings(sweep, wavelength), tried))
     # A still has no angles to judge by, and its spots are off the sphere anyway.
     for readings in (headers[:1],) if sweep.is_still else (headers[:1], headers[1:], None):
         for offset in offsets:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .. import _core
+from ..threads import thread_count
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 
 __all__ = ["FRACTION_LIMITS", "Parts", "find_parts"]
+
+_T = TypeVar("_T", bound=np.generic)
 
 FRACTION_LIMITS = (0.95, 1.05)
 """Within these limits of the summed FRACTIONCALC a reflection is complete, as AIMLESS has it."""
@@ -33,12 +39,15 @@ class Parts:
         The record with the largest fraction of each.
     complete : (n_observations,) bool
         Recorded as a whole: on one image, or with fractions that add up to one.
+    is_arranged : bool
+        Whether `rows` rises from 0.
     """
 
     rows: IndexArray
     starts: IndexArray
     main: IndexArray
     complete: BoolArray
+    is_arranged: bool = False
 
     @property
     def n_records(self) -> IntArray:
@@ -55,20 +64,39 @@ class Parts:
         """Sum of a quantity of the records (n_records,) over each observation, float64."""
         if self.are_single:
             return values
-        return np.asarray(np.add.reduceat(values[self.rows], self.starts, dtype=np.float64))
+        return np.asarray(np.add.reduceat(self._arranged(values), self.starts, dtype=np.float64))
 
-    def means(self, values: FloatArray, weights: FloatArray) -> FloatArray:
-        """Weighted mean over each observation; that of the main record where weights add up to nothing."""
+    def means(self, values: Sequence[FloatArray | None], weights: FloatArray) -> list[FloatArray | None]:
+        """Weighted means over each observation; that of the main record where weights add up to nothing."""
         if self.are_single:
-            return values
+            return list(values)
         total = self.sums(weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = self.sums(values * weights) / total
-        return np.where(total > 0, mean, values[self.main])
+        means: list[FloatArray | None] = []
+        for column in values:
+            if column is None:
+                means.append(None)
+                continue
+            with np.errstate(divide="ignore", invalid="ignore"):
+                mean = self.sums(column * weights) / total
+            means.append(np.where(total > 0, mean, column[self.main]))
+        return means
 
     def any(self, mask: BoolArray) -> BoolArray:
         """Whether any record of each observation is in a mask (n_records,)."""
-        return mask if self.are_single else np.asarray(np.logical_or.reduceat(mask[self.rows], self.starts))
+        if self.are_single:
+            return mask
+        if not mask.any():
+            return np.zeros(self.starts.size, np.bool_)
+        return np.asarray(np.logical_or.reduceat(self._arranged(mask), self.starts))
+
+    def arranged(self) -> Parts:
+        """The same of records that have been put in the order of `rows`."""
+        place = np.empty_like(self.rows)
+        place[self.rows] = np.arange(self.rows.size)
+        return Parts(np.arange(self.rows.size), self.starts, place[self.main], self.complete, is_arranged=True)
+
+    def _arranged(self, values: NDArray[_T]) -> NDArray[_T]:
+        return values if self.is_arranged else values[self.rows]
 
 
 def find_parts(miller_index: IntArray, m_isym: IntArray, batch: IntArray, columns: Mapping[str, FloatArray]) -> Parts:
@@ -126,7 +154,7 @@ def _consecutive(miller_index: IntArray, m_isym: IntArray, batch: IntArray) -> t
     key = _reflection_key(miller_index, m_isym, int(batch_key.max()) + 2)
     key *= int(batch_key.max()) + 2
     key += batch_key
-    order = np.argsort(key, kind="stable").astype(np.int64)
+    order = _core.stable_order(key, thread_count())
     return order, np.diff(key[order]) == 1
 
 
@@ -148,7 +176,9 @@ def _reflection_key(miller_index: IntArray, m_isym: IntArray, factor: int) -> In
 def _in_file_order(order: IndexArray, starts: IndexArray) -> tuple[IndexArray, IndexArray]:
     """Arrange observations by their first records in the file."""
     sizes = np.diff(starts, append=order.size)
-    by_first = np.argsort(np.minimum.reduceat(order, starts))
+    observation = np.full(order.size, -1, np.int64)
+    observation[np.minimum.reduceat(order, starts)] = np.arange(starts.size)
+    by_first = observation[observation >= 0]
     sizes, begins = sizes[by_first], starts[by_first]
     new_starts = np.cumsum(sizes) - sizes
     rows = order[np.arange(order.size) - np.repeat(new_starts, sizes) + np.repeat(begins, sizes)]

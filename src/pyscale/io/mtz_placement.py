@@ -117,7 +117,9 @@ def _spots(observed: Observations, sweep: Sweep, angle: FloatArray) -> Spots:
         with np.errstate(invalid="ignore"):
             batch = np.floor((angle - sweep.start) / sweep.width) + sweep.number[0]
         batch = np.where(np.isfinite(batch), batch, sweep.number[0])
-        image = np.clip(np.searchsorted(sweep.number, batch), 0, len(sweep.number) - 1).astype(np.int64)
+        has_gaps = sweep.n_images != len(sweep.number)
+        image = np.searchsorted(sweep.number, batch) if has_gaps else batch - sweep.number[0]
+        image = np.clip(image, 0, len(sweep.number) - 1).astype(np.int64)
     return Spots(observed.miller_index, observed.isym, np.radians(angle), image)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..flags import Flag
 from ..options.importing import InputOptions
-from ..typing import BoolArray, FloatArray, IntArray
+from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 from .imported import INPUT_FATES, InputDecision
 from .mtz_partials import FRACTION_LIMITS, Parts, find_parts
 from .mtz_scales import stored_factor
@@ -38,29 +38,37 @@ class Records:
     miller_index : (n, 3) int32
         As in the file, mostly in the asymmetric unit.
     m_isym, batch : (n,) int32
-    columns : mapping of str to (n,) float32
-        All columns by their labels.
+    data : (n, n_columns) float32
     kinds : mapping of str to str
-        MTZ types of the columns.
+        MTZ types of the columns by their labels, in their order.
     """
 
     miller_index: IntArray
     m_isym: IntArray
     batch: IntArray
-    columns: Mapping[str, NDArray[np.float32]]
+    data: NDArray[np.float32]
     kinds: Mapping[str, str]
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.float32]]:
+        """All columns (n,) by their labels."""
+        return dict(zip(self.kinds, self.data.T, strict=True))
 
     def get(self, label: str) -> FloatArray | None:
         """Return a column as (n,) float64, NaN where it holds nothing sensible, or None."""
         values = self.columns.get(label)
         if values is None:
             return None
+        column = values.astype(np.float64)
         with np.errstate(invalid="ignore"):
-            column = values.astype(np.float64)
-            wild = ~(np.abs(column) <= _LARGEST_VALUE)
-        if wild.any():
-            column[wild] = np.nan
+            if not max(column.max(), -column.min()) <= _LARGEST_VALUE:
+                column[~(np.abs(column) <= _LARGEST_VALUE)] = np.nan
         return column
+
+    def arranged(self, rows: IndexArray) -> Records:
+        """The records in another order."""
+        index = self.miller_index.take(rows, axis=0)
+        return Records(index, self.m_isym[rows], self.batch[rows], self.data.take(rows, axis=0), self.kinds)
 
 
 @dataclass(frozen=True)
@@ -124,14 +132,15 @@ def records_of(mtz: Any, path: str) -> Records:
     index = np.stack([_whole(path, name, columns[name], _LARGEST_INDEX) for name in labels[:3]], axis=1)
     m_isym = _whole(path, isym, columns[isym], _LARGEST_BATCH)
     batch = _whole(path, "BATCH", columns["BATCH"], _LARGEST_BATCH)
-    return Records(np.ascontiguousarray(index), m_isym, batch, columns, kinds)
+    return Records(np.ascontiguousarray(index), m_isym, batch, data, kinds)
 
 
 def _whole(path: str, label: str, values: NDArray[np.float32], largest: int) -> IntArray:
+    values = np.ascontiguousarray(values)
     with np.errstate(invalid="ignore"):
-        bad = ~(np.abs(values) <= largest)
-    if bad.any():
-        row = int(np.argmax(bad))
+        is_sound = max(values.max(), -values.min()) <= largest
+        row = 0 if is_sound else int(np.argmin(np.abs(values) <= largest))
+    if not is_sound:
         raise DataError(f"{path}: column {label} holds {values[row]:g} in record {row}; the file is corrupt")
     return np.rint(values).astype(np.int32)
 
@@ -154,6 +163,9 @@ def observations_of(records: Records, run: IntArray, options: InputOptions, hist
     }
     # Batches of different sweeps must not follow each other.
     parts = find_parts(records.miller_index, records.m_isym, records.batch + run, given)
+    if not parts.are_single:
+        records, given = records.arranged(parts.rows), {name: values[parts.rows] for name, values in given.items()}
+        parts = parts.arranged()
     weights = np.maximum(given.get("FRACTIONCALC", np.ones(len(run))), 0.0)
     factor, decisions = _factor(records, options, history)
     columns = _intensities(records, parts, factor)
@@ -166,10 +178,7 @@ def observations_of(records: Records, run: IntArray, options: InputOptions, hist
         columns["mtz.FRACTIONCALC"] = parts.sums(given["FRACTIONCALC"])
     decisions += _set_aside(columns, parts, records.get("FLAG"), options)
     missing = np.full(len(n_records), np.nan)
-    x, y, angle = (
-        None if values is None else parts.means(values, weights)
-        for values in (records.get("XDET"), records.get("YDET"), records.get("ROT"))
-    )
+    x, y, angle = parts.means([records.get(label) for label in ("XDET", "YDET", "ROT")], weights)
     main = parts.main
     return Observations(
         miller_index=records.miller_index[main],
@@ -186,8 +195,11 @@ def observations_of(records: Records, run: IntArray, options: InputOptions, hist
 def _factor(
     records: Records, options: InputOptions, history: list[str]
 ) -> tuple[FloatArray | None, list[InputDecision]]:
-    scale, intensity, sigma = (records.get(name) for name in ("SCALEUSED", "I", "SIGI"))
-    if scale is None or intensity is None or sigma is None:
+    scale = records.get("SCALEUSED")
+    if scale is None:
+        return None, []
+    intensity, sigma = records.get("I"), records.get("SIGI")
+    if intensity is None or sigma is None:
         return None, []
     if options.stored_scale == "keep":
         reason = "option input.stored_scale: intensities are taken as they stand"

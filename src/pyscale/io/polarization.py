@@ -44,14 +44,22 @@ def polarization_factor(
     normal : (3,)
         n; what it has along the beam is left out. Not looked at for p = 1/2.
     """
+    return _factors(directions, beam_direction, fraction, normal)[0]
+
+
+def _factors(
+    directions: FloatArray, beam_direction: FloatArray, fraction: float, normal: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """`polarization_factor`, and what it is for an unpolarised beam."""
     k = np.asarray(beam_direction, np.float64) / np.linalg.norm(beam_direction)
     length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-    factor: FloatArray = fraction * (1.0 + (directions @ k / length) ** 2)
+    both_planes = 1.0 + (directions @ k / length) ** 2
+    factor: FloatArray = fraction * both_planes
     if fraction != UNPOLARISED:
         across = np.asarray(normal, np.float64) - (normal @ k) * k
         across /= np.linalg.norm(across)
         factor += (1.0 - 2.0 * fraction) * (1.0 - (directions @ across / length) ** 2)
-    return factor
+    return factor, UNPOLARISED * both_planes
 
 
 def polarization_correction(
@@ -61,8 +69,8 @@ def polarization_correction(
 
     For parameters see `polarization_factor`. For a column `lp`, which multiplies intensities.
     """
-    unpolarised = polarization_factor(directions, beam_direction, UNPOLARISED, normal)
-    return unpolarised / polarization_factor(directions, beam_direction, fraction, normal)
+    factor, unpolarised = _factors(directions, beam_direction, fraction, normal)
+    return unpolarised / factor
 
 
 def assumed_fraction(wavelength: float) -> tuple[float, str]:

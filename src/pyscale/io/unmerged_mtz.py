@@ -110,6 +110,8 @@ def _sweeps(file: _File, records: Records) -> tuple[list[Sweep], IntArray]:
 
 
 def _numbers(sweeps: list[Sweep], batch: IntArray) -> IntArray:
+    if len(sweeps) == 1:
+        return np.zeros(len(batch), np.int32)
     first = np.array([s.number[0] for s in sweeps])
     return np.maximum(np.searchsorted(first, batch, side="right") - 1, 0).astype(np.int32)
 
