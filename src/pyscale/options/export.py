@@ -49,17 +49,17 @@ class ExportOptions(OptionScope):
 
     format: ExportFormat = option(
         "mtz",
-        "mtz: unmerged MTZ; merged_mtz; xds_ascii: XDS_ASCII.HKL; shelx: HKLF 4; sca: merged SCALEPACK; mmcif: merged "
-        "and unmerged data for deposition; cif: of the core dictionary, for small molecules; json, parquet, arrow: "
-        "columns",
+        "kind of file: mtz: unmerged MTZ; merged_mtz; xds_ascii: XDS_ASCII.HKL; shelx: HKLF 4; sca: merged SCALEPACK; "
+        "mmcif: merged and unmerged data for deposition; cif: of the core dictionary, for small molecules; "
+        "json, parquet, arrow: columns",
         common=True,
     )
     hklout: str | Auto = option(AUTO, "output file; auto: scaled or integrated, with the format's ending", common=True)
     intensity: Literal["auto", "scale", "profile", "sum", "profile+sum"] = option(
         "auto",
-        "scale: scaled intensities; profile or sum: those of integration, not scaled (a row that has only the other "
-        "one gets that); profile+sum: sum as I and profile as IPR, unmerged MTZ only; auto: scale if the data are "
-        "scaled, else profile+sum in unmerged MTZ files and profile in others",
+        "which ones: scale: scaled intensities; profile or sum: those of integration, not scaled (a row that has only "
+        "the other one gets that); profile+sum: sum as I and profile as IPR, unmerged MTZ only; auto: scale if "
+        "the data are scaled, else profile+sum in unmerged MTZ files and profile in others",
         common=True,
     )
     d_min: float | None = option(None, "high resolution limit (Å)", range=(0.0, None), common=True)
