@@ -6,7 +6,9 @@ import ast
 import dataclasses
 import json
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -25,7 +27,9 @@ from pyscale.options import (
     with_changes,
 )
 from pyscale.options.models import KBOptions, PhysicalOptions
+from pyscale.options.option import option as declared
 from pyscale.options.selection import CutDataOptions
+from pyscale.options.tree import OptionScope
 
 OPTIONS = options_of(ScalingOptions)
 
@@ -131,16 +135,17 @@ def test_wrong_values_are_one_line(path: str, value: object, reason: str) -> Non
     assert message.startswith(f"option {path}=") and reason in message and "\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "reason"),
-    [
-        ("scaling_options.outlier_rejection", "simple", "standard"),
-    ],
-)
-def test_values_that_are_not_available(path: str, value: object, reason: str) -> None:
-    with pytest.raises(UsageError, match="not yet available") as error:
-        with_changes(ScalingOptions(), {path: value})
-    assert reason in str(error.value)
+@dataclass(frozen=True, kw_only=True)
+class Tree(OptionScope):
+    """One option, a value of which is still to come."""
+
+    kind: Literal["this", "that"] = declared("this", "which one", unavailable={"that": "use this"})
+
+
+def test_values_that_are_not_available() -> None:
+    assert Tree(kind="this").kind == "this"
+    with pytest.raises(UsageError, match="kind=that is not yet available in pyscale: use this"):
+        Tree(kind="that")
 
 
 def test_construction_checks() -> None:

@@ -88,6 +88,33 @@ def test_equals_the_definition(seed):
             np.testing.assert_allclose(z[rows], plain_z(intensity[rows], weight[rows], g[rows]), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_all_at_once_equals_the_definition(seed):
+    intensity, weight, g, offsets = simulate(seed, n_groups=60)
+    intensity[::11] *= 3
+    excluded = np.zeros(len(g), np.bool_)
+    excluded[::17] = True
+    found = find_outliers(intensity, weight, g, offsets, zmax=3.0, excluded=excluded, at_once=True)
+    expected = np.zeros(len(g), np.bool_)
+    for begin, end in pairwise(offsets):
+        rows = np.arange(begin, end)[~excluded[begin:end]]
+        if len(rows) > 1:
+            w = np.minimum(weight[rows], 10 * np.median(weight[rows]))
+            total = np.sum(w * g[rows] ** 2)
+            mean = np.sum(w * g[rows] * intensity[rows]) / total
+            expected[rows] = abs(intensity[rows] - g[rows] * mean) > 3.0 * np.sqrt(1 / w + g[rows] ** 2 / total)
+    np.testing.assert_array_equal(found, expected)
+    assert 0.02 < found.mean() < 0.98
+
+
+def test_all_at_once_masks_where_one_at_a_time_does_not():
+    """Two wild values spoil the mean that the sound ones are compared with."""
+    intensity = np.array([100.0, 104, 97, 900, 101, 880])
+    args = (intensity, np.full(6, 4.0**-2), np.ones(6), offsets_of([6]))
+    assert find_outliers(*args).tolist() == [False, False, False, True, False, True]
+    assert find_outliers(*args, at_once=True).all()
+
+
 @pytest.mark.parametrize(("n_sigma", "least_share"), [(8, 0.6), (12, 0.95), (30, 0.99), (1000, 0.99)])
 def test_planted_outliers_are_found(n_sigma, least_share):
     intensity, weight, g, offsets = simulate(1, n_groups=2000, sizes=(5, 12))

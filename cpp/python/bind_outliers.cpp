@@ -22,8 +22,8 @@ py::array_t<double> leave_one_out_z(const Array<double>& intensity, const Array<
 py::array_t<std::uint8_t> find_outliers(const Array<double>& intensity, const Array<double>& weight,
                                         const Array<double>& g, const Array<pyscale::Index>& offsets,
                                         double zmax, const Array<std::uint8_t>& excluded, int n_threads,
-                                        const OptionalArray& reference,
-                                        const OptionalArray& reference_weight) {
+                                        const OptionalArray& reference, const OptionalArray& reference_weight,
+                                        bool at_once) {
   const auto i = view("intensity", intensity), w = view("weight", weight), s = view("g", g);
   const auto o = view("offsets", offsets);
   const auto e = view("excluded", excluded);
@@ -32,7 +32,8 @@ py::array_t<std::uint8_t> find_outliers(const Array<double>& intensity, const Ar
   std::vector<std::uint8_t> outlier;
   {
     const py::gil_scoped_release release;
-    outlier = pyscale::find_outliers(i, w, s, o, zmax, e, n_threads, r);
+    const auto find = at_once ? &pyscale::find_outliers_at_once : &pyscale::find_outliers;
+    outlier = find(i, w, s, o, zmax, e, n_threads, r);
   }
   return to_numpy(std::move(outlier));
 }
@@ -44,10 +45,12 @@ void bind_outliers(py::module_& m) {
         "g"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(), "n_threads"_a = 1,
         "Deviation of each row from the mean of the others in its group, in standard deviations; NaN if "
         "untested.");
-  m.def("find_outliers", &find_outliers, "intensity"_a.noconvert(), "weight"_a.noconvert(), "g"_a.noconvert(),
-        "offsets"_a.noconvert(), "zmax"_a, "excluded"_a.noconvert(), "n_threads"_a = 1,
-        "reference"_a.noconvert() = py::none(), "reference_weight"_a.noconvert() = py::none(),
-        "Flag outliers by the leave-one-out test, one at a time per group.");
+  m.def(
+      "find_outliers", &find_outliers, "intensity"_a.noconvert(), "weight"_a.noconvert(), "g"_a.noconvert(),
+      "offsets"_a.noconvert(), "zmax"_a, "excluded"_a.noconvert(), "n_threads"_a = 1,
+      "reference"_a.noconvert() = py::none(), "reference_weight"_a.noconvert() = py::none(),
+      "at_once"_a = false,
+      "Flag outliers by the leave-one-out test, one at a time per group, or all at once by the mean of all.");
 }
 
 }  // namespace pyscale_python

@@ -90,6 +90,14 @@ class GroupTest {
     return std::abs(deviation) / std::sqrt(row.variance + g * g / others);
   }
 
+  /// z of a row against the mean of all, itself included.
+  double z_of_mean(Index k) const {
+    const Row& row = rows_[k];
+    const double g = obs_.g[row.position];
+    const double deviation = obs_.intensity[row.position] - g * wgi_ / wgg_;
+    return std::abs(deviation) / std::sqrt(row.variance + g * g / wgg_);
+  }
+
   void remove(Index k) {
     rows_.erase(rows_.begin() + k);
     sum();
@@ -171,6 +179,18 @@ std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const
       outlier[test.position(worst)] = 1;
       test.remove(worst);
     }
+  });
+  return outlier;
+}
+
+std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity, Span<const double> weight,
+                                                Span<const double> g, Span<const Index> offsets, double zmax,
+                                                Span<const std::uint8_t> excluded, int n_threads,
+                                                const ReferenceView& reference) {
+  reference.validate(offsets.size() - 1);
+  std::vector<std::uint8_t> outlier(static_cast<std::size_t>(intensity.size()), 0);
+  for_each_group({intensity, weight, g, excluded, reference}, offsets, n_threads, [&](const GroupTest& test) {
+    for (Index k = 0; k < test.size(); ++k) outlier[test.position(k)] = test.z_of_mean(k) > zmax;
   });
   return outlier;
 }

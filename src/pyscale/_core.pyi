@@ -337,6 +337,7 @@ def find_outliers(
     n_threads: int = 1,
     reference: NDArray[np.float64] | None = None,
     reference_weight: NDArray[np.float64] | None = None,
+    at_once: bool = False,
 ) -> NDArray[np.uint8]: ...
 
 N_SEGMENTS: int

@@ -258,6 +258,7 @@ class Fit:
                 zmax=job.outlier_zmax,
                 excluded=unusable,
                 reference=self.reference if self.obs.reference is not None and self.obs.reference.judges else None,
+                at_once=job.outlier_rejection == "simple",
                 n_threads=self.n_threads,
             )
 

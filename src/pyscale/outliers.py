@@ -52,6 +52,7 @@ def find_outliers(
     zmax: float = 6.0,
     excluded: BoolArray | None = None,
     reference: tuple[FloatArray, FloatArray] | None = None,
+    at_once: bool = False,
     n_threads: int = 1,
 ) -> BoolArray:
     """Flag outliers within groups: the 'standard' test of dials.scale.
@@ -68,13 +69,26 @@ def find_outliers(
     reference : two (n_groups,) float64, optional
         Scaled intensities that are known beforehand and their weights, 0 for none: one more row of each group, with
         g = 1. Where it is the worst of three or more it is set aside; single rows are judged by it.
+    at_once : bool
+        The 'simple' test: all rows of a group are compared with the mean of all of them, and those beyond `zmax`
+        rejected at once: |I - g I_h| / sqrt(1/w + g^2 / sum w g^2), the variance of the mean taken for independent.
 
     Returns
     -------
     (n,) bool
     """
     mask = _bytes(excluded)
-    args = (intensity, weight, inverse_scale_factor, offsets, zmax, mask, n_threads, *(reference or ()))
+    args = (
+        intensity,
+        weight,
+        inverse_scale_factor,
+        offsets,
+        zmax,
+        mask,
+        n_threads,
+        *(reference or (None, None)),
+        at_once,
+    )
     return _core.find_outliers(*args).view(np.bool_)
 
 

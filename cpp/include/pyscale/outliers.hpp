@@ -35,4 +35,13 @@ std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const
                                         Span<const std::uint8_t> excluded, int n_threads,
                                         const ReferenceView& reference = {});
 
+/// Rejects all rows at once whose deviation from the mean of their group, themselves included, is too large:
+///   |I_i - g_i I_h| / sqrt(1/w_i + g_i^2 / sum w g^2) > zmax,
+/// groups of two and more. Parameters and result as in find_outliers ('simple' rejection of dials.scale, with
+/// the variance of the mean in place of its square).
+std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity, Span<const double> weight,
+                                                Span<const double> g, Span<const Index> offsets, double zmax,
+                                                Span<const std::uint8_t> excluded, int n_threads,
+                                                const ReferenceView& reference = {});
+
 }  // namespace pyscale

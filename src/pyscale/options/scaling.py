@@ -182,9 +182,9 @@ class JobOptions(OptionScope, scope="scaling_options"):
     )
     outlier_rejection: Literal["standard", "simple"] | None = option(
         "standard",
-        "rejection of outliers; None: none",
+        "rejection of outliers: the worst one of each group again and again by the others (standard), or all at once "
+        "by the mean of all (simple); None: none",
         common=True,
-        unavailable={"simple": "use outlier_rejection=standard"},
     )
     outlier_zmax: float = option(
         6.0, "largest deviation of an observation from its group, in sigmas", range=(3.0, None), common=True
