@@ -37,8 +37,8 @@ class Checksum {
     std::memcpy(bytes, &value, sizeof(T));
     for (const unsigned char byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001B3ULL;
   }
-  template <class T>
-  void add(const std::vector<T>& values) {
+  template <class T, class Allocator>
+  void add(const std::vector<T, Allocator>& values) {
     for (const T& v : values) add(v);
   }
   void print(const char* name) const {
