@@ -20,7 +20,7 @@ from pyscale.merging import merge_reflections
 from pyscale.symmetry import find_space_group
 
 # Numbers that round up to one digit more are where such formats break.
-AWKWARD = [0.0, 0.5, 9.99999, 9.999996, 99.99995, 999.9999, 999.99949, 9999.0, -9.99996, -999.9996, 1e-9, -1e-9]
+AWKWARD = [0.0, -0.0, 0.5, 9.99999, 9.999996, 99.99995, 999.9999, 999.99949, 9999.0, -9.99996, -999.9996, 1e-9, -1e-9]
 
 
 @given(st.lists(st.floats(-9999.0, 9999.0) | st.sampled_from(AWKWARD), min_size=1), st.integers(1, 6))

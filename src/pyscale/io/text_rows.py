@@ -38,7 +38,7 @@ def decimals_that_fit(values: FloatArray, width: int, most: int) -> IntArray:
     size = np.abs(values)
     with np.errstate(divide="ignore"):
         before = np.maximum(np.floor(np.log10(size)), 0).astype(np.int64) + 1
-    room = width - 1 - (values < 0)
+    room = width - 1 - np.signbit(values)
     decimals: IntArray = np.minimum(room - before, most)
     # Rounding may need one more digit in front: 9.996 with two decimals is 10.00.
     decimals -= (size + 0.5 * 10.0**-decimals >= 10.0**before) & (decimals == room - before)
