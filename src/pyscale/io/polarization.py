@@ -10,6 +10,7 @@ from ..typing import FloatArray
 
 __all__ = [
     "UNPOLARISED",
+    "XDS_NORMAL",
     "assumed_fraction",
     "chosen_polarization",
     "polarization_correction",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 UNPOLARISED = 0.5
+
+XDS_NORMAL = np.array([0.0, 1.0, 0.0])
+"""Normal of the plane of polarisation where XDS is not told another."""
 
 _SYNCHROTRON = 0.99
 _ELECTRONS = 0.1

@@ -14,7 +14,7 @@ from ..flags import Flag
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 from .geometry import RotationGeometry
 from .geometry_check import check_geometry
-from .imported import InputDecision
+from .imported import INPUT_FATES, InputDecision
 from .xds_geometry import HALF_PIXEL
 from .xds_records import XdsHeader
 
@@ -23,7 +23,6 @@ __all__ = ["Images", "Sweep", "common_columns", "images_of", "rows_of", "sweep_o
 _MOST_IMAGES = 1_000_000
 _ROUNDING = 0.051
 _INSIDE = 1e-3
-_FLAGGED_BY_INTEGRATION = 2
 _PASSED_ON = ("RLP", "PEAK", "CORR", "PSI")
 
 
@@ -198,7 +197,7 @@ def common_columns(
         "xyzcal.px": sweep.xyz,
     }
     if is_flagged is not None:
-        result["input_fate"] = np.where(is_flagged, _FLAGGED_BY_INTEGRATION, 0).astype(np.int32)
+        result["input_fate"] = np.where(is_flagged, INPUT_FATES["flagged_by_integration"], 0).astype(np.int32)
     if sweep.s1 is not None:
         result["s1"] = sweep.s1
     if "CORR" in columns:

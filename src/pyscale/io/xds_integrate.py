@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..options.importing import InputOptions
 from ..typing import FloatArray
 from .imported import ImportedDataSet, InputDecision
-from .polarization import UNPOLARISED, chosen_polarization, polarization_correction
+from .polarization import UNPOLARISED, XDS_NORMAL, chosen_polarization, polarization_correction
 from .xds_data_set import Sweep, common_columns, sweep_of
 from .xds_geometry import geometry_of, space_group_of, unit_cell_of, wavelength_of
 from .xds_records import read_xds_records
@@ -20,7 +20,6 @@ __all__ = ["read_integrate_hkl"]
 _WANTED = ("H", "K", "L", "IOBS", "SIGMA", "XCAL", "YCAL", "ZCAL")
 _OPTIONAL = ("RLP", "PEAK", "CORR", "PSI", "ISEG")
 _MOST_SEGMENTS = 100_000
-_NORMAL = np.array([0.0, 1.0, 0.0])
 
 
 def read_integrate_hkl(path: Path, options: InputOptions) -> list[ImportedDataSet]:
@@ -78,7 +77,7 @@ def _polarization(
     """Fraction and normal, the column `lp`, and what to say of it."""
     assert sweep.geometry is not None and sweep.s1 is not None
     incident = sweep.geometry.incident
-    fraction, normal, reason = chosen_polarization(options, wavelength, incident, _NORMAL)
+    fraction, normal, reason = chosen_polarization(options, wavelength, incident, XDS_NORMAL)
     if fraction == UNPOLARISED:
         lp = np.ones(len(sweep.s1))
     else:
