@@ -48,6 +48,8 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "fit": _fit(result),
         "error_model": _error_model(result),
         "merging_statistics": statistics,
+        "analyses": result.analyses.to_dict(),
+        "warnings": result.warnings(),
         "unit_cell": list(result.unit_cell),
         "space_group": result.space_group.xhm(),
         "identifier_changes": [list(change) for change in result.job.identifier_changes],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._core import __version__
+from .analysis import Analyses
 from .auto import ModelPlan
 from .connectivity import Connectivity
 from .dataset import Job, combine_tables, identifiers_text
@@ -60,6 +61,8 @@ class ScalingResult:
         As merged, and with every rejected outlier put back.
     ledger : list of LedgerEntry
         What became of every observation.
+    analyses : Analyses
+        What the scaled data show beyond these statistics.
     model_choice : ModelChoice or None
         What model=cross_validated tried.
     connectivity : Connectivity
@@ -91,6 +94,7 @@ class ScalingResult:
     statistics: MergingStatistics
     statistics_with_outliers: MergingStatistics
     ledger: list[LedgerEntry]
+    analyses: Analyses
     connectivity: Connectivity
     selection: ReflectionSelection
     n_threads: int
@@ -159,6 +163,16 @@ class ScalingResult:
             "intensity": "expected",
             "determined": not fit.error_model_given_up,
         }
+
+    def warnings(self) -> list[str]:
+        """Return what files and scaled data gave reason to warn of."""
+        told = [
+            f"{identifier}: {decision.reason}"
+            for identifier, decisions in self.job.input_decisions.items()
+            for decision in decisions
+            if decision.is_warning
+        ]
+        return told + self.analyses.warnings()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import targeting
 from .after_fit import Merging, both_statistics, free_set_comparison, logged_ledger, scaled_observations
+from .analysis import ScaledData, analyse
 from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .cross_validation import CrossValidation, Fold, cross_validate
@@ -235,6 +236,21 @@ def _scale_once(
     scaled = scaled_observations(fit)
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)
+    ledger = logged_ledger(before.data_sets, fit.observations, fit)
+    with clock.stage("analyses"):
+        analyses = analyse(
+            ScaledData(
+                observations=fit.observations,
+                fit=fit,
+                scaled=scaled,
+                statistics=statistics,
+                prepared=before.data_sets,
+                unit_cell=before.cell,
+                space_group=before.space_group,
+                options=options,
+                n_threads=before.n_threads,
+            )
+        )
     return ScalingResult(
         job=before.job,
         options=options,
@@ -248,7 +264,8 @@ def _scale_once(
         fit=fit,
         statistics=statistics,
         statistics_with_outliers=with_outliers,
-        ledger=logged_ledger(before.data_sets, fit.observations, fit),
+        ledger=ledger,
+        analyses=analyses,
         model_choice=choice,
         connectivity=before.connectivity,
         selection=before.selection,

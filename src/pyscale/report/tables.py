@@ -156,6 +156,7 @@ def warnings(document: Document) -> list[str]:
             f"{count(rejected)} outliers, {fixed(100 * rejected / seen, 1)} % of the observations, were rejected; "
             "compare the statistics with the outliers put back."
         )
+    found += document["warnings"]
     for old, new in document["identifier_changes"][:_MAX_CHANGES]:
         found.append(f"The identifier {old or '(none)'} was changed to {new}.")
     return found

@@ -1,0 +1,57 @@
+"""All analyses of a job, in the order in which people read them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from .scaled_data import ScaledData
+
+__all__ = ["Analyses", "Analysis", "analyse"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Analysis(Protocol):
+    """What every analysis offers. It is silent where all is well: `text` may be empty, `warnings` too."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+    def text(self) -> str:
+        """Lines for the log."""
+
+    def warnings(self) -> list[str]:
+        """What a user must know, each one sentence or two that say what to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyses:
+    """The analyses of a job; None where the data do not allow one."""
+
+    def __iter__(self) -> Iterator[tuple[str, Analysis]]:
+        for f in fields(self):
+            analysis = getattr(self, f.name)
+            if analysis is not None:
+                yield f.name, analysis
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by the name of the analysis, null where there is none."""
+        return {f.name: None for f in fields(self)} | {name: analysis.to_dict() for name, analysis in self}
+
+    def warnings(self) -> list[str]:
+        """Return what all of them warn of."""
+        return [warning for _, analysis in self for warning in analysis.warnings()]
+
+
+def analyse(data: ScaledData) -> Analyses:  # noqa: ARG001
+    """Make all analyses, and log what they say."""
+    analyses = Analyses()
+    for _, analysis in analyses:
+        if text := analysis.text():
+            _logger.info("%s", text, extra={"console": False})
+        for warning in analysis.warnings():
+            _logger.warning("%s", warning)
+    return analyses

@@ -1,0 +1,94 @@
+"""The scaled observations as analyses look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..typing import BoolArray, FloatArray, IndexArray, IntArray
+
+if TYPE_CHECKING:
+    from ..fitting import FitResult
+    from ..observations import JobObservations
+    from ..options import ScalingOptions
+    from ..output_table import ScaledObservations
+    from ..prepared import PreparedDataSet
+    from ..statistics import MergingStatistics
+    from ..symmetry import UnitCellLike
+
+__all__ = ["ScaledData"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledData:
+    """All observations that were scaled, sorted by group (`observations.offsets`: Friedel mates together).
+
+    Attributes
+    ----------
+    observations : JobObservations
+        Where each was made, its indices and groups.
+    fit : FitResult
+    scaled : ScaledObservations
+        What the fit says of each.
+    statistics : MergingStatistics
+        Of those that are merged.
+    prepared : sequence of PreparedDataSet
+        Tables and experiments of the data sets, by the numbers in `observations.data_set`.
+    unit_cell, space_group
+        Of the job.
+    options : ScalingOptions
+    n_threads : int
+    """
+
+    observations: JobObservations
+    fit: FitResult
+    scaled: ScaledObservations
+    statistics: MergingStatistics
+    prepared: Sequence[PreparedDataSet]
+    unit_cell: UnitCellLike
+    space_group: Any
+    options: ScalingOptions
+    n_threads: int
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    @cached_property
+    def merged(self) -> BoolArray:
+        """Rows that are merged: no outliers, absences or vanishing scales, (n,) bool."""
+        merged: BoolArray = ~(self.scaled.small_scale | self.observations.absent | self.scaled.outlier)
+        return merged
+
+    @cached_property
+    def intensity(self) -> FloatArray:
+        """I/g, (n,) float64; 0 where g vanishes."""
+        return self._over_scale(self.observations.intensity, 1)
+
+    @cached_property
+    def variance(self) -> FloatArray:
+        """sigma'^2/g^2, the statistical variance of I/g, (n,) float64; 0 where g vanishes."""
+        return self._over_scale(self.scaled.variance, 2)
+
+    @cached_property
+    def expected(self) -> FloatArray:
+        """I_h, the weighted mean of each row's group, (n,) float64; 0 where g vanishes."""
+        return self._over_scale(self.fit.expected, 1)
+
+    def _over_scale(self, values: FloatArray, power: int) -> FloatArray:
+        usable = ~self.scaled.small_scale
+        result: FloatArray = np.divide(values, self.scaled.g**power, out=np.zeros_like(values), where=usable)
+        return result
+
+    @property
+    def miller_index(self) -> IntArray:
+        """Index as observed, (n, 3) int32."""
+        return self.observations.miller_index
+
+    @property
+    def offsets(self) -> IndexArray:
+        """First row of each group, Friedel mates together, (n_groups + 1,) int64."""
+        return self.observations.offsets
