@@ -38,7 +38,7 @@ _MAX_GROUP_CYCLES = 2
 _ALL_ONE: IntArray = np.zeros(0, np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorModelFit:
     """Refined error models.
 
