@@ -195,9 +195,8 @@ def main() -> None:
         print(line, flush=True)
         for model, values in here.items():
             everything[model] += values
-    print(
-        f"all                    {describe(everything['likelihood'])}; a, b within 2 sigma: {100 * np.mean(inside):.1f} %"
-    )
+    share = f"; a, b within 2 sigma: {100 * np.mean(inside):.1f} %" if inside else ""
+    print(f"{'all':22s} {describe(everything['likelihood'])}{share}")
     if everything["basic"]:
         print(f"basic                  {describe(everything['basic'])}")
 

@@ -157,6 +157,7 @@ def _error_model(result: ScalingResult) -> dict[str, Any]:
         "n_used": fit.n_used,
         "converged": fit.converged,
         "reason": fit.reason,
+        "rejection": None if result.fit.rejection_model is None else asdict(result.fit.rejection_model),
         "groups": _error_model_groups(result),
         "bins": [asdict(b) for b in fit.bins],
     }
