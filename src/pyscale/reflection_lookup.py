@@ -14,6 +14,7 @@ from .errors import UsageError
 from .fates import FATE_COLUMN, FATES, FILTERED, NOT_USED, REJECTED, USED, USER, fate_number
 from .merge_job import MergingRules
 from .merging import MergedReflections, merge_sorted
+from .model_json import is_own_model
 from .options import ScalingOptions, with_changes
 from .options.merge import MergeOptions
 from .partials import PartialSets
@@ -168,7 +169,7 @@ def _scaled_observations(
         columns = (scaled[group], variance[group], q[group], statistical[group], kept[group])
         statistical[group], deviation[group] = _deviations(*columns)
     has_scale = np.array([reason not in ("not_scaled", "no_scale") for reason in reasons]) & (g > 0) & (variance > 0)
-    fates = _fates(table, reasons, is_absent=is_absent)
+    fates = _fates(_fate_numbers(data_sets), reasons, is_absent=is_absent)
     told = []
     for i, o in enumerate(observations):
         numbers = (g[i], scaled[i], np.sqrt(statistical[i]), deviation[i])
@@ -196,12 +197,20 @@ def _deviations(
         return statistical, np.where(alone, np.nan, (scaled - mean) / np.sqrt(spread))
 
 
-def _fates(table: ReflectionTable, reasons: Sequence[str], *, is_absent: bool) -> list[str]:
-    """What became of scaled rows: by the column `pyscale_fate` where flags agree with it, else by these alone."""
-    numbers = table.get(FATE_COLUMN)
+def _fate_numbers(data_sets: Sequence[DataSet]) -> list[int]:
+    """The column `pyscale_fate` of all rows; 0 where it is missing, or another program has scaled since."""
+    numbers: list[int] = []
+    for d in data_sets:
+        column = d.reflections.get(FATE_COLUMN) if is_own_model(d.experiment.scaling_model) else None
+        numbers += [0] * len(d.reflections) if column is None else column.tolist()
+    return numbers
+
+
+def _fates(numbers: Sequence[int], reasons: Sequence[str], *, is_absent: bool) -> list[str]:
+    """What became of scaled rows: by numbers of `fates` where flags agree with them, else by these alone."""
     texts = []
-    for i, reason in enumerate(reasons):
-        known = FATES.get(0 if numbers is None else int(numbers[i]))
+    for number, reason in zip(numbers, reasons, strict=True):
+        known = FATES.get(number)
         if not reason and is_absent:
             texts.append(_ABSENT)
         elif reason not in _KINDS_BY_FLAGS and reason not in _FILTERED_BY_FLAGS:
