@@ -113,7 +113,7 @@ def test_real_sweeps_give_the_same_answer_at_once(cysteine: Callable[..., Job]) 
     first = pyscale.scale(cysteine(20, 25, 30, 35))
     second = again(first)
     assert_at_once(first, second)
-    assert np.abs(moved(first, second)).max() < 0.01
+    assert np.abs(moved(first, second)).max() < 0.02
 
 
 @pytest.mark.data
