@@ -15,7 +15,7 @@ from .options import ScalingOptions
 from .options.error_model import ErrorModelOptions
 from .scaling_model import DataSetModel
 from .stored_error_models import common_error_model, grouped_error_models, is_number, own_error_model
-from .typing import BoolArray
+from .typing import BoolArray, FloatArray
 
 __all__ = ["FitStart", "fit_start"]
 
@@ -40,8 +40,8 @@ class FitStart:
         Stored ones of the groups of data sets.
     error_model_determined : bool or None
         Whether the data determined it, False if it was fixed since they could not; None if unknown.
-    imid : float or None
-        Stored crossover from profile-fitted to summed intensities, which is then not looked for again.
+    imids : (n_data_sets,) float64 or None
+        Stored crossovers from profile-fitted to summed intensities, which are then not looked for again.
     """
 
     kept: tuple[bool, ...] = ()
@@ -49,7 +49,7 @@ class FitStart:
     error_model: ErrorModel | None = None
     error_models: Shrunk | None = None
     error_model_determined: bool | None = None
-    imid: float | None = None
+    imids: FloatArray | None = None
 
     def kept_data_sets(self, n_data_sets: int) -> BoolArray:
         """Whether each data set's parameters are those of an earlier fit, (n_data_sets,) bool."""
@@ -88,8 +88,8 @@ def fit_start(
             "The stored error model of weights and rejection was fixed since the data could not determine it, and is "
             "used again (reset_error_model=True tries anew)"
         )
-    imid = _imid(configurations, all(kept), given)
-    return FitStart(kept, is_solution, error_model, error_models, determined, imid)
+    imids = _imids(configurations, all(kept), options, given)
+    return FitStart(kept, is_solution, error_model, error_models, determined, imids)
 
 
 def _determined(configurations: Sequence[dict[str, Any]], choice: ErrorModelOptions) -> bool | None:
@@ -100,18 +100,20 @@ def _determined(configurations: Sequence[dict[str, Any]], choice: ErrorModelOpti
     return said.pop() if len(said) == 1 and said <= {True, False} else None
 
 
-def _imid(configurations: Sequence[dict[str, Any]], all_kept: bool, given: Collection[str]) -> float | None:
+def _imids(
+    configurations: Sequence[dict[str, Any]], all_kept: bool, options: ScalingOptions, given: Collection[str]
+) -> FloatArray | None:
     stored = [float(c["Imid"]) for c in configurations if is_number(c.get("Imid")) and c["Imid"] >= 0]
     values = sorted(set(stored))
     if any(option in given for option in _CHOICES_OF_INTENSITY) or not values:
         return None
-    if len(values) == 1 and all_kept and len(stored) == len(configurations):
-        _logger.info(
-            "The crossover between profile and summation intensities is that of the stored models: %g", values[0]
-        )
-        return values[0]
+    may_differ = not options.reflection_selection.combine.joint_analysis
+    if (len(values) == 1 or may_differ) and all_kept and len(stored) == len(configurations):
+        listed = ", ".join(f"{v:g}" for v in values[:5])
+        _logger.info("The crossover between profile and summation intensities is that of the stored models: %s", listed)
+        return np.array(stored)
     reason = f"the stored models have different ones ({', '.join(f'{v:g}' for v in values[:5])})"
-    if len(values) == 1:
+    if len(values) == 1 or may_differ:
         reason = "some data sets have none stored"
     _logger.info(
         "The crossover between profile and summation intensities is looked for again: %s",

@@ -12,6 +12,7 @@ from . import _core
 from .error_model import ErrorModel
 from .error_model_fit import ErrorModelFit
 from .error_models import ErrorModels
+from .fates import observation_fates
 from .fit_errors import FitState
 from .fit_start import FitStart
 from .fit_state import Fit
@@ -24,7 +25,7 @@ from .gauge import (
     fix_gauge,
     parameter_covariance,
 )
-from .intensity_choice import ImidCandidate
+from .intensity_choice import IntensityChoice
 from .joint_model import JointModel, RestraintRows
 from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
@@ -34,7 +35,7 @@ from .options import ScalingOptions
 from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
-from .typing import BoolArray, FloatArray, IntArray
+from .typing import BoolArray, ByteArray, FloatArray, IntArray
 
 __all__ = ["FitResult", "FitRound", "fit_job"]
 
@@ -86,6 +87,8 @@ class FitResult:
         Outliers by rule; disjoint.
     small_scale : (n,) bool
         Rows whose g is too small to be trusted.
+    fate : (n,) uint8
+        What became of the rows (`fates`).
     component : (n_data_sets,) int32
         Connected component of each data set.
     weakest : str
@@ -93,8 +96,8 @@ class FitResult:
     observations : JobObservations
         With the intensities that were scaled.
     options : ScalingOptions
-    imid, tried_imids : float, list of ImidCandidate
-        Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
+    intensity_choice : IntensityChoice
+        Crossovers from profile-fitted to summed intensities, and the candidates, none if they were known.
     rejection_model : ErrorModel or None
         That of weights and rejection where the data could not tell it; None: that of the sigmas.
     without_data : dict of str to list of int
@@ -122,6 +125,7 @@ class FitResult:
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
     small_scale: BoolArray
+    fate: ByteArray
     component: IntArray
     rounds: list[FitRound]
     termination: str
@@ -132,8 +136,7 @@ class FitResult:
     n_observations: int
     n_groups: int
     observations: JobObservations
-    imid: float
-    tried_imids: list[ImidCandidate]
+    intensity_choice: IntensityChoice
     rejection_model: ErrorModel | None
     without_data: dict[str, list[int]]
     free: BoolArray
@@ -150,7 +153,7 @@ class FitResult:
     def of_data_sets(self, chosen: BoolArray) -> FitResult:
         """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
         observations, rows = self.observations.of_data_sets(chosen)
-        names = ("g", "g_variance", "expected", "variance", "sigma_squared", "small_scale")
+        names = ("g", "g_variance", "expected", "variance", "sigma_squared", "small_scale", "fate")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in names},
@@ -158,6 +161,7 @@ class FitResult:
             rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
             component=self.component[chosen],
             error_models=self.error_models.of_data_sets(chosen),
+            intensity_choice=self.intensity_choice.of_data_sets(chosen),
             observations=observations,
         )
 
@@ -183,7 +187,7 @@ def fit_job(
     fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
     rounds: list[FitRound] = []
-    first_settled = 1 if start.is_solution and start.imid is not None else 2
+    first_settled = 1 if start.is_solution and start.imids is not None else 2
     settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
@@ -195,7 +199,7 @@ def fit_job(
                 if fit.settle_error_model(state):
                     state = fit.start()
                     result = fit.minimise(state, number, early)
-            if start.imid is None:
+            if start.imids is None:
                 fit.choose_intensities(state)
         before = fit.uninformative(state)
         change = fit.update_restraints(state, result, settled if number == 1 and start.is_solution else 0.0)
@@ -316,6 +320,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         g_variance = _core.local_scale_factor_variances(
             joint.core, fit.core, parameters, covariance.local.values, fit.n_threads
         )
+    rejected = {"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small}
     return FitResult(
         models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
@@ -329,8 +334,14 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         rejection_model=fit.errors.fixed,
         sigma_squared=fit.sigma_squared(state),
         error_model_fit=state.error_model_fit,
-        rejected={"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small},
+        rejected=rejected,
         small_scale=state.small,
+        fate=observation_fates(
+            fit.obs,
+            filtered={"small_scale": state.small, "systematic_absence": fit.obs.absent},
+            rejected=rejected,
+            not_used={"free_set": fit.fit_weights.free},
+        ),
         component=fit.label,
         rounds=rounds,
         termination=result.termination,
@@ -341,8 +352,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         n_observations=int(problem.n_observations),
         n_groups=int(problem.n_groups),
         observations=fit.obs,
-        imid=fit.imid,
-        tried_imids=fit.tried_imids,
+        intensity_choice=fit.intensity_choice,
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
         free=fit.fit_weights.free,
         robust_factor=fit.fit_weights.factor,

@@ -147,7 +147,7 @@ class ScalingResult:
             self._closest_basic[index],
             rejection=self.fit.rejection_model,
         )
-        extra["Imid"] = self.fit.imid
+        extra["Imid"] = float(self.fit.intensity_choice.imids[index])
         extra["pyscale"]["anomalous"] = self.options.anomalous
         images, oscillation = valid_span(experiment), experiment.oscillation
         if images is not None and not experiment.is_still:

@@ -220,7 +220,7 @@ def start_after_target(fit: FitResult) -> FitStart:
         error_model=fit.rejection_model or fit.error_models.common,
         error_models=None if fit.rejection_model else fit.error_models.shrunk,
         error_model_determined=fit.rejection_model is None,
-        imid=fit.imid,
+        imids=fit.intensity_choice.imids,
     )
 
 
