@@ -244,6 +244,8 @@ def refine_error_model(
     UsageError
         When a fixed a is not positive or a fixed b or c negative.
     """
+    if stage == "round" and observations.intensity.size <= _SAMPLE[stage]:
+        stage = "last"
     if stage != "last":
         observations, rows = observations.sample(_SAMPLE[stage])
         groups = groups if groups is None or rows is None else groups[rows]
