@@ -19,12 +19,10 @@ __all__ = ["Common", "Evaluate", "Minimum", "Shrunk", "Terms", "minimise", "shri
 
 _MAX_STEPS = 60
 _MAX_HALVINGS = 20
-_MAX_SHRINKING_STEPS = 6
-_SETTLED_SHRINKING = 0.05
+_MAX_SHRINKING_STEPS = 15
 _MAX_PRIOR_STEPS = 100
-# Relative change at which mean and spread among models have settled, and spread in posterior standard uncertainties
-# that is none.
-_SETTLED_SPREAD, _NO_SPREAD = 0.02, 0.02
+# Spread among models, in posterior standard uncertainties, that is none.
+_NO_SPREAD = 0.02
 _LARGEST_STEP_LOG_A = 1.0
 _COST_ROUNDING = 1e-11
 # Share of a parameter's information that is left when the others are free; below it they cannot be told apart.
@@ -245,7 +243,14 @@ class Shrunk:
     common: Common
 
 
-def shrink(evaluate: Evaluate, start: Minimum, n_models: int, free: BoolArray, before: Shrunk | None = None) -> Shrunk:
+def shrink(
+    evaluate: Evaluate,
+    start: Minimum,
+    n_models: int,
+    free: BoolArray,
+    before: Shrunk | None = None,
+    tolerance: float = 0.05,
+) -> Shrunk:
     """Parameters of many models, shrunk towards a common mean as far as the data tell (empirical Bayes).
 
     Mean and spread of each parameter among the models are those of greatest evidence, by the iteration of MacKay
@@ -262,6 +267,8 @@ def shrink(evaluate: Evaluate, start: Minimum, n_models: int, free: BoolArray, b
         Parameters in which the models may differ.
     before : Shrunk, optional
         Where an earlier call has ended.
+    tolerance : float
+        Last step in standard uncertainties, and relative change of the spreads, at which all has settled.
     """
     factor = _rho(start.terms)
     if before is None:
@@ -272,10 +279,10 @@ def shrink(evaluate: Evaluate, start: Minimum, n_models: int, free: BoolArray, b
     terms = evaluate(theta)
     for _ in range(_MAX_SHRINKING_STEPS):
         precision = terms.information / factor
-        common, target, covariance = _prior(theta, -terms.gradient / factor, precision, common, free)
+        common, target, covariance = _prior(theta, -terms.gradient / factor, precision, common, free, tolerance)
         step = _limited(target - theta)
         gain = np.einsum("ki,kij,kj->k", step, precision, step)
-        if float(np.sqrt(gain.max(initial=0.0))) < _SETTLED_SHRINKING:
+        if float(np.sqrt(gain.max(initial=0.0))) < tolerance:
             break
         penalty = _penalty(common, factor)
         better = _line_search(evaluate, theta, terms.cost + penalty(theta), step, penalty)
@@ -297,7 +304,7 @@ def _penalty(common: Common, factor: float) -> Callable[[FloatArray], float]:
 
 
 def _prior(
-    theta: FloatArray, gradient: FloatArray, precision: FloatArray, common: Common, free: BoolArray
+    theta: FloatArray, gradient: FloatArray, precision: FloatArray, common: Common, free: BoolArray, tolerance: float
 ) -> tuple[Common, FloatArray, FloatArray]:
     """Most probable distribution of the parameters by the quadratic model of the cost, and the parameters with it.
 
@@ -312,8 +319,8 @@ def _prior(
         determined = np.clip(n - (variance / safe**2).sum(axis=0), 1e-3, max(n - 1, 1))
         new_mean = np.where(varying, target.mean(axis=0), mean)
         new_spread = np.where(varying, np.sqrt(((target - new_mean) ** 2).sum(axis=0) / determined), 0.0)
-        moved = varying & (np.abs(new_spread - spread) > _SETTLED_SPREAD * spread)
-        moved |= varying & (np.abs(new_mean - mean) > _SETTLED_SPREAD * np.sqrt(variance.mean(axis=0) / n))
+        moved = varying & (np.abs(new_spread - spread) > tolerance * spread)
+        moved |= varying & (np.abs(new_mean - mean) > tolerance * np.sqrt(variance.mean(axis=0) / n))
         mean = new_mean
         varying = varying & (new_spread > _NO_SPREAD * np.sqrt(np.median(variance, axis=0)))
         spread = np.where(varying, new_spread, 0.0)

@@ -17,13 +17,18 @@ from pyscale.typing import BoolArray, FloatArray, IndexArray, IntArray
 
 __all__ = ["Equivalents", "ErrorModelFit", "Fixed", "Stage", "as_given", "refine_error_model", "sigma_isa", "sigmas"]
 
-Stage = Literal["first", "round", "last"]
+Stage = Literal["first", "round", "last", "exact"]
 Fixed: TypeAlias = tuple[float | None, float | None, float | None]
 
 _MAX_CYCLES = 6
 # In standard uncertainties: of a minimum with expected intensities held fixed, and of the cycles that renew them.
 # A model for the first weights need not be known better than one that counts.
-_PRECISION: dict[Stage, tuple[float, float]] = {"first": (0.1, 0.3), "round": (0.05, 0.2), "last": (0.01, 0.03)}
+_PRECISION: dict[Stage, tuple[float, float]] = {
+    "first": (0.1, 0.3),
+    "round": (0.05, 0.2),
+    "last": (0.01, 0.03),
+    "exact": (1e-4, 1e-3),
+}
 # Observations looked at, about.
 _SAMPLE: dict[Stage, int] = {"first": 25_000, "round": 50_000}
 _MIN_FOR_ANY, _MIN_FOR_B = 20, 100
@@ -34,7 +39,7 @@ _MEAN_PRECISION, _ENOUGH = 0.15, 2000
 _SMALL = 10_000
 # Standard uncertainties by which c must be positive to appear, and to stay.
 _C_APPEARS, _C_STAYS = 3.5, 2.5
-_MAX_GROUP_CYCLES = 2
+_MAX_GROUP_CYCLES = 4
 _ALL_ONE: IntArray = np.zeros(0, np.int32)
 
 
@@ -233,9 +238,10 @@ def refine_error_model(
         common value, as far as the groups are alike.
     before : Shrunk, optional
         Where the groups' parameters ended in an earlier call.
-    stage : {"first", "round", "last"}
+    stage : {"first", "round", "last", "exact"}
         The first looks at data whose outliers are not known yet: rows that fail the leave-one-out test under the
-        model so far are set aside for the duration. Only the last is precise, and looks at all rows.
+        model so far are set aside for the duration. First and round look at a sample of the rows, last at all, and
+        exact does so with little regard to time, as all of the later ones do for few rows.
     zmax : float
         Limit of that test.
 
@@ -244,9 +250,9 @@ def refine_error_model(
     UsageError
         When a fixed a is not positive or a fixed b or c negative.
     """
-    if stage == "round" and observations.intensity.size <= _SAMPLE[stage]:
-        stage = "last"
-    if stage != "last":
+    if stage in ("round", "last") and observations.intensity.size <= _SAMPLE["round"]:
+        stage = "exact"
+    if stage in _SAMPLE:
         observations, rows = observations.sample(_SAMPLE[stage])
         groups = groups if groups is None or rows is None else groups[rows]
     common = _refine_common(observations, start or ErrorModel(), fixed, stage, zmax)
@@ -332,7 +338,7 @@ def _refine_groups(
         theta = np.repeat(common.model.theta[None], n_models, axis=0) if before is None else before.theta
         model = np.ascontiguousarray(groups[repeated.row])
         residuals = group_residuals(repeated, theta, model, obs.n_threads)
-        found = shrink(residuals.evaluator(), minimum, n_models, free, before)
+        found = shrink(residuals.evaluator(), minimum, n_models, free, before, _PRECISION[stage][1])
         change = (found.theta - theta) / np.sqrt(np.maximum(np.einsum("kii->ki", found.covariance), 1e-300))
         before = found
         if not (np.abs(change) > _PRECISION[stage][1])[:, found.common.spread > 0].any():
