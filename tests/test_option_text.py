@@ -150,7 +150,6 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("refinery_log=x", "option scaling_refinery.refinery_log is not yet available in pyscale: every step"),
         ("best_unit_cell=1 2 3", "expected 6 numbers or None"),
         ("best_unit_cell=1 2 3 4 5 x", "expected 6 numbers or None"),
-        ("grouping=individual", "not yet available"),
         ("missing.phil", "cannot read options from missing.phil: No such file"),
         ("missing.toml", "cannot read options from missing.toml: No such file"),
         ("", "an argument is empty"),

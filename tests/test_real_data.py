@@ -131,7 +131,7 @@ def test_a_fixed_error_model_stays_where_the_data_cannot_tell(data_root: Path, f
     fit = scale(folder / "integrated.expt", folder / "integrated.refl", **options).fit
     assert fit.error_model_fit is not None
     assert not fit.error_model_fit.reliable
-    assert {name: getattr(fit.error_model, name) for name in fixed} == fixed
+    assert {name: getattr(fit.error_models.common, name) for name in fixed} == fixed
 
 
 def test_a_protein_of_integrate_hkl(data_root: Path) -> None:

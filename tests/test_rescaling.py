@@ -273,10 +273,11 @@ def test_options_that_change_nothing_are_named_once(scaled: ScalingResult, caplo
 def test_the_stored_error_model_is_used_from_the_first_round(scaled: ScalingResult) -> None:
     second = again(scaled)
     rounds = second.fit.rounds
-    assert (rounds[0].a, rounds[0].b) == pytest.approx((scaled.fit.error_model.a, scaled.fit.error_model.b), rel=1e-3)
+    stored = scaled.fit.error_models.common
+    assert (rounds[0].a, rounds[0].b) == pytest.approx((stored.a, stored.b), rel=1e-3)
     without = again(scaled, reset_error_model=True)
     assert len(without.fit.rounds) > len(rounds)
-    assert without.fit.error_model.a == pytest.approx(scaled.fit.error_model.a, rel=0.02)
+    assert without.fit.error_models.common.a == pytest.approx(scaled.fit.error_models.common.a, rel=0.02)
     fixed = again(scaled, error_model={"basic": {"a": 1.5, "b": 0.05}})
     assert (fixed.fit.rounds[0].a, fixed.fit.rounds[0].b) == (1.5, 0.05)
 

@@ -191,4 +191,5 @@ def test_merged_data_have_inverse_variance_weights() -> None:
     result = scaled("huber", 0, 0.05)
     fit = result.fit
     assert fit.robust_factor.min() < 0.5
-    np.testing.assert_allclose(result.scaled.variance, fit.error_model.sigma_squared(fit.variance, fit.expected))
+    variance = fit.error_models.sigma_squared(fit.observations, fit.variance, fit.expected, 1)
+    np.testing.assert_allclose(result.scaled.variance, variance)

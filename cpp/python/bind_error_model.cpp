@@ -6,17 +6,15 @@
 namespace pyscale_python {
 namespace {
 
-using Terms = std::tuple<double, std::array<double, 2>, std::array<double, 3>, std::array<double, 3>>;
-
-Terms to_tuple(const pyscale::ErrorModelTerms& t) {
-  return {t.cost, t.gradient, t.information, t.score_variance};
+pyscale::RepeatedView repeated_view(const Array<double>& intensity, const Array<double>& variance,
+                                    const Array<double>& linear, const Array<double>& quadratic,
+                                    const Array<pyscale::Index>& offsets) {
+  return {view("intensity", intensity), view("variance", variance), view("linear", linear),
+          view("quadratic", quadratic), view("offsets", offsets)};
 }
 
-pyscale::RepeatedView repeated_view(const Array<double>& intensity, const Array<double>& variance,
-                                    const Array<double>& expected_squared,
-                                    const Array<pyscale::Index>& offsets) {
-  return {view("intensity", intensity), view("variance", variance),
-          view("expected_squared", expected_squared), view("offsets", offsets)};
+pyscale::ErrorParameters parameters_view(const Array<double>& parameters, const Array<std::int32_t>& model) {
+  return {view("parameters", parameters), view("model", model)};
 }
 
 py::array_t<double> expected_intensity(const Array<double>& intensity, const Array<double>& weight,
@@ -37,52 +35,83 @@ py::array_t<double> expected_intensity(const Array<double>& intensity, const Arr
   return to_numpy(std::move(expected));
 }
 
+py::array_t<double> error_model_variances(const Array<double>& variance, const Array<double>& expected,
+                                          const Array<double>& conversion, const Array<double>& parameters,
+                                          const Array<std::int32_t>& model, int n_threads) {
+  const auto v = view("variance", variance), e = view("expected", expected),
+             k = view("conversion", conversion);
+  const auto p = parameters_view(parameters, model);
+  std::vector<double> out;
+  {
+    const py::gil_scoped_release release;
+    out = pyscale::error_model_variances(v, e, k, p, n_threads);
+  }
+  return to_numpy(std::move(out));
+}
+
 py::tuple repeated_observations(const Array<double>& intensity, const Array<double>& variance,
                                 const Array<double>& g, const Array<double>& expected,
-                                const Array<pyscale::Index>& offsets, const Array<std::uint8_t>& excluded,
-                                pyscale::Index min_multiplicity) {
+                                const Array<double>& conversion, const Array<pyscale::Index>& offsets,
+                                const Array<std::uint8_t>& excluded, pyscale::Index min_multiplicity) {
   const auto i = view("intensity", intensity), v = view("variance", variance), s = view("g", g),
-             m = view("expected", expected);
+             m = view("expected", expected), k = view("conversion", conversion);
   const auto o = view("offsets", offsets);
   const auto e = view("excluded", excluded);
   pyscale::RepeatedObservations out;
   {
     const py::gil_scoped_release release;
-    out = pyscale::repeated_observations(i, v, s, m, o, e, min_multiplicity);
+    out = pyscale::repeated_observations(i, v, s, m, k, o, e, min_multiplicity);
   }
   return py::make_tuple(to_numpy(std::move(out.row)), to_numpy(std::move(out.intensity)),
-                        to_numpy(std::move(out.variance)), to_numpy(std::move(out.expected_squared)),
-                        to_numpy(std::move(out.offsets)));
-}
-
-Terms restricted_likelihood(const Array<double>& intensity, const Array<double>& variance,
-                            const Array<double>& expected_squared, const Array<pyscale::Index>& offsets,
-                            double log_a, double b_squared, int n_threads) {
-  const auto obs = repeated_view(intensity, variance, expected_squared, offsets);
-  const py::gil_scoped_release release;
-  return to_tuple(pyscale::restricted_likelihood(obs, log_a, b_squared, n_threads));
+                        to_numpy(std::move(out.variance)), to_numpy(std::move(out.linear)),
+                        to_numpy(std::move(out.quadratic)), to_numpy(std::move(out.offsets)));
 }
 
 py::tuple group_residuals(const Array<double>& intensity, const Array<double>& variance,
-                          const Array<double>& expected_squared, const Array<pyscale::Index>& offsets,
-                          double b_squared, int n_threads) {
-  const auto obs = repeated_view(intensity, variance, expected_squared, offsets);
+                          const Array<double>& linear, const Array<double>& quadratic,
+                          const Array<pyscale::Index>& offsets, const Array<double>& parameters,
+                          const Array<std::int32_t>& model, int n_threads) {
+  const auto obs = repeated_view(intensity, variance, linear, quadratic, offsets);
+  const auto p = parameters_view(parameters, model);
   pyscale::GroupResiduals out;
   {
     const py::gil_scoped_release release;
-    out = pyscale::group_residuals(obs, b_squared, n_threads);
+    out = pyscale::group_residuals(obs, p, n_threads);
   }
-  return py::make_tuple(to_numpy(std::move(out.residual)), to_numpy(std::move(out.variance)),
-                        to_numpy(std::move(out.expected_squared)), to_numpy(std::move(out.weight)));
+  return py::make_tuple(to_numpy(std::move(out.residual)), to_numpy(std::move(out.share)));
 }
 
-Terms student_likelihood(const Array<double>& residual, const Array<double>& variance,
-                         const Array<double>& expected_squared, const Array<double>& weight, double log_a,
-                         double b_squared, double nu, double kappa, int n_threads) {
-  const pyscale::ResidualsView residuals{view("residual", residual), view("variance", variance),
-                                         view("expected_squared", expected_squared), view("weight", weight)};
-  const py::gil_scoped_release release;
-  return to_tuple(pyscale::student_likelihood(residuals, log_a, b_squared, nu, kappa, n_threads));
+py::array_t<double> residual_variances(const Array<double>& intensity, const Array<double>& variance,
+                                       const Array<double>& linear, const Array<double>& quadratic,
+                                       const Array<pyscale::Index>& offsets, const Array<double>& share,
+                                       const Array<double>& parameters, const Array<std::int32_t>& model,
+                                       int n_threads) {
+  const auto obs = repeated_view(intensity, variance, linear, quadratic, offsets);
+  const auto p = parameters_view(parameters, model);
+  const auto s = view("share", share);
+  std::vector<double> out;
+  {
+    const py::gil_scoped_release release;
+    out = pyscale::residual_variances(obs, s, p, n_threads);
+  }
+  return to_numpy(std::move(out));
+}
+
+py::tuple student_cost(const Array<double>& intensity, const Array<double>& variance,
+                       const Array<double>& linear, const Array<double>& quadratic,
+                       const Array<pyscale::Index>& offsets, const Array<double>& residual,
+                       const Array<double>& share, const Array<double>& parameters,
+                       const Array<std::int32_t>& model, double nu, double kappa, int n_threads) {
+  const auto obs = repeated_view(intensity, variance, linear, quadratic, offsets);
+  const auto p = parameters_view(parameters, model);
+  const auto r = view("residual", residual), s = view("share", share);
+  pyscale::ErrorModelTerms out;
+  {
+    const py::gil_scoped_release release;
+    out = pyscale::student_cost(obs, r, s, p, nu, kappa, n_threads);
+  }
+  return py::make_tuple(out.cost, to_numpy(std::move(out.gradient)), to_numpy(std::move(out.information)),
+                        to_numpy(std::move(out.score_variance)));
 }
 
 }  // namespace
@@ -92,19 +121,26 @@ void bind_error_model(py::module_& m) {
         "g"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(), "n_threads"_a = 1,
         "reference"_a.noconvert() = py::none(), "reference_weight"_a.noconvert() = py::none(),
         "Scale factor times weighted group mean, per row.");
+  m.def("error_model_variances", &error_model_variances, "variance"_a.noconvert(), "expected"_a.noconvert(),
+        "conversion"_a.noconvert(), "parameters"_a.noconvert(), "model"_a.noconvert(), "n_threads"_a = 1,
+        "Variances of unscaled intensities under error models.");
   m.def("repeated_observations", &repeated_observations, "intensity"_a.noconvert(), "variance"_a.noconvert(),
-        "g"_a.noconvert(), "expected"_a.noconvert(), "offsets"_a.noconvert(), "excluded"_a.noconvert(),
-        "min_multiplicity"_a = 2,
+        "g"_a.noconvert(), "expected"_a.noconvert(), "conversion"_a.noconvert(), "offsets"_a.noconvert(),
+        "excluded"_a.noconvert(), "min_multiplicity"_a = 2,
         "Usable rows of groups with enough of them: the arrays of pyscale::RepeatedObservations.");
-  m.def("restricted_likelihood", &restricted_likelihood, "intensity"_a.noconvert(), "variance"_a.noconvert(),
-        "expected_squared"_a.noconvert(), "offsets"_a.noconvert(), "log_a"_a, "b_squared"_a,
-        "n_threads"_a = 1, "Cost, gradient, information and variance of the gradient by (ln a, b^2).");
   m.def("group_residuals", &group_residuals, "intensity"_a.noconvert(), "variance"_a.noconvert(),
-        "expected_squared"_a.noconvert(), "offsets"_a.noconvert(), "b_squared"_a, "n_threads"_a = 1,
-        "Residuals from group means: the arrays of pyscale::GroupResiduals.");
-  m.def("student_likelihood", &student_likelihood, "residual"_a.noconvert(), "variance"_a.noconvert(),
-        "expected_squared"_a.noconvert(), "weight"_a.noconvert(), "log_a"_a, "b_squared"_a, "nu"_a, "kappa"_a,
-        "n_threads"_a = 1, "Robust cost, gradient, information and variance of the gradient by (ln a, b^2).");
+        "linear"_a.noconvert(), "quadratic"_a.noconvert(), "offsets"_a.noconvert(),
+        "parameters"_a.noconvert(), "model"_a.noconvert(), "n_threads"_a = 1,
+        "Residuals from group means, and the share of each row in its mean.");
+  m.def("residual_variances", &residual_variances, "intensity"_a.noconvert(), "variance"_a.noconvert(),
+        "linear"_a.noconvert(), "quadratic"_a.noconvert(), "offsets"_a.noconvert(), "share"_a.noconvert(),
+        "parameters"_a.noconvert(), "model"_a.noconvert(), "n_threads"_a = 1,
+        "Variances of residuals from group means.");
+  m.def("student_cost", &student_cost, "intensity"_a.noconvert(), "variance"_a.noconvert(),
+        "linear"_a.noconvert(), "quadratic"_a.noconvert(), "offsets"_a.noconvert(), "residual"_a.noconvert(),
+        "share"_a.noconvert(), "parameters"_a.noconvert(), "model"_a.noconvert(), "nu"_a, "kappa"_a,
+        "n_threads"_a = 1,
+        "Robust cost, and by model gradient (3), information (6) and variance of the gradient (6).");
 }
 
 }  // namespace pyscale_python

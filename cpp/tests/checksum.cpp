@@ -82,12 +82,14 @@ void errors(int n_threads) {
   outliers.add(pyscale::find_outliers(c.intensity, c.weight, c.g, c.offsets, 2.0, {}, n_threads));
   outliers.print("outliers");
   const pyscale::RepeatedObservations obs = c.repeated(n_threads);
-  const pyscale::GroupResiduals residuals = pyscale::group_residuals(view(obs), 1e-3, n_threads);
+  const ModelsCase models(4, obs.row.size(), 3);
+  const pyscale::GroupResiduals residuals = pyscale::group_residuals(view(obs), models.view(), n_threads);
   Checksum model;
-  model.add(obs.expected_squared);
+  model.add(obs.quadratic);
   model.add(residuals.residual);
-  model.add(pyscale::restricted_likelihood(view(obs), 0.2, 1e-3, n_threads));
-  model.add(pyscale::student_likelihood(view(residuals), 0.2, 1e-3, 4, 0.7, n_threads));
+  model.add(pyscale::residual_variances(view(obs), residuals.share, models.view(), n_threads));
+  model.add(pyscale::student_cost(view(obs), residuals.residual, residuals.share, models.view(), 4, 0.7,
+                                  n_threads));
   model.print("error_model");
   std::vector<std::int32_t> bin(c.offsets.size() - 1), candidate(c.intensity.size());
   for (std::size_t g = 0; g < bin.size(); ++g) bin[g] = static_cast<std::int32_t>(g % 10);

@@ -28,7 +28,8 @@ struct EquivalentsCase {
 
   pyscale::RepeatedObservations repeated(int n_threads) const {
     const auto expected = pyscale::expected_intensity(intensity, weight, g, offsets, {}, n_threads);
-    return pyscale::repeated_observations(intensity, variance, g, expected, offsets, {}, 2);
+    const std::vector<double> conversion(intensity.size(), 1.0);
+    return pyscale::repeated_observations(intensity, variance, g, expected, conversion, offsets, {}, 2);
   }
 
   std::vector<Index> offsets;
@@ -36,11 +37,24 @@ struct EquivalentsCase {
 };
 
 inline pyscale::RepeatedView view(const pyscale::RepeatedObservations& obs) {
-  return {obs.intensity, obs.variance, obs.expected_squared, obs.offsets};
+  return {obs.intensity, obs.variance, obs.linear, obs.quadratic, obs.offsets};
 }
 
-inline pyscale::ResidualsView view(const pyscale::GroupResiduals& residuals) {
-  return {residuals.residual, residuals.variance, residuals.expected_squared, residuals.weight};
-}
+/// Parameters ln a, d, c of some models, and which of them each row has.
+struct ModelsCase {
+  ModelsCase(std::size_t n_models, std::size_t n_rows, std::uint64_t seed) {
+    Random random(seed);
+    for (std::size_t k = 0; k < n_models; ++k)
+      for (const double most : {0.5, 5e-3, 2.0}) values.push_back(most * random.uniform());
+    if (n_models < 2) return;
+    for (std::size_t i = 0; i < n_rows; ++i)
+      model.push_back(static_cast<std::int32_t>(static_cast<double>(n_models) * random.uniform()));
+  }
+
+  pyscale::ErrorParameters view() const { return {values, model}; }
+
+  std::vector<double> values;
+  std::vector<std::int32_t> model;
+};
 
 }  // namespace pyscale_tests

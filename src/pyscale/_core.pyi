@@ -382,43 +382,66 @@ def expected_intensity(
     reference: NDArray[np.float64] | None = None,
     reference_weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]: ...
+def error_model_variances(
+    variance: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    conversion: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    model: NDArray[np.int32],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
 def repeated_observations(
     intensity: NDArray[np.float64],
     variance: NDArray[np.float64],
     g: NDArray[np.float64],
     expected: NDArray[np.float64],
+    conversion: NDArray[np.float64],
     offsets: NDArray[np.int64],
     excluded: NDArray[np.uint8],
     min_multiplicity: int = 2,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]: ...
-def restricted_likelihood(
-    intensity: NDArray[np.float64],
-    variance: NDArray[np.float64],
-    expected_squared: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    log_a: float,
-    b_squared: float,
-    n_threads: int = 1,
-) -> tuple[float, list[float], list[float], list[float]]: ...
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+]: ...
 def group_residuals(
     intensity: NDArray[np.float64],
     variance: NDArray[np.float64],
-    expected_squared: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    quadratic: NDArray[np.float64],
     offsets: NDArray[np.int64],
-    b_squared: float,
+    parameters: NDArray[np.float64],
+    model: NDArray[np.int32],
     n_threads: int = 1,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
-def student_likelihood(
-    residual: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def residual_variances(
+    intensity: NDArray[np.float64],
     variance: NDArray[np.float64],
-    expected_squared: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    log_a: float,
-    b_squared: float,
+    linear: NDArray[np.float64],
+    quadratic: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    share: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    model: NDArray[np.int32],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
+def student_cost(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    quadratic: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    residual: NDArray[np.float64],
+    share: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    model: NDArray[np.int32],
     nu: float,
     kappa: float,
     n_threads: int = 1,
-) -> tuple[float, list[float], list[float], list[float]]: ...
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 def make_smoother_axis(factor: float, n_nodes: int, z_min: float, z_max: float) -> SmootherAxis: ...
 def smoother_window(axis: SmootherAxis, z: float) -> tuple[int, list[float]]: ...
 def node_coordinates(axis: SmootherAxis) -> NDArray[np.float64]: ...

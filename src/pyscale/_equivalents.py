@@ -9,31 +9,25 @@ from typing import NamedTuple
 import numpy as np
 
 from pyscale import _core
-from pyscale.typing import FloatArray, IndexArray
+from pyscale._likelihood import Evaluate, Terms, student_kappa
+from pyscale.typing import FloatArray, IndexArray, IntArray
 
-__all__ = [
-    "NO_SCATTER",
-    "BinsWhenWanted",
-    "ErrorModelBin",
-    "Repeated",
-    "Residuals",
-    "bin_deviations",
-    "group_residuals",
-    "rough_a",
-]
+__all__ = ["NO_SCATTER", "BinsWhenWanted", "ErrorModelBin", "Repeated", "Residuals", "group_residuals", "rough_a"]
 
 # Scatter in standard uncertainties that is nothing but rounding.
 NO_SCATTER = 1e-6
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 _N_BINS = 10
+_NU = 4.0
+_AS_INTEGRATED = np.zeros((1, 3))
+_ONE_MODEL: IntArray = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
 class ErrorModelBin:
     """Normalised deviations of the observations in a range of expected intensity.
 
-    `uncorrected_variance` is for sigma of integration (a = 1, b = 0), `corrected_variance` for the model;
-    1 is right.
+    `uncorrected_variance` is for sigma of integration, `corrected_variance` for the model; 1 is right.
     """
 
     intensity_min: float
@@ -44,7 +38,7 @@ class ErrorModelBin:
 
 
 class Repeated(NamedTuple):
-    """Usable rows of groups with several, on the common scale: y = I/g, V/g^2, (I_e/g)^2.
+    """Usable rows of groups with several, on the common scale: y = I/g, V/g^2, k I_e/g^2, (I_e/g)^2.
 
     `row` is the position of each in the arrays of the job, `offsets` delimit the groups.
     """
@@ -52,43 +46,74 @@ class Repeated(NamedTuple):
     row: IndexArray
     intensity: FloatArray
     variance: FloatArray
-    expected_squared: FloatArray
+    linear: FloatArray
+    quadratic: FloatArray
     offsets: IndexArray
 
+    def with_expected(self, expected: FloatArray, g: FloatArray, conversion: FloatArray) -> Repeated:
+        """Return the same rows with other expected intensities of the job's rows."""
+        scale = g[self.row]
+        mean = np.maximum(expected[self.row], 0.0) / scale
+        linear = np.maximum(conversion[self.row], 0.0) * mean / scale
+        return self._replace(linear=linear, quadratic=mean**2)
 
-class Residuals(NamedTuple):
-    """Residuals y - ybar and the two parts of their variances, a^2 (variance + b^2 expected_squared).
 
-    `weight` is one less the row's share in its mean, so that weights sum to the degrees of freedom.
+@dataclass(frozen=True)
+class Residuals:
+    """Residuals from means with the weights of some parameters, for costs and variances with others.
+
+    Attributes
+    ----------
+    repeated : Repeated
+    model : (m,) int32
+        Number of the error model of each row; empty where all have the first.
+    residual, share : (m,) float64
+        y - ybar, and the share of the row in its mean.
+    n_threads : int
     """
 
+    repeated: Repeated
+    model: IntArray
     residual: FloatArray
-    variance: FloatArray
-    expected_squared: FloatArray
-    weight: FloatArray
+    share: FloatArray
+    n_threads: int
 
-    def scaled(self, a: float, b: float) -> FloatArray:
-        """Residuals over their standard uncertainties under a model."""
-        variance = a**2 * (self.variance + b**2 * self.expected_squared)
+    def evaluator(self) -> Evaluate:
+        """Return the robust cost as a function of the parameters of all models."""
+        kappa = student_kappa(_NU)
+
+        def evaluate(theta: FloatArray) -> Terms:
+            flat = np.ascontiguousarray(theta).ravel()
+            arguments = (*self.repeated[1:], self.residual, self.share, flat, self.model, _NU, kappa, self.n_threads)
+            return Terms.from_core(*_core.student_cost(*arguments))
+
+        return evaluate
+
+    def deviations(self, theta: FloatArray) -> FloatArray:
+        """Residuals over their standard uncertainties under models of some parameters (k, 3), (m,) float64."""
+        model = self.model if len(theta) > 1 else _ONE_MODEL
+        flat = np.ascontiguousarray(theta).ravel()
+        variance = _core.residual_variances(*self.repeated[1:], self.share, flat, model, self.n_threads)
         # A row that outweighs all others of its group is their mean: nothing is left of it.
         sigma = np.sqrt(np.maximum(variance, 0.0))
         deviation: FloatArray = np.divide(self.residual, sigma, out=np.zeros_like(sigma), where=sigma > 0)
         return deviation
 
 
-def group_residuals(repeated: Repeated, b: float, n_threads: int) -> Residuals:
-    """Residuals from means with weights 1 / (V + b^2 I_e^2)."""
-    return Residuals(*_core.group_residuals(*repeated[1:], b**2, n_threads))
+def group_residuals(repeated: Repeated, theta: FloatArray, model: IntArray, n_threads: int) -> Residuals:
+    """Residuals from means with weights 1/v for parameters (k, 3) of the models of the rows."""
+    found = _core.group_residuals(*repeated[1:], np.ascontiguousarray(theta).ravel(), model, n_threads)
+    return Residuals(repeated, model, *found, n_threads)
 
 
-def rough_a(residuals: Residuals, b: float, robust: bool) -> float:
-    """a at the given b: from the mean square of the deviations, or robustly from their median."""
-    deviation = residuals.scaled(1.0, b)
-    if robust:
-        median = float(np.median(np.abs(deviation)))
-        if median > NO_SCATTER:
-            return median / _MEDIAN_OF_NORMAL
-    return math.sqrt(np.sum(residuals.weight * deviation**2) / np.sum(residuals.weight))
+def rough_a(residuals: Residuals, theta: FloatArray) -> float:
+    """a for the other parameters as given, (1, 3), robustly from the median of the deviations."""
+    deviation = residuals.deviations(theta * np.array([0.0, 1.0, 1.0]))
+    median = float(np.median(np.abs(deviation)))
+    if median > NO_SCATTER:
+        return median / _MEDIAN_OF_NORMAL
+    weight = 1.0 - residuals.share
+    return math.sqrt(np.sum(weight * deviation**2) / np.sum(weight))
 
 
 class BinsWhenWanted:
@@ -97,14 +122,20 @@ class BinsWhenWanted:
     Parameters
     ----------
     repeated : Repeated
-    expected : (n,) float64
+    expected : (m,) float64
         Expected intensity of each of its rows.
-    a, b : float
+    theta : (k, 3) float64
+        Parameters of the models.
+    model : (m,) int32
+        Number of the model of each row; empty where all have the first.
     n_threads : int
     """
 
-    def __init__(self, repeated: Repeated, expected: FloatArray, a: float, b: float, n_threads: int) -> None:
-        self._arguments: tuple[Repeated, FloatArray, float, float, int] | None = repeated, expected, a, b, n_threads
+    def __init__(
+        self, repeated: Repeated, expected: FloatArray, theta: FloatArray, model: IntArray, n_threads: int
+    ) -> None:
+        self._arguments: tuple[Repeated, FloatArray, FloatArray, IntArray, int] | None
+        self._arguments = repeated, expected, theta, model, n_threads
         self._bins: tuple[ErrorModelBin, ...] = ()
 
     def __eq__(self, other: object) -> bool:
@@ -116,22 +147,21 @@ class BinsWhenWanted:
     def get(self) -> tuple[ErrorModelBin, ...]:
         """Return the bins, from strong to weak."""
         if self._arguments is not None:
-            self._bins, self._arguments = bin_deviations(*self._arguments), None
+            repeated, expected, theta, model, n_threads = self._arguments
+            residuals = group_residuals(repeated, theta, model, n_threads)
+            self._bins, self._arguments = _bins(residuals, expected, theta), None
         return self._bins
 
 
-def bin_deviations(
-    repeated: Repeated, expected: FloatArray, a: float, b: float, n_threads: int
-) -> tuple[ErrorModelBin, ...]:
+def _bins(residuals: Residuals, expected: FloatArray, theta: FloatArray) -> tuple[ErrorModelBin, ...]:
     """Bins of equal width in ln I_e, strongest first, widened to a third of the mean number of rows."""
-    n = repeated.row.size
+    n = expected.size
     if n == 0:
         return ()
     least = max(1, n // (3 * _N_BINS))
-    residuals = group_residuals(repeated, b, n_threads)
     order = np.argsort(-expected, kind="stable")
     x = expected[order]
-    before, after = (residuals.scaled(a, b)[order] for a, b in ((1.0, 0.0), (a, b)))
+    before, after = (residuals.deviations(t)[order] for t in (_AS_INTEGRATED, theta))
     top = max(float(x[0]), 0.0)
     lowest = max(float(np.quantile(x, 0.1)), 1e-4 * top)
     edges = np.geomspace(top, lowest, _N_BINS + 1)[1:-1] if top > 0 else np.zeros(0)

@@ -43,7 +43,7 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
     return ScaledObservations(
         g=fit.g,
         g_variance=fit.g_variance,
-        variance=fit.error_model.sigma_squared(fit.variance, fit.expected),
+        variance=fit.sigma_squared,
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,

@@ -4,7 +4,7 @@ An integrator estimates the variance of an intensity from the counts that it saw
 variance is low too, and the weight high: weighted means, and through them scales, are biased. Once the expected
 intensity E = g I_h of an observation is known, the part of its variance that came from its own counts is replaced:
 
-    V' = (V - k max(I, 0)) + k max(E, 0),
+    V' = (V - k I) + k max(E, 0),
 
 k being the variance per unit of intensity, LP / QE where intensities are photons. Detectors that count in other units,
 and variances that were rescaled, have another k: it is taken from the data.
@@ -70,6 +70,6 @@ def expected_count_variance(
     (n,) float64
     """
     floor = np.minimum(variance, slope**2)
-    background = np.maximum(variance - slope * np.maximum(intensity, 0.0), floor)
+    background = np.maximum(variance - slope * intensity, floor)
     result: FloatArray = background + slope * np.maximum(expected, 0.0)
     return result

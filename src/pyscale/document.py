@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import __version__, simd_name
 from .components import SMOOTH_FORMS
+from .error_model_fit import sigmas
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
 from .unit_cells import wavelengths
@@ -146,24 +147,50 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
 
 
 def _error_model(result: ScalingResult) -> dict[str, Any]:
-    model, fit = result.fit.error_model, result.fit.error_model_fit
-    document: dict[str, Any] = {
-        "type": None if fit is None else "basic",
-        "a": model.a,
-        "b": model.b,
-        "isa": model.isa,
+    models, fit = result.fit.error_models, result.fit.error_model_fit
+    model = models.common
+    document: dict[str, Any] = {"type": models.kind, "a": model.a, "b": model.b, "c": model.c, "isa": model.isa}
+    if fit is None:
+        return document
+    return document | {
+        "sigma_a": fit.sigma_a,
+        "sigma_b": fit.sigma_b,
+        "sigma_c": fit.sigma_c,
+        "sigma_isa": fit.sigma_isa,
+        "n_used": fit.n_used,
+        "converged": fit.converged,
+        "reason": fit.reason,
+        "rejection": None if result.fit.rejection_model is None else asdict(result.fit.rejection_model),
+        "groups": _error_model_groups(result),
+        "bins": [asdict(b) for b in fit.bins],
     }
-    if fit is not None:
-        document |= {
-            "sigma_a": fit.sigma_a,
-            "sigma_b": fit.sigma_b,
-            "method": fit.method,
-            "n_used": fit.n_used,
-            "converged": fit.converged,
-            "reason": fit.reason,
-            "bins": [asdict(b) for b in fit.bins],
+
+
+def _error_model_groups(result: ScalingResult) -> list[dict[str, Any]]:
+    """Models of groups of data sets; empty where all have the same."""
+    models = result.fit.error_models
+    if models.shrunk is None:
+        return []
+    members: dict[int, list[str]] = {}
+    for p, number in zip(result.prepared, models.group_of.tolist(), strict=True):
+        members.setdefault(number, []).append(p.identifier)
+    return [
+        {
+            "datasets": identifiers,
+            "a": models.models[k].a,
+            "b": models.models[k].b,
+            "c": models.models[k].c,
+            "isa": models.models[k].isa,
+            **dict(
+                zip(
+                    ("sigma_a", "sigma_b", "sigma_c"),
+                    sigmas(models.models[k], models.shrunk.covariance[k]),
+                    strict=True,
+                )
+            ),
         }
-    return document
+        for k, identifiers in sorted(members.items())
+    ]
 
 
 def _peak_memory_mib() -> float:

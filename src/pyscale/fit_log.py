@@ -65,14 +65,37 @@ def log_fit(fit: FitResult) -> None:
             ", ".join(map(str, numbers)),
         )
     log_undetermined(c.undetermined)
-    model = fit.error_model
+    _log_error_model(fit)
+
+
+def _log_error_model(fit: FitResult) -> None:
+    """The error models, in the words of dials.scale where it has them."""
+    kind, model, found = fit.error_models.kind, fit.error_models.common, fit.error_model_fit
+    if kind is None or found is None:
+        _logger.info("Error model: none, sigmas are those of integration")
+        return
+    third = f", c = {model.c:.5g} +- {found.sigma_c:.2g}" if model.c > 0 else ""
+    formula = "a^2 (sigma^2 + (b I)^2)" if model.c == 0 else "a^2 (sigma^2 + c k I + (b I)^2)"
     _logger.info(
-        "Error model details:\n  Type: basic\n  Parameters: a = %.5f, b = %.5f\n"
-        "  Error model formula: sigma'^2 = a^2 (sigma^2 + (b I)^2)\n  estimated I/sigma asymptotic limit: %.3f",
+        "Error model details:\n  Type: %s\n  Parameters: a = %.5f +- %.2g, b = %.5f +- %.2g%s\n"
+        "  Error model formula: sigma'^2 = %s\n  estimated I/sigma asymptotic limit: %.3f +- %.2g",
+        kind,
         model.a,
+        found.sigma_a,
         model.b,
+        found.sigma_b,
+        third,
+        formula,
         model.isa,
+        found.sigma_isa,
     )
+    if found.shrunk is not None:
+        spread = found.shrunk.common.spread
+        _logger.info(
+            "Error models of %d groups of data sets: ln a varies by %.3f, b^2 by %.2g, c by %.2g",
+            len(fit.error_models.models),
+            *spread,
+        )
 
 
 def _likely_cause(fit: FitResult) -> str:

@@ -9,10 +9,12 @@ import numpy as np
 
 from . import _core
 from .counting import count_variance_slope, expected_count_variance
-from .error_model import ErrorModel, Method, expected_intensity
+from .error_groups import error_model_groups
+from .error_model import expected_intensity
+from .error_model_fit import Stage
 from .errors import DataError
 from .evidence import Steps, settle_restraints
-from .fit_errors import FitState, refine, settled_by_weak
+from .fit_errors import ErrorModelRefiner, FitState
 from .fit_start import FitStart
 from .fit_weights import FitWeights
 from .intensity_choice import IntensityChoice, choose_imids, log_choice
@@ -91,7 +93,12 @@ class Fit:
         self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
         self.rows, self.around = joint.restraint_rows(), joint.parameters
         self.count_slope = self._count_slope()
-        self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
+        self.errors = ErrorModelRefiner(
+            options,
+            error_model_groups(options.weighting.error_model, len(joint.models)),
+            fit_start.error_model if fit_start.error_model_determined is False else None,
+            n_threads,
+        )
         offsets = observations.offsets
         epsilon, _ = epsilon_and_centric(space_group, observations.miller_index[offsets[:-1]])
         self.epsilon = np.repeat(epsilon.astype(np.float64), np.diff(offsets))
@@ -104,17 +111,17 @@ class Fit:
         """State before the first round, from robust overall scales, or the solution of an earlier fit."""
         parameters = self._starting_parameters()
         nothing = np.zeros(len(self.obs), np.bool_)
-        stored = self.fit_start.error_model
-        state = FitState(parameters, self.evaluate(parameters), stored or ErrorModel())
+        stored = self.errors.start(self.fit_start)
+        state = FitState(parameters, self.evaluate(parameters), stored)
         state.standard, state.wilson, state.small = nothing, nothing, nothing
         state.expected = np.maximum(self.obs.intensity, 0.0)
         if not self.fit_start.is_solution:
-            self.update_errors(state, "robust")
+            self.update_errors(state, "first")
             return state
-        if self.fit_start.error_model_determined is None and self.fixed_error_model is None:
-            self.update_error_model(state, "robust")
+        if self.fit_start.error_model_determined is None and self.errors.fixed is None:
+            self.update_error_model(state, "first")
             self.settle_error_model(state)
-        state.error_model = self.fixed_error_model or stored or ErrorModel()
+        state.error_models = self.errors.start(self.fit_start)
         if self.obs.was_outlier is not None:
             state.standard = self.obs.was_outlier
         for _ in range(_ROUNDS_OF_EXPECTATION):
@@ -154,12 +161,12 @@ class Fit:
         result: BoolArray = self.excluded(state) | self.fit_weights.free
         return result
 
-    def update_errors(self, state: FitState, method: Method | None) -> None:
-        """Error model (None: as it is), outliers and weights with the scales of the state."""
+    def update_errors(self, state: FitState, stage: Stage | None) -> None:
+        """Error models (None: as they are), outliers and weights with the scales of the state."""
         state.small = state.g < self.small_scale_cutoff
-        if method is not None:
+        if stage is not None:
             state.expected = self.expected(state, self.excluded(state))
-            self.update_error_model(state, method)
+            self.update_error_model(state, stage)
         self._find_outliers(state)
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
@@ -192,16 +199,15 @@ class Fit:
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
-        sigma_squared = state.error_model.sigma_squared(self.variance(state), state.expected)
+        sigma_squared = self.sigma_squared(state)
         unused = excluded if self.obs.selected is None else excluded | ~self.obs.selected
         return np.where(unused, 0.0, 1.0 / sigma_squared)
 
     def expected(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Expected intensities g I_h of all observations, (n,) float64."""
-        weight = 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
         return expected_intensity(
             self.obs.intensity,
-            weight,
+            1.0 / self.sigma_squared(state),
             state.g,
             self.obs.target_offsets,
             excluded=excluded,
@@ -209,31 +215,27 @@ class Fit:
             n_threads=self.n_threads,
         )
 
-    def update_error_model(self, state: FitState, method: Method) -> None:
-        """Refine the error model, unless it was switched off."""
-        excluded = self.uninformative(state)
-        refine(
-            state,
-            self.obs,
-            self.variance(state),
-            excluded,
-            self.options,
-            self.fixed_error_model,
-            method,
-            self.n_threads,
-        )
+    def sigma_squared(self, state: FitState) -> FloatArray:
+        """Variances sigma'^2 of the unscaled intensities, (n,) float64."""
+        return state.error_models.sigma_squared(self.obs, self.variance(state), state.expected, self.n_threads)
+
+    def update_error_model(self, state: FitState, stage: Stage) -> None:
+        """Refine the error models, unless they were switched off."""
+        self.errors.refine(state, self.obs, self.variance(state), self.uninformative(state), stage)
+
+    def refine_errors_for_output(self, state: FitState) -> None:
+        """Find honest sigmas where the error model of weights and rejection was fixed."""
+        if self.errors.fixed is not None:
+            self.errors.refine_for_output(state, self.obs, self.variance(state), self.uninformative(state))
+            state.expected = self.expected(state, self.excluded(state))
 
     def settle_error_model(self, state: FitState) -> bool:
         """Where groups are too small for their scatter to tell a and b apart, fix the error model for good.
 
         Returns whether it was fixed; the fit must then start again. What the user has fixed stays.
         """
-        basic = self.options.weighting.error_model.basic
-        if basic.a is not None or basic.b is not None or self.fixed_error_model:
-            return False
         excluded = self.uninformative(state)
-        self.fixed_error_model = settled_by_weak(state, self.obs, self.variance(state), excluded, self.n_threads)
-        return self.fixed_error_model is not None
+        return self.errors.settle(state, self.obs, self.variance(state), excluded) is not None
 
     def _find_outliers(self, state: FitState) -> None:
         job = self.options.scaling_options
@@ -249,7 +251,7 @@ class Fit:
         for _ in range(2):
             # Expected intensities, and with them the sigmas, must not contain the outliers looked for.
             state.expected = self.expected(state, unusable | state.standard)
-            weight = 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
+            weight = 1.0 / self.sigma_squared(state)
             state.standard = find_outliers(
                 self.obs.intensity,
                 weight,

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .error_model import ErrorModel, ErrorModelFit
+from .error_model import ErrorModel
+from .error_model_fit import ErrorModelFit
+from .error_models import ErrorModels
 from .fates import observation_fates
 from .fit_errors import FitState
 from .fit_start import FitStart
@@ -76,7 +78,9 @@ class FitResult:
         Inverse scale factor, its variance, and g I_h.
     variance : (n,) float64
         Integration's variance of the unscaled intensity, of expected counts (`counting`).
-    error_model : ErrorModel
+    sigma_squared : (n,) float64
+        That after the error model.
+    error_models : ErrorModels
     error_model_fit : ErrorModelFit or None
         None when the error model was switched off.
     rejected : dict of (n,) bool
@@ -94,8 +98,8 @@ class FitResult:
     options : ScalingOptions
     intensity_choice : IntensityChoice
         Crossovers from profile-fitted to summed intensities, and the candidates, none if they were known.
-    error_model_given_up : bool
-        Whether it was fixed since the data cannot tell it.
+    rejection_model : ErrorModel or None
+        That of weights and rejection where the data could not tell it; None: that of the sigmas.
     without_data : dict of str to list of int
         Parameters of each component that follow their neighbours rather than the data.
     free : (n,) bool
@@ -116,7 +120,8 @@ class FitResult:
     g_variance: FloatArray
     expected: FloatArray
     variance: FloatArray
-    error_model: ErrorModel
+    sigma_squared: FloatArray
+    error_models: ErrorModels
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
     small_scale: BoolArray
@@ -132,7 +137,7 @@ class FitResult:
     n_groups: int
     observations: JobObservations
     intensity_choice: IntensityChoice
-    error_model_given_up: bool
+    rejection_model: ErrorModel | None
     without_data: dict[str, list[int]]
     free: BoolArray
     robust_factor: FloatArray
@@ -148,13 +153,14 @@ class FitResult:
     def of_data_sets(self, chosen: BoolArray) -> FitResult:
         """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
         observations, rows = self.observations.of_data_sets(chosen)
-        names = ("g", "g_variance", "expected", "variance", "small_scale", "fate")
+        names = ("g", "g_variance", "expected", "variance", "sigma_squared", "small_scale", "fate")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in names},
             models=[m for m, is_chosen in zip(self.models, chosen.tolist(), strict=True) if is_chosen],
             rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
             component=self.component[chosen],
+            error_models=self.error_models.of_data_sets(chosen),
             intensity_choice=self.intensity_choice.of_data_sets(chosen),
             observations=observations,
         )
@@ -189,7 +195,7 @@ def fit_job(
         result = fit.minimise(state, number, early)
         if number == 1:
             if not start.is_solution:
-                fit.update_error_model(state, "robust")
+                fit.update_error_model(state, "first")
                 if fit.settle_error_model(state):
                     state = fit.start()
                     result = fit.minimise(state, number, early)
@@ -197,7 +203,7 @@ def fit_job(
                 fit.choose_intensities(state)
         before = fit.uninformative(state)
         change = fit.update_restraints(state, result, settled if number == 1 and start.is_solution else 0.0)
-        fit.update_errors(state, "likelihood")
+        fit.update_errors(state, "round")
         rounds.append(_round(number, result, fit, state))
         changed = int(np.count_nonzero(fit.uninformative(state) != before))
         _logger.info(
@@ -205,8 +211,8 @@ def fit_job(
             number,
             rounds[-1].n_outliers,
             changed,
-            state.error_model.a,
-            state.error_model.b,
+            state.error_models.common.a,
+            state.error_models.common.b,
         )
         # A single outlier may matter to a small data set, but one at the limit may come and go.
         few = changed <= max(int(number > _MAX_ROUNDS // 2), _SETTLED_ROWS * len(observations))
@@ -215,6 +221,7 @@ def fit_job(
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
+    fit.update_errors(state, "last")
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options), is_last=True)
     rounds.append(_round(len(rounds) + 1, result, fit, state))
     return _finish(fit, state, result, rounds)
@@ -235,8 +242,8 @@ def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitR
         cost=result.cost,
         n_observations=int(fit.problem.n_observations),
         n_outliers=int(np.count_nonzero(state.standard | state.wilson)),
-        a=state.error_model.a,
-        b=state.error_model.b,
+        a=state.error_models.common.a,
+        b=state.error_models.common.b,
     )
 
 
@@ -264,7 +271,7 @@ def _find_gauge(fit: Fit, parameters: FloatArray, restraints: RestraintRows) -> 
 def _parameters_in_gauge(fit: Fit, state: FitState) -> FloatArray:
     joint = fit.joint
     gauge, sums = _find_gauge(fit, state.parameters, _set_final_restraints(fit, state.parameters))
-    parameters = fix_gauge(gauge, sums, state.parameters, joint, trusts_surfaces=fit.fixed_error_model is None)
+    parameters = fix_gauge(gauge, sums, state.parameters, joint, trusts_surfaces=fit.errors.fixed is None)
     if fit.information is not None:
         # What the data say of scales k times as large is 1 / k^2 of it.
         same = (parameters == 0.0) | ~joint.scale_like()
@@ -307,6 +314,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
     state.parameters, state.g = parameters, fit.evaluate(parameters)
     state.small = state.g < fit.small_scale_cutoff
     state.expected = fit.expected(state, fit.excluded(state))
+    fit.refine_errors_for_output(state)
     g_variance = np.zeros(len(fit.obs))
     if covariance.local is not None:
         g_variance = _core.local_scale_factor_variances(
@@ -322,7 +330,9 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         g_variance=g_variance,
         expected=state.expected,
         variance=fit.variance(state),
-        error_model=state.error_model,
+        error_models=state.error_models,
+        rejection_model=fit.errors.fixed,
+        sigma_squared=fit.sigma_squared(state),
         error_model_fit=state.error_model_fit,
         rejected=rejected,
         small_scale=state.small,
@@ -343,7 +353,6 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         n_groups=int(problem.n_groups),
         observations=fit.obs,
         intensity_choice=fit.intensity_choice,
-        error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
         free=fit.fit_weights.free,
         robust_factor=fit.fit_weights.factor,

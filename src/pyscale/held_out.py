@@ -137,8 +137,7 @@ class HeldOut:
         excluded: BoolArray = reference.outlier | reference.small_scale | reference.free | obs.absent
         if obs.not_fitted is not None:
             excluded = excluded | obs.not_fitted
-        sigma_squared = reference.error_model.sigma_squared(reference.variance, reference.expected)
-        return np.where(excluded, 0.0, 1.0 / sigma_squared)
+        return np.where(excluded, 0.0, 1.0 / reference.sigma_squared)
 
     def score(self, models: Sequence[DataSetModel], start: Sequence[DataSetModel]) -> HeldOutScore:
         """Fit models to all groups but those of one fold, for each fold, and judge them by that one.
@@ -157,7 +156,7 @@ class HeldOut:
         """
         joint = JointModel(warm_started(models, start))
         fit = Fit(self.observations, joint, *self._fit_arguments)
-        state = FitState(joint.parameters, np.ones(len(self.observations)), self._reference.error_model)
+        state = FitState(joint.parameters, np.ones(len(self.observations)), self._reference.error_models)
         state.weight = self._fit_weight
         if self._reference.reference[0].size:
             fit.problem.set_reference(*self._reference.reference)

@@ -81,6 +81,7 @@ class JobObservations:
     was_outlier: BoolArray | None = None
     selected: BoolArray | None = None
     reference: GroupReference | None = None
+    of_stills: bool = False
 
     def __len__(self) -> int:
         return int(self.data_set.size)
@@ -268,6 +269,7 @@ def collect(
         ),
         not_fitted=partial if partial.any() else None,
         was_outlier=earlier if earlier.any() else None,
+        of_stills=bool(prepared) and prepared[0].data_set.experiment.is_still,
     )
 
 

@@ -208,5 +208,7 @@ def _value_schema(option: Option) -> dict[str, Any]:
         element = {"type": _KINDS[option.type.kind], **{k: v for k, v in limits.items() if v is not None}}
     if not option.type.is_list:
         return element
+    if option.type.is_nested:
+        element = {"type": "array", "items": element}
     length = option.type.length
     return {"type": "array", "items": element, **({} if length is None else {"minItems": length, "maxItems": length})}

@@ -172,6 +172,9 @@ def parse_value(option: Option, text: Any) -> Any:
         return option.check(_unset(option))
     if word == "auto" and option.type.auto:
         return option.check(AUTO)
+    if option.type.is_nested:
+        lists = re.findall(r"\[([^][]*)\]", text) or [text]
+        return option.check(tuple(tuple(_parse_element(option, item) for item in _split_list(t, int)) for t in lists))
     if option.type.is_list:
         return option.check(tuple(_parse_element(option, item) for item in _split_list(text, option.type.kind)))
     return option.check(_parse_element(option, text))

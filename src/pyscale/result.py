@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
 from .statistics_text import shell_table, summary_table
+from .stored_error_models import closest_basic, error_model_configuration
 from .targeting import ReferenceReport
 from .typing import FloatArray
 
@@ -132,21 +133,22 @@ class ScalingResult:
         indices = range(len(self.job.experiments))
         experiments = self.job.experiments.select(indices)
         for index, (data_set, model) in enumerate(zip(self.job.data_sets, self.models, strict=True)):
-            configuration = self._configuration(data_set.experiment, index)
+            configuration = self._configuration(index, data_set.experiment)
             document = model_to_dict(model, configuration, *_rotation(data_set.experiment))
             experiments.set_scaling_model(index, document)
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         experiments.add_history(f"{stamp}|pyscale scale|{__version__}|scaled")
         return experiments
 
-    def _configuration(self, experiment: Any, index: int) -> dict[str, Any]:
-        model = self.fit.error_model
-        extra: dict[str, Any] = {
-            "error_model_type": "BasicErrorModel",
-            "error_model_parameters": [model.a, model.b],
-            "Imid": float(self.fit.intensity_choice.imids[index]),
-            "pyscale": {"error_model": self._own_error_model(), "anomalous": self.options.anomalous},
-        }
+    def _configuration(self, index: int, experiment: Any) -> dict[str, Any]:
+        extra: dict[str, Any] = error_model_configuration(
+            self.fit.error_models,
+            index,
+            self._closest_basic[index],
+            rejection=self.fit.rejection_model,
+        )
+        extra["Imid"] = float(self.fit.intensity_choice.imids[index])
+        extra["pyscale"]["anomalous"] = self.options.anomalous
         images, oscillation = valid_span(experiment), experiment.oscillation
         if images is not None and not experiment.is_still:
             start, width = oscillation
@@ -155,15 +157,10 @@ class ScalingResult:
             extra["valid_osc_range"] = [start + width * n for n in (before, before + images[1] - images[0] + 1)]
         return extra
 
-    def _own_error_model(self) -> dict[str, Any]:
-        model, fit = self.fit.error_model, self.fit
-        return {
-            "type": None if fit.error_model_fit is None else "basic",
-            "a": model.a,
-            "b": model.b,
-            "intensity": "expected",
-            "determined": not fit.error_model_given_up,
-        }
+    @cached_property
+    def _closest_basic(self) -> list[tuple[float, float]]:
+        fit = self.fit
+        return closest_basic(fit.variance, fit.expected, fit.sigma_squared, fit.observations.data_set, len(self.models))
 
     def warnings(self) -> list[str]:
         """Return what files and scaled data gave reason to warn of."""

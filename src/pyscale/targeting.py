@@ -217,8 +217,9 @@ def start_after_target(fit: FitResult) -> FitStart:
     return FitStart(
         kept=(True,) * len(fit.models),
         is_solution=True,
-        error_model=fit.error_model,
-        error_model_determined=not fit.error_model_given_up,
+        error_model=fit.rejection_model or fit.error_models.common,
+        error_models=None if fit.rejection_model else fit.error_models.shrunk,
+        error_model_determined=fit.rejection_model is None,
         imids=fit.intensity_choice.imids,
     )
 
@@ -229,7 +230,7 @@ def report_reference(fit: FitResult, scaled: BoolArray, identifiers: Sequence[st
     weight = np.where(
         fit.outlier | fit.small_scale | obs.absent,
         0.0,
-        1.0 / fit.error_model.sigma_squared(fit.variance, fit.expected),
+        1.0 / fit.sigma_squared,
     )
     if obs.reference is not None:
         reference = obs.reference.reference

@@ -39,6 +39,8 @@ DIALS_DEFAULTS = {
     "physical.decay_restraint": "0.1, always",
     "physical.surface_weight": "auto, which is 5e5 (2018-19: 1e6)",
     "reflection_selection.method": "auto: quasi_random, or intensity_ranges if there are stills",
+    "weighting.error_model.error_model": "basic",
+    "weighting.error_model.grouping": "combined",
     "scaling_options.nproc": "1",
     "scaling_options.full_matrix": "auto: not for stills or more than 10 data sets",
     "scaling_refinery.engine": "SimpleLBFGS",

@@ -40,7 +40,7 @@ OLD_NAMES = {
     },
     "weighting.optimise_errors": OldName(
         now="weighting.error_model.error_model",
-        translate=lambda value: None if _is_false(value) else "basic",
+        translate=lambda value: None if _is_false(value) else "likelihood",
     ),
     "weighting.output_optimised_vars": OldName(advice="variances are always those of the error model"),
     "cut_data.exclude_image_range": OldName(now="exclude_images"),

@@ -87,6 +87,8 @@ class ValueType:
         The allowed strings; empty if any.
     is_list : bool
         Whether the value is a tuple.
+    is_nested : bool
+        Whether its elements are lists themselves.
     length : int or None
         Number of elements of a list, None for any.
     auto, none : bool
@@ -96,6 +98,7 @@ class ValueType:
     kind: type
     choices: tuple[str, ...] = ()
     is_list: bool = False
+    is_nested: bool = False
     length: int | None = None
     auto: bool = False
     none: bool = False
@@ -109,6 +112,7 @@ class ValueType:
         if self.is_list:
             plural = {"integer": "integers", "number": "numbers", "text": "texts"}.get(words, words)
             words = f"list of {plural}" if self.length is None else f"{self.length} {plural}"
+            words = f"lists of {plural}" if self.is_nested else words
         extra = [word for allowed, word in ((self.auto, "auto"), (self.none, "None")) if allowed]
         return " or ".join([words, *extra])
 
@@ -167,6 +171,10 @@ class Option:
     def _checked_elements(self, values: Any) -> tuple[Any, ...]:
         if isinstance(values, str) or not isinstance(values, Iterable):
             values = (values,)
+        if self.type.is_nested:
+            values = tuple(values)
+            lists = values if values and all(isinstance(v, (tuple, list)) for v in values) else (values,)
+            return tuple(tuple(self._checked_element(v, values) for v in one) for one in lists if len(one))
         elements = tuple(self._checked_element(value, values) for value in values)
         if self.type.length is not None and len(elements) != self.type.length:
             raise self._wrong(elements, f"expected {self.type.description}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .error_model import ErrorModelOptions
 from .importing import InputOptions
 from .models import ArrayOptions, DoseDecayOptions, KBOptions, PhysicalOptions
 from .option import AUTO, Auto, option
@@ -16,8 +17,6 @@ from .tree import OptionScope, to_dict
 
 __all__ = ["ScalingOptions"]
 
-_ERROR_GROUPS = "one error model for all data sets; scale the groups in separate jobs"
-_ERROR_STILLS = "the error model uses all groups of two or more"
 _JOURNAL = "every step is in the log file and in pyscale.scale.json"
 
 
@@ -56,52 +55,6 @@ class OutputOptions(OptionScope, scope="output"):
     delete_integration_shoeboxes: bool = option(
         True, "drop the column shoebox", unavailable="shoeboxes stay in the integrated file"
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StillsErrorModelOptions(OptionScope, scope="weighting.error_model.basic.stills"):
-    """Error model of stills."""
-
-    min_Isigma: float = option(2.0, "least I/sigma used", unavailable=_ERROR_STILLS)
-    min_multiplicity: int = option(4, "least multiplicity used", range=(2, None), unavailable=_ERROR_STILLS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BasicErrorModelOptions(OptionScope, scope="weighting.error_model.basic"):
-    """Basic error model: sigma'² = a²(sigma² + (bI)²)."""
-
-    a: float | None = option(None, "fix a, the factor of all sigmas", range=(0.0, 1e6))
-    b: float | None = option(None, "fix b, the error relative to the intensity", range=(0.0, 1e6))
-    minimisation: Literal["individual", "regression"] | None = option(
-        "individual",
-        "how a and b are found",
-        unavailable="fix weighting.error_model.basic.a and .b, or switch off with error_model=None",
-    )
-    stills: StillsErrorModelOptions = StillsErrorModelOptions()
-    min_Ih: float = option(
-        25.0,
-        "least expected intensity used",
-        range=(0.0, None),
-        unavailable="the error model uses all intensities, whatever their unit",
-    )
-    n_bins: int = option(
-        10, "intensity bins", range=(1, 1000), unavailable="the fit needs no bins; the table of the log has 10"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorModelOptions(OptionScope, scope="weighting.error_model"):
-    """Error model."""
-
-    error_model: Literal["basic"] | None = option("basic", "correction of the sigmas; None: as they are", common=True)
-    basic: BasicErrorModelOptions = BasicErrorModelOptions()
-    reset_error_model: bool = option(
-        False, "forget a stored error model, which otherwise is the start, and used from the first round"
-    )
-    grouping: Literal["combined", "individual", "grouped"] = option(
-        "combined", "which data sets share an error model", unavailable=_ERROR_GROUPS
-    )
-    error_model_group: tuple[int, ...] | None = option(None, "data sets of one group", unavailable=_ERROR_GROUPS)
 
 
 @dataclass(frozen=True, kw_only=True)

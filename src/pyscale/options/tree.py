@@ -61,6 +61,9 @@ def _value_type(annotation: Any) -> ValueType:
         return ValueType(kind=str, choices=arguments, auto=auto, none=none)
     if origin is tuple:
         length = None if arguments[-1] is Ellipsis else len(arguments)
+        if typing.get_origin(arguments[0]) is tuple:
+            (kind, _) = typing.get_args(arguments[0])
+            return ValueType(kind=kind, is_list=True, is_nested=True, auto=auto, none=none)
         return ValueType(kind=arguments[0], is_list=True, length=length, auto=auto, none=none)
     return ValueType(kind=member, auto=auto, none=none)
 

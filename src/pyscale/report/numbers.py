@@ -40,7 +40,9 @@ def count(value: int | None) -> str:
 
 
 def with_sigma(value: float | None, sigma: float | None, digits: int = 4) -> str:
-    """A number and its standard uncertainty."""
+    """A number and its standard uncertainty, if it has one."""
+    if _undefined(value) or _undefined(sigma):
+        return significant(value, digits)
     return f"{significant(value, digits)} ± {significant(sigma, 2)}"
 
 

@@ -84,6 +84,9 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])
     if document["model_choice"] is not None:
         job_tables["model_choice"] = model_tables.model_choice_table(document["model_choice"])
+    groups = tables.error_group_table(document["error_model"])
+    if groups is not None:
+        job_tables["error_groups"] = groups
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
     if document["filtering"] is not None:

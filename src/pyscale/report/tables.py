@@ -14,6 +14,7 @@ from .numbers import MISSING, count, fixed, intensity, significant, with_sigma
 from .table import Document, Table, listed
 
 __all__ = [
+    "error_group_table",
     "error_model_table",
     "headline_table",
     "intensity_table",
@@ -235,14 +236,47 @@ def error_model_table(model: Document) -> Table:
     if model["type"] is None:
         return Table(["Error model", ""], [["Type", "none: σ as integrated"]])
     rows = [
-        ["Type", f"{model['type']} ({model['method']})"],
+        ["Type", model["type"]],
         ["a", with_sigma(model["a"], model["sigma_a"])],
         ["b", with_sigma(model["b"], model["sigma_b"])],
-        [Markup("ISa = 1/(ab)"), fixed(model["isa"], 2)],
+    ]
+    if model["c"]:
+        rows.append(["c", with_sigma(model["c"], model["sigma_c"])])
+    rows += [
+        [Markup("ISa = 1/(ab)"), with_sigma(model["isa"], model["sigma_isa"])],
         ["Observations used", count(model["n_used"])],
         ["Outcome", model["reason"]],
     ]
+    if model["rejection"]:
+        fixed_model = model["rejection"]
+        rows.append(
+            [
+                "Weights and rejection",
+                f"by a = {significant(fixed_model['a'])}, b = {significant(fixed_model['b'])}, which the data could "
+                "not tell",
+            ]
+        )
     return Table(["Error model", ""], rows)
+
+
+def error_group_table(model: Document) -> Table | None:
+    """Error models of groups of data sets, the worst a b first; None where all have the same."""
+    groups = sorted(model.get("groups") or [], key=lambda g: -float(g["a"]) * float(g["b"]))
+    if not groups:
+        return None
+    rows = [
+        [
+            listed(g["datasets"], limit=3),
+            with_sigma(g["a"], g["sigma_a"]),
+            with_sigma(g["b"], g["sigma_b"]),
+            with_sigma(g["c"], g["sigma_c"]) if g["c"] else MISSING,
+            fixed(g["isa"], 1),
+        ]
+        for g in groups[:_MAX_ROWS]
+    ]
+    left = len(groups) - len(rows)
+    note = f"{left} more are in the JSON file." if left else ""
+    return Table(["Data sets", "a", "b", "c", "ISa"], rows, note=note)
 
 
 def round_table(fit: Document) -> Table:
