@@ -47,6 +47,7 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
+        beyond_limits=np.zeros(len(fit.observations), np.bool_),
     )
 
 
@@ -54,9 +55,10 @@ def both_statistics(
     fit: FitResult, scaled: ScaledObservations, by: Merging
 ) -> tuple[MergingStatistics, MergingStatistics]:
     """Statistics as merged, and with every rejected outlier put back."""
-    complete = ~fit.small_scale & ~fit.observations.absent
+    absent = fit.observations.absent
+    complete = ~(fit.small_scale | absent | scaled.beyond_limits)
     return (
-        _statistics(fit.observations, scaled, complete & ~fit.outlier, by),
+        _statistics(fit.observations, scaled, scaled.merged(absent), by),
         _statistics(fit.observations, scaled, complete, by, anomalous=False),
     )
 
@@ -95,10 +97,13 @@ def _statistics(
 
 
 def logged_ledger(
-    prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult
+    prepared: Sequence[PreparedDataSet], fit: FitResult, scaled: ScaledObservations, limit: str
 ) -> list[LedgerEntry]:
-    """What became of every observation, in the log too."""
-    gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
-    ledger = make_ledger(prepared, observations, gone, fit.rejected)
+    """What became of every observation, in the log too; `limit` is the reason of those beyond the data's limits."""
+    observations, beyond = fit.observations, scaled.beyond_limits
+    absent = observations.absent & ~fit.small_scale & ~beyond
+    gone = {"small_scale": fit.small_scale, "systematic_absence": absent}
+    rejected = {rule: rows & ~beyond for rule, rows in fit.rejected.items()}
+    ledger = make_ledger(prepared, observations, gone, rejected, {limit: beyond})
     _logger.info("What became of the observations:\n%s", ledger_table(ledger))
     return ledger

@@ -87,7 +87,7 @@ def write_merged(result: ScalingResult, path: Path) -> None:
         write_mtz(path, merged_file_of_wavelengths(rows_of_result(result), _names(result)))
         return
     observations, scaled = result.observations, result.scaled
-    kept = ~scaled.outlier & ~scaled.small_scale
+    kept = scaled.merged(observations.absent)
     merged = merge_reflections(
         observations.miller_index[kept],
         observations.intensity[kept] / scaled.g[kept],

@@ -56,10 +56,12 @@ def make_ledger(
     observations: JobObservations,
     gone: dict[str, BoolArray],
     rejected: dict[str, BoolArray],
+    excluded: dict[str, BoolArray] | None = None,
 ) -> list[LedgerEntry]:
-    """Count. `gone` are observations filtered after the fit, `rejected` outliers, both by reason and disjoint."""
+    """Count, by reason and disjoint: `gone` were filtered, `excluded` cut by an option, both after the fit."""
+    excluded = excluded or {}
     n = len(prepared)
-    out = np.logical_or.reduce([*gone.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
+    out = np.logical_or.reduce([*gone.values(), *excluded.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
     merged = ~out
     fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
     if observations.selected is not None:
@@ -74,6 +76,7 @@ def make_ledger(
         return counts
 
     counted_gone = {reason: per_data_set(mask) for reason, mask in gone.items()}
+    counted_excluded = {option: per_data_set(mask) for option, mask in excluded.items()}
     counted_rejected = {rule: per_data_set(mask) for rule, mask in rejected.items()}
     counted_merged, counted_used = per_data_set(merged), per_data_set(used)
     entries = []
@@ -83,13 +86,14 @@ def make_ledger(
             reasons = early[fate.kind]
             reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
         late = {reason: c[k] for reason, c in counted_gone.items() if c[k]}
+        cut = {option: c[k] for option, c in counted_excluded.items() if c[k]}
         entries.append(
             LedgerEntry(
                 identifier=p.identifier,
                 read=p.n_read,
                 partials_merged=p.n_partials_merged,
                 filtered=early["filtered"] | late,
-                user_excluded=early["user_excluded"],
+                user_excluded=early["user_excluded"] | cut,
                 rejected={rule: c[k] for rule, c in counted_rejected.items()},
                 merged=counted_merged[k],
                 used_in_fit=counted_used[k],

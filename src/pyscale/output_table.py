@@ -41,6 +41,8 @@ class ScaledObservations:
     scale_variance : (n,) float64
         I_h^2 var(g): what the uncertainty of the scale adds.
     outlier, small_scale : (n,) bool
+    beyond_limits : (n,) bool
+        Beyond limits that the scaled data gave (d_min=auto, anisotropic_cut), so not merged; no outliers.
     """
 
     g: FloatArray
@@ -49,6 +51,12 @@ class ScaledObservations:
     scale_variance: FloatArray
     outlier: BoolArray
     small_scale: BoolArray
+    beyond_limits: BoolArray
+
+    def merged(self, absent: BoolArray) -> BoolArray:
+        """Observations that are merged, (n,) bool; `absent` are systematic absences."""
+        merged: BoolArray = ~(self.small_scale | absent | self.outlier | self.beyond_limits)
+        return merged
 
     def of(self, rows: slice | IndexArray) -> ScaledObservations:
         """Return some observations."""
@@ -98,11 +106,11 @@ def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservati
     table["intensity.scale.variance"] = variance
     block.forget_intensities()
     table["d"] = np.where(np.isfinite(block.d_spacing), block.d_spacing, 0.0)
-    table["flags"] = _flags(block, rows, scaled.outlier, scaled.small_scale)
+    table["flags"] = _flags(block, rows, scaled)
     return table
 
 
-def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:
+def _flags(block: PreparedRows, rows: IndexArray, scaled: ScaledObservations) -> np.ndarray:
     flags: np.ndarray = block.table["flags"].copy()
 
     def mark(chosen: np.ndarray, flag: Flag) -> None:
@@ -113,8 +121,9 @@ def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scal
         for kind, _ in block.reasons
     ]
     flags |= np.array([0, *map(int, of_reason)], np.uint64)[block.fate]
-    mark(rows[outlier], Flag.outlier_in_scaling)
-    mark(rows[small_scale], Flag.excluded_for_scaling)
+    mark(rows[scaled.outlier], Flag.outlier_in_scaling)
+    mark(rows[scaled.beyond_limits], Flag.user_excluded_in_scaling)
+    mark(rows[scaled.small_scale], Flag.excluded_for_scaling)
     mark(block.absent & block.suitable, Flag.excluded_for_scaling)
-    mark(rows[~outlier & ~small_scale & ~block.absent[rows]], Flag.scaled)
+    mark(rows[scaled.merged(block.absent[rows])], Flag.scaled)
     return flags
