@@ -61,7 +61,9 @@ def make_ledger(
     """Count, by reason and disjoint: `gone` were filtered, `excluded` cut by an option, both after the fit."""
     excluded = excluded or {}
     n = len(prepared)
-    out = np.logical_or.reduce([*gone.values(), *excluded.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
+    out = np.logical_or.reduce(
+        [*gone.values(), *excluded.values(), *rejected.values(), np.zeros(len(observations), np.bool_)]
+    )
     merged = ~out
     fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
     if observations.selected is not None:

@@ -149,7 +149,9 @@ class Anisotropy:
                 for d in self.directions
             ]
         if self.fraction_unmeasured is not None and self.verdict == "anisotropic":
-            lines.append(f"  {100 * self.fraction_unmeasured:.1f} % of the reflections inside the ellipsoid are unmeasured")
+            lines.append(
+                f"  {100 * self.fraction_unmeasured:.1f} % of the reflections inside the ellipsoid are unmeasured"
+            )
         if self.inside is not None:
             overall = self.inside.overall
             lines.append(
@@ -188,7 +190,12 @@ def analyse_anisotropy(groups: MergedGroups, threshold: float, d_compared: float
         fall = surface = None
     else:
         fall = fit_anisotropic_b(
-            statistics.intensity / epsilon, statistics.sigma / epsilon, np.where(centric, 2.0, 1.0), vectors, basis
+            statistics.intensity / epsilon,
+            statistics.sigma / epsilon,
+            np.where(centric, 2.0, 1.0),
+            vectors,
+            basis,
+            np.nan_to_num(groups.scale_error, posinf=0.0),
         )
         surface = fit_surface(groups.i_over_sigma, vectors, basis, threshold)
     tensor = np.eye(3) if fall is None else np.tensordot(fall.coefficients, basis[1:], axes=1)

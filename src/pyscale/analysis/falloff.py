@@ -22,6 +22,10 @@ _WINDOW = 3.0
 _PER_PARAMETER = 25
 #: Most shells of the radial fall-off, and reflections that each must have.
 _MOST_SHELLS, _PER_SHELL = 30, 25
+#: Shells whose mean intensity is below so many of its standard errors tell nothing of B.
+_LEAST_SIGNAL = 5.0
+#: Square of the factor on errors of scales, as if all were of one sign: true scales need not have the model's shape.
+_COHERENT = 4.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,16 @@ class DiffractionSurface:
 
 
 def fit_anisotropic_b(
-    intensity: FloatArray, sigma: FloatArray, dispersion: FloatArray, vectors: FloatArray, basis: FloatArray
+    intensity: FloatArray,
+    sigma: FloatArray,
+    dispersion: FloatArray,
+    vectors: FloatArray,
+    basis: FloatArray,
+    scale_error: FloatArray | None = None,
 ) -> TensorFit | None:
     """Fit <I> = f(|s|) exp(-s^T B s / 2), with f constant in narrow shells, and return the part of B without trace.
+
+    Shells without a significant mean intensity are left out.
 
     Parameters
     ----------
@@ -88,6 +99,8 @@ def fit_anisotropic_b(
         Reciprocal vectors, 1/A.
     basis : (k, 3, 3) float64
         `tensor_basis`; the first element is the isotropic one.
+    scale_error : (n,) float64, optional
+        Relative errors of scales, which are common to many reflections.
 
     Returns
     -------
@@ -102,14 +115,15 @@ def fit_anisotropic_b(
     edges = np.quantile(d_star_sq, np.linspace(0.0, 1.0, n_shells + 1)[1:-1])
     shell = np.searchsorted(edges, d_star_sq, side="right")
     terms = -0.5 * quadratic_terms(vectors, basis)
-    level = np.bincount(shell, intensity, n_shells) / np.bincount(shell, minlength=n_shells)
-    if not (level > 0).all():
-        keep = (level > 0)[shell]
-        if keep.sum() < max(_PER_PARAMETER * k, 3 * _PER_SHELL):
-            return None
-        return fit_anisotropic_b(intensity[keep], sigma[keep], dispersion[keep], vectors[keep], basis)
-    start = np.zeros(k)
-    return _fit_within_shells(intensity, sigma, dispersion, terms, shell, np.log(level), start)
+    total = np.bincount(shell, intensity, n_shells)
+    strong = total > _LEAST_SIGNAL * np.sqrt(np.bincount(shell, sigma**2, n_shells))
+    keep = strong[shell]
+    if np.count_nonzero(keep) < max(_PER_PARAMETER * k, 3 * _PER_SHELL):
+        return None
+    level = np.log((total / np.bincount(shell, minlength=n_shells))[strong])
+    shell = (np.cumsum(strong) - 1)[shell[keep]]
+    common = np.zeros(len(shell)) if scale_error is None else scale_error[keep]
+    return _fit_within_shells(intensity[keep], sigma[keep], dispersion[keep], terms[keep], shell, level, common)
 
 
 def _fit_within_shells(
@@ -119,10 +133,10 @@ def _fit_within_shells(
     terms: FloatArray,
     shell: IndexArray,
     level: FloatArray,
-    p: FloatArray,
+    scale_error: FloatArray,
 ) -> TensorFit:
     """Fisher scoring with a constant of each shell; those are eliminated."""
-    n_shells = len(level)
+    n_shells, p = len(level), np.zeros(terms.shape[1])
     for _ in range(_MAX_STEPS):
         mean = np.exp(np.clip(level[shell] + terms @ p, -300.0, 300.0))
         weight = mean**2 / (dispersion * mean**2 + sigma**2)
@@ -139,9 +153,10 @@ def _fit_within_shells(
         if np.sqrt(step @ normal @ step) < 1e-3:
             break
     # Scores of reflections, not an assumed variance, tell the error: Wilson's statistics need not hold.
-    scores = weighted * residual[:, None]
+    scores, common = weighted * residual[:, None], weighted * scale_error[:, None]
+    spread = scores.T @ scores + _COHERENT * len(intensity) * (common.T @ common)
     inverse = np.linalg.pinv(normal, hermitian=True)
-    covariance = inverse @ (scores.T @ scores) @ inverse
+    covariance = inverse @ spread @ inverse
     return TensorFit(p[1:], covariance[1:, 1:], len(intensity))
 
 

@@ -31,6 +31,8 @@ class MergedGroups:
         Index of one of its observations.
     number : (m,) int64
         Group in the job's observations.
+    scale_error : (m,) float64
+        Root mean square of sigma(g)/g of its observations.
     unit_cell, space_group
         Of the job.
     """
@@ -38,6 +40,7 @@ class MergedGroups:
     statistics: _core.GroupStatistics
     miller_index: IntArray
     number: IndexArray
+    scale_error: FloatArray
     unit_cell: UnitCellLike
     space_group: Any
 
@@ -95,6 +98,12 @@ def merged_groups(
     statistics = _core.group_statistics(
         observations.intensity[rows] / g, scaled.variance[rows] / g**2, offsets, index, seed, n_threads
     )
+    relative = np.add.reduceat(scaled.g_variance[rows] / g**2, offsets[:-1]) / sizes[number]
     return MergedGroups(
-        statistics=statistics, miller_index=index, number=number, unit_cell=unit_cell, space_group=space_group
+        statistics=statistics,
+        miller_index=index,
+        number=number,
+        scale_error=np.sqrt(relative),
+        unit_cell=unit_cell,
+        space_group=space_group,
     )

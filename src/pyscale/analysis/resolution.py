@@ -30,7 +30,7 @@ _RELEVANT = 0.005
 _NAMES = {
     "cc_half": "CC1/2",
     "i_over_sigma": "mean I/sigma",
-    "completeness": "completeness",
+    "shell_completeness": "completeness of a shell",
     "r_meas": "R_meas",
     "r_pim": "R_pim",
 }
@@ -73,7 +73,7 @@ class ResolutionLimit:
     Attributes
     ----------
     criterion : str
-        cc_half, i_over_sigma, completeness, r_meas or r_pim.
+        cc_half, i_over_sigma, shell_completeness, r_meas or r_pim.
     threshold : float
     state : str
         reached; data_end: the data end before; nowhere: beyond the threshold at all resolutions; undetermined: too
@@ -205,7 +205,7 @@ def _thresholds(options: ResolutionOptions, criterion: str) -> tuple[float, ...]
 
 def _limit(criterion: str, threshold: float, crossing: Crossing, edge: float) -> ResolutionLimit:
     if crossing.state == "reached":
-        return ResolutionLimit(criterion, threshold, crossing.state, crossing.d, crossing.sigma_d)
+        return ResolutionLimit(criterion, threshold, crossing.state, float(crossing.d), float(crossing.sigma_d))
     d = edge**-0.5 if crossing.state == "data_end" else None
     return ResolutionLimit(criterion, threshold, crossing.state, d, None)
 
@@ -218,7 +218,7 @@ def _crossing(
         return Crossing("undetermined") if curve is None else curve.crossing(threshold, edge)
     if criterion == "i_over_sigma":
         return curve_crossing(x, shells.i_over_sigma, shells.i_over_sigma_variance, threshold, edge)
-    if criterion == "completeness":
+    if criterion == "shell_completeness":
         share = np.clip(shells.completeness, 0.02, 0.98)
         variance = share * (1.0 - share) / np.maximum(shells.n_possible, 1)
         return curve_crossing(x, shells.completeness, variance, threshold, edge, link="identity")
