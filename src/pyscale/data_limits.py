@@ -54,7 +54,7 @@ class DataLimits:
     warnings: tuple[str, ...] = ()
 
     def with_statistics(self, statistics: MergingStatistics) -> DataLimits:
-        """Return the limits with the completeness of the ellipsoid, if that was applied; statistics are those inside."""
+        """Return the limits with the completeness of the ellipsoid, if that was applied, from statistics inside it."""
         a = self.anisotropy
         if self.rule != "anisotropic_cut" or a is None or a.surface is None or self.groups is None:
             return self

@@ -1,8 +1,5 @@
 """Options of resolution limits that the data themselves give."""
 
-# Options and scopes are immutable, so they may be defaults of dataclass fields.
-# ruff: noqa: RUF009
-
 from __future__ import annotations
 
 from dataclasses import dataclass
