@@ -19,7 +19,7 @@ from .tensors import direction_text, principal_axes, quadratic_terms, tensor_bas
 __all__ = ["Anisotropy", "EllipsoidStatistics", "PrincipalDirection", "analyse_anisotropy", "ellipsoid_statistics"]
 
 #: Level of the tests whether directions differ.
-_SIGNIFICANCE = 1e-5
+_SIGNIFICANCE = 1e-3
 #: Ratios of mean intensities, and of limits, of the best and the worst direction that matter.
 _RELEVANT_FALL, _RELEVANT_LIMITS = 2.0, 1.1
 #: Reflections within this angle of a principal axis, degrees, tell what was measured along it.
