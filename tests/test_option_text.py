@@ -135,7 +135,7 @@ def test_names_of_the_guide(text: str, expected: dict[str, Any], note: str) -> N
         ("cut_data.dmin=2", "did you mean cut_data.d_min"),
         ("qqq=1", "unknown option qqq (--show-options"),
         ("method=use_all", "ambiguous: write reflection_selection.method or filtering.method"),
-        ("d_min=low", "option cut_data.d_min=low: expected number or None"),
+        ("d_min=low", "option cut_data.d_min=low: expected number or auto or None"),
         ("d_min=nan", "option cut_data.d_min=nan: expected number or None"),
         ("d_min=inf", "expected number or None"),
         ("d_min=1,6", "expected number or None"),
