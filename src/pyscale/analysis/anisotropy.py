@@ -195,7 +195,7 @@ def analyse_anisotropy(groups: MergedGroups, threshold: float, d_compared: float
             np.where(centric, 2.0, 1.0),
             vectors,
             basis,
-            np.nan_to_num(groups.scale_error, posinf=0.0),
+            groups.scale_error,
         )
         surface = fit_surface(groups.i_over_sigma, vectors, basis, threshold)
     tensor = np.eye(3) if fall is None else np.tensordot(fall.coefficients, basis[1:], axes=1)

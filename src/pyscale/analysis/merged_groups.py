@@ -32,7 +32,7 @@ class MergedGroups:
     number : (m,) int64
         Group in the job's observations.
     scale_error : (m,) float64
-        Root mean square of sigma(g)/g of its observations.
+        Root mean square of sigma(g)/g of its observations, each at most 1.
     unit_cell, space_group
         Of the job.
     """
@@ -98,7 +98,9 @@ def merged_groups(
     statistics = _core.group_statistics(
         observations.intensity[rows] / g, scaled.variance[rows] / g**2, offsets, index, seed, n_threads
     )
-    relative = np.add.reduceat(scaled.g_variance[rows] / g**2, offsets[:-1]) / sizes[number]
+    with np.errstate(over="ignore", invalid="ignore"):
+        relative = np.clip(scaled.g_variance[rows] / g**2, 0.0, 1.0)
+    relative = np.add.reduceat(np.nan_to_num(relative, nan=1.0), offsets[:-1]) / sizes[number]
     return MergedGroups(
         statistics=statistics,
         miller_index=index,
