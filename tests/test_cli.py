@@ -72,7 +72,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["scale"], "no input files: pyscale scale FILE..."),
         (["scale", "d_min=1"], "no input files"),
         (["scale", "a.expt", "dmin=1"], "unknown option dmin: did you mean cut_data.d_min"),
-        (["scale", "a.expt", "d_min=x"], "option cut_data.d_min=x: expected number or None"),
+        (["scale", "a.expt", "d_min=x"], "option cut_data.d_min=x: expected number or auto or None"),
         (["scale", "a.expt", "d_min=2", "d_max=1"], "must be less than cut_data.d_max=1"),
         (["scale", "a.expt", "grouping=individual"], "not yet available"),
         (["scale", "a.expt", "--verbos"], "unknown flag --verbos: did you mean --verbose?"),

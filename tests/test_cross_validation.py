@@ -67,7 +67,7 @@ def test_values_that_come_by_themselves() -> None:
         ({"parameter": "d_min"}, "needs cross_validation.parameter_values= for cut_data.d_min"),
         ({}, "needs cross_validation.parameter="),
         ({"parameter": "no_such_thing", "parameter_values": ("1", "2")}, "unknown option no_such_thing"),
-        ({"parameter": "d_min", "parameter_values": ("1", "x")}, "cut_data.d_min=x: expected number or None"),
+        ({"parameter": "d_min", "parameter_values": ("1", "x")}, "cut_data.d_min=x: expected number or auto or None"),
         ({"parameter": "d_min", "parameter_values": ("2", "2.0")}, "d_min=2.0 occurs twice"),
         ({"parameter": "d_min", "parameter_values": ("2",)}, "two values or more"),
         ({"parameter": "nfolds", "parameter_values": ("2", "3")}, "cross validation cannot vary it"),

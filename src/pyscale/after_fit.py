@@ -48,6 +48,7 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
         outlier=fit.outlier,
         small_scale=fit.small_scale,
         fate=fit.fate,
+        beyond_limits=np.zeros(len(fit.observations), np.bool_),
     )
 
 
@@ -55,9 +56,10 @@ def both_statistics(
     fit: FitResult, scaled: ScaledObservations, by: Merging
 ) -> tuple[MergingStatistics, MergingStatistics]:
     """Statistics as merged, and with every rejected outlier put back."""
-    complete = ~fit.small_scale & ~fit.observations.absent
+    absent = fit.observations.absent
+    complete = ~(fit.small_scale | absent | scaled.beyond_limits)
     return (
-        _statistics(fit.observations, scaled, complete & ~fit.outlier, by),
+        _statistics(fit.observations, scaled, scaled.merged(absent), by),
         _statistics(fit.observations, scaled, complete, by, anomalous=False),
     )
 
@@ -95,10 +97,8 @@ def _statistics(
     )
 
 
-def logged_ledger(
-    prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult
-) -> list[LedgerEntry]:
+def logged_ledger(prepared: Sequence[PreparedDataSet], fit: FitResult, scaled: ScaledObservations) -> list[LedgerEntry]:
     """What became of every observation, in the log too."""
-    ledger = make_ledger(prepared, observations, fit.fate, fit.rejected)
+    ledger = make_ledger(prepared, fit.observations, scaled.fate, fit.rejected)
     _logger.info("What became of the observations:\n%s", ledger_table(ledger))
     return ledger

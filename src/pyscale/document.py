@@ -67,6 +67,9 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
 def _decisions(result: ScalingResult) -> dict[str, Any]:
     """Decisions by data set, those of the model and those of reading its file; equal plans are one object."""
     plain = {id(plan): plain_values(plan.to_dict()) for plan in {id(plan): plan for plan in result.plans}.values()}
+    of_data = {name: {"value": d.value, "reason": d.reason} for name, d in result.limits.decisions.items()}
+    if of_data:
+        plain = {key: value | plain_values(of_data) for key, value in plain.items()}
     decisions = {p.identifier: plain[id(plan)] for p, plan in zip(result.prepared, result.plans, strict=True)}
     for identifier, of_input in result.job.input_decisions.items():
         if identifier in decisions:

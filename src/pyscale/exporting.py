@@ -30,7 +30,7 @@ from .typing import FloatArray
 if TYPE_CHECKING:
     from .result import ScalingResult
 
-__all__ = ["Exported", "export_files", "export_job", "exported_result", "write_export"]
+__all__ = ["Exported", "cut_ellipsoid", "export_files", "export_job", "exported_result", "write_export"]
 
 _ENDINGS = {
     "mtz": "_unmerged.mtz",
@@ -58,11 +58,14 @@ class Exported:
     options : ExportOptions
     profile : (value, sigma) or None
         Profile-fitted intensities of the same rows, NaN where there is none, beside the summed ones.
+    ellipsoid : dict or None
+        What `write_mmcif` takes of data that were cut by an ellipsoid.
     """
 
     rows: ExportRows
     options: ExportOptions
     profile: tuple[FloatArray, FloatArray] | None = None
+    ellipsoid: dict[str, Any] | None = None
 
     @property
     def path(self) -> str:
@@ -128,7 +131,18 @@ def exported_result(result: ScalingResult, options: ExportOptions) -> Exported:
     _check(options)
     if options.intensity not in ("auto", "scale"):
         return export_job(result.job, options)
-    return Exported(rows=_selected(rows_of_result(result), options), options=options)
+    rows = _selected(rows_of_result(result), options)
+    return Exported(rows=rows, options=options, ellipsoid=cut_ellipsoid(result))
+
+
+def cut_ellipsoid(result: ScalingResult) -> dict[str, Any] | None:
+    """The ellipsoid of `anisotropic_cut=True` at which merged data end, as `write_mmcif` takes it; None without."""
+    anisotropy = result.analyses.anisotropy
+    if anisotropy is None or anisotropy.inside is None:
+        return None
+    document = anisotropy.to_dict()
+    ellipsoid: dict[str, Any] = document["ellipsoid"] | document["inside_ellipsoid"]
+    return ellipsoid | {"threshold": anisotropy.threshold}
 
 
 def _check(options: ExportOptions) -> None:
@@ -202,7 +216,15 @@ def _write_merged_mtz(what: Exported, path: Path) -> str:
 def _write_mmcif(what: Exported, path: Path) -> str:
     names, rows = _names(what.options), what.rows
     observations = unmerged_file(rows, names, in_asu=False)
-    write_mmcif(path, merged_file(rows, names), observations, rows.statistics(), is_scaled=rows.is_scaled)
+    statistics = rows.statistics() if what.ellipsoid is None else rows.statistics(len(what.ellipsoid["shells"]))
+    write_mmcif(
+        path,
+        merged_file(rows, names),
+        observations,
+        statistics,
+        is_scaled=rows.is_scaled,
+        ellipsoid=what.ellipsoid,
+    )
     return f"{_merged_count(rows)}, {_counted(rows)}"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .export_mtz import MtzNames, history_line, merged_file_of_wavelengths, unmerged_file
 from .export_rows import rows_of_result
-from .exporting import Exported, write_export
+from .exporting import Exported, cut_ellipsoid, write_export
 from .io.merged_mtz import write_merged_mtz
 from .io.mtz import MtzDataset, write_mtz
 from .merging import merge_reflections
@@ -87,7 +87,7 @@ def write_merged(result: ScalingResult, path: Path) -> None:
         write_mtz(path, merged_file_of_wavelengths(rows_of_result(result), _names(result)))
         return
     observations, scaled = result.observations, result.scaled
-    kept = ~scaled.outlier & ~scaled.small_scale
+    kept = scaled.merged(observations.absent)
     merged = merge_reflections(
         observations.miller_index[kept],
         observations.intensity[kept] / scaled.g[kept],
@@ -126,7 +126,8 @@ def write_other_formats(result: ScalingResult, stage: Callable[[str], Path | Non
         if path is None:
             continue
         rows = rows or rows_of_result(result)
-        done = write_export(Exported(rows=rows, options=_export_options(result, name, kind)), path)
+        exported = Exported(rows=rows, options=_export_options(result, name, kind), ellipsoid=cut_ellipsoid(result))
+        done = write_export(exported, path)
         _logger.info("Written to %s: %s", getattr(result.options.output, name), done)
 
 

@@ -76,6 +76,8 @@ FATES: Mapping[int, FateReason] = {
     54: FateReason(USER, "partiality_cutoff", "excluded: recorded to less than partiality_cutoff"),
     55: FateReason(USER, "exclude_resolution", "excluded by the user: exclude_resolution"),
     56: FateReason(USER, "exclude_regions", "excluded by the user: exclude_regions"),
+    57: FateReason(USER, "d_min_auto", "excluded: beyond the limit of d_min=auto"),
+    58: FateReason(USER, "anisotropic_cut", "excluded: outside the ellipsoid of anisotropic_cut"),
     59: FateReason(USER, "other", "excluded by another option"),
 }
 """By number; 0 is for rows that pyscale has not judged."""

@@ -143,7 +143,7 @@ def _filter(result: ScalingResult, record: FilteringRecord) -> Job:
     """Judge one scaling; add its cycle to the record, and return the job of what is left."""
     options, job, fit = record.options, result.job, result.fit
     by_images = options.mode == "image_group"
-    merged = ~fit.outlier & ~fit.small_scale & ~result.observations.absent
+    merged = result.scaled.merged(result.observations.absent)
     experiments = [d.experiment for d in job.data_sets]
     candidates = (
         image_group_candidates(experiments, options.group_size) if by_images else data_set_candidates(len(experiments))

@@ -44,6 +44,8 @@ class ScaledObservations:
     outlier, small_scale : (n,) bool
     fate : (n,) uint8
         What became of them (`fates`).
+    beyond_limits : (n,) bool
+        Beyond limits that the scaled data gave (d_min=auto, anisotropic_cut), so not merged; no outliers.
     """
 
     g: FloatArray
@@ -53,6 +55,12 @@ class ScaledObservations:
     outlier: BoolArray
     small_scale: BoolArray
     fate: ByteArray
+    beyond_limits: BoolArray
+
+    def merged(self, absent: BoolArray) -> BoolArray:
+        """Observations that are merged, (n,) bool; `absent` are systematic absences."""
+        merged: BoolArray = ~(self.small_scale | absent | self.outlier | self.beyond_limits)
+        return merged
 
     def of(self, rows: slice | IndexArray) -> ScaledObservations:
         """Return some observations."""
@@ -110,7 +118,7 @@ def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservati
     table["intensity.scale.variance"] = variance
     block.forget_intensities()
     table["d"] = np.where(np.isfinite(block.d_spacing), block.d_spacing, 0.0)
-    table["flags"] = _flags(block, rows, scaled.outlier, scaled.small_scale)
+    table["flags"] = _flags(block, rows, scaled)
     table[FATE_COLUMN] = _fates(block, rows, scaled.fate)
     return table
 
@@ -122,7 +130,7 @@ def _fates(block: PreparedRows, rows: IndexArray, fate: ByteArray) -> IntArray:
     return fates
 
 
-def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:
+def _flags(block: PreparedRows, rows: IndexArray, scaled: ScaledObservations) -> np.ndarray:
     flags: np.ndarray = block.table["flags"].copy()
 
     def mark(chosen: np.ndarray, flag: Flag) -> None:
@@ -133,8 +141,9 @@ def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scal
         for kind, _ in block.reasons
     ]
     flags |= np.array([0, *map(int, of_reason)], np.uint64)[block.fate]
-    mark(rows[outlier], Flag.outlier_in_scaling)
-    mark(rows[small_scale], Flag.excluded_for_scaling)
+    mark(rows[scaled.outlier], Flag.outlier_in_scaling)
+    mark(rows[scaled.beyond_limits], Flag.user_excluded_in_scaling)
+    mark(rows[scaled.small_scale], Flag.excluded_for_scaling)
     mark(block.absent & block.suitable, Flag.excluded_for_scaling)
-    mark(rows[~outlier & ~small_scale & ~block.absent[rows]], Flag.scaled)
+    mark(rows[scaled.merged(block.absent[rows])], Flag.scaled)
     return flags

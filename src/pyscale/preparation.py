@@ -262,7 +262,7 @@ def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
         p.discard("filtered", "outside_scan", (p.image_z < p.spread(low)) | (p.image_z > p.spread(high)))
         smallest = [smallest_resolution(w) for w in wavelengths(d.experiment for d in p.data_sets)]
         p.discard("filtered", "impossible_resolution", p.d_spacing < p.spread(np.array(smallest)))
-        if cut.d_min is not None:
+        if isinstance(cut.d_min, float):
             p.discard("user_excluded", "d_min", p.d_spacing < cut.d_min)
         if cut.d_max is not None:
             p.discard("user_excluded", "d_max", p.d_spacing > cut.d_max)

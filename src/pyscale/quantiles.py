@@ -8,7 +8,7 @@ import numpy as np
 
 from .typing import FloatArray
 
-__all__ = ["central_normal_quantile", "correlation_p_value"]
+__all__ = ["central_normal_quantile", "chi_squared_probability", "correlation_p_value"]
 
 CENTRAL_RANGE = 0.425
 # Wichura (1988), Appl. Statist. 37, 477, algorithm AS 241, PPND16: z = q A(r) / B(r), r = 0.425^2 - q^2.
@@ -87,3 +87,15 @@ def correlation_p_value(correlation: float, n: int) -> float:
 def _series(ratios: FloatArray) -> float:
     """1 + r_1 + r_1 r_2 + ..."""
     return 1.0 + float(np.cumprod(ratios).sum())
+
+
+def chi_squared_probability(value: float, freedom: int) -> float:
+    """Probability that chi-squared of some degrees of freedom is at least so large (Abramowitz & Stegun 26.4.4-5)."""
+    if value <= 0:
+        return 1.0
+    half = 0.5 * value
+    k, total = (2, math.exp(-half)) if freedom % 2 == 0 else (1, math.erfc(math.sqrt(half)))
+    while k < freedom:
+        total += math.exp(0.5 * k * math.log(half) - half - math.lgamma(0.5 * k + 1.0))
+        k += 2
+    return total

@@ -16,6 +16,7 @@ from ._core import __version__
 from .analysis import Analyses
 from .auto import ModelPlan
 from .connectivity import Connectivity
+from .data_limits import DataLimits
 from .dataset import Job, combine_tables, identifiers_text
 from .document import result_document
 from .experiment import Experiment, ExperimentList
@@ -62,6 +63,8 @@ class ScalingResult:
         As merged, and with every rejected outlier put back.
     ledger : list of LedgerEntry
         What became of every observation.
+    limits : DataLimits
+        Resolution limits that the data give, and those applied.
     analyses : Analyses
         What the scaled data show beyond these statistics.
     model_choice : ModelChoice or None
@@ -95,6 +98,7 @@ class ScalingResult:
     statistics: MergingStatistics
     statistics_with_outliers: MergingStatistics
     ledger: list[LedgerEntry]
+    limits: DataLimits
     analyses: Analyses
     connectivity: Connectivity
     selection: ReflectionSelection
@@ -170,7 +174,7 @@ class ScalingResult:
             for decision in decisions
             if decision.is_warning
         ]
-        return told + self.analyses.warnings()
+        return [*told, *self.limits.warnings, *self.analyses.warnings()]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""
@@ -248,7 +252,7 @@ class ScalingResult:
     def summary(self) -> str:
         """Merging statistics as text: by shell, and overall."""
         put_back = self.statistics_with_outliers.overall
-        rejected = int(np.count_nonzero(self.fit.outlier))
+        rejected = int(np.count_nonzero(self.scaled.outlier))
         free_set = [] if self.free_set is None else ["", "Groups in the fit and free set", self.free_set.table()]
         return "\n".join(
             [

@@ -18,6 +18,7 @@ from .analysis import ScaledData, analyse
 from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .cross_validation import CrossValidation, Fold, cross_validate
+from .data_limits import apply_limits
 from .dataset import Job, load_job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
 from .exclude_images import exclude_images, parse_image_commands
@@ -232,10 +233,11 @@ def _scale_once(
         plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
         before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
     choose_intensities(before.data_sets, fit.intensity_choice.imids)
-    scaled = scaled_observations(fit)
+    with clock.stage("analyses"):
+        scaled, limits = apply_limits(fit.observations, scaled_observations(fit), before.merging)
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)
-    ledger = logged_ledger(before.data_sets, fit.observations, fit)
+    ledger = logged_ledger(before.data_sets, fit, scaled)
     with clock.stage("analyses"):
         analyses = analyse(
             ScaledData(
@@ -243,6 +245,7 @@ def _scale_once(
                 fit=fit,
                 scaled=scaled,
                 statistics=statistics,
+                limits=limits,
                 prepared=before.data_sets,
                 unit_cell=before.cell,
                 space_group=before.space_group,
@@ -264,6 +267,7 @@ def _scale_once(
         statistics=statistics,
         statistics_with_outliers=with_outliers,
         ledger=ledger,
+        limits=limits,
         analyses=analyses,
         model_choice=choice,
         connectivity=before.connectivity,

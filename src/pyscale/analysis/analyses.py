@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from .anisotropy import Anisotropy
+from .resolution import Resolution
 from .scaled_data import ScaledData
 
 __all__ = ["Analyses", "Analysis", "analyse"]
@@ -31,6 +33,9 @@ class Analysis(Protocol):
 class Analyses:
     """The analyses of a job; None where the data do not allow one."""
 
+    resolution: Resolution | None = None
+    anisotropy: Anisotropy | None = None
+
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
             analysis = getattr(self, f.name)
@@ -46,9 +51,10 @@ class Analyses:
         return [warning for _, analysis in self for warning in analysis.warnings()]
 
 
-def analyse(data: ScaledData) -> Analyses:  # noqa: ARG001
+def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
-    analyses = Analyses()
+    limits = data.limits.with_statistics(data.statistics)
+    analyses = Analyses(resolution=limits.resolution, anisotropy=limits.anisotropy)
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})

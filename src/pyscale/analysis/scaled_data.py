@@ -12,6 +12,7 @@ import numpy as np
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 
 if TYPE_CHECKING:
+    from ..data_limits import DataLimits
     from ..fitting import FitResult
     from ..observations import JobObservations
     from ..options import ScalingOptions
@@ -36,6 +37,8 @@ class ScaledData:
         What the fit says of each.
     statistics : MergingStatistics
         Of those that are merged.
+    limits : DataLimits
+        Resolution limits that the data give, and those applied.
     prepared : sequence of PreparedDataSet
         Tables and experiments of the data sets, by the numbers in `observations.data_set`.
     unit_cell, space_group
@@ -48,6 +51,7 @@ class ScaledData:
     fit: FitResult
     scaled: ScaledObservations
     statistics: MergingStatistics
+    limits: DataLimits
     prepared: Sequence[PreparedDataSet]
     unit_cell: UnitCellLike
     space_group: Any
@@ -59,9 +63,8 @@ class ScaledData:
 
     @cached_property
     def merged(self) -> BoolArray:
-        """Rows that are merged: no outliers, absences or vanishing scales, (n,) bool."""
-        merged: BoolArray = ~(self.scaled.small_scale | self.observations.absent | self.scaled.outlier)
-        return merged
+        """Rows that are merged: no outliers, absences or vanishing scales, none beyond the data's limits, (n,) bool."""
+        return self.scaled.merged(self.observations.absent)
 
     @cached_property
     def intensity(self) -> FloatArray:

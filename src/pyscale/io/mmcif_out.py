@@ -33,6 +33,13 @@ _ITEMS = (
 )
 
 
+#: Completeness of the sphere and of the ellipsoid.
+_ELLIPSOIDAL = (
+    ("pdbx_percent_possible_spherical", "completeness"),
+    ("pdbx_percent_possible_ellipsoidal", "completeness_ellipsoidal"),
+)
+
+
 def write_mmcif(
     path: Path,
     merged: Any,
@@ -41,6 +48,7 @@ def write_mmcif(
     *,
     name: str = "scaled",
     is_scaled: bool = True,
+    ellipsoid: dict[str, Any] | None = None,
 ) -> None:
     """Write a block with `_refln`, cell, symmetry, wavelengths, statistics and software, and one of observations.
 
@@ -58,6 +66,10 @@ def write_mmcif(
         Of these observations.
     name
         Of the first block and the entry.
+    ellipsoid
+        Limits of anisotropic data that were cut by an ellipsoid: `limits` (A), `axes` in the Cartesian frame with x
+        along a and z along c*, `threshold` of the local mean I/sigma, and `overall` and `shells` with `completeness`
+        and `completeness_ellipsoidal` (0 to 1).
     is_scaled
         Whether pyscale has scaled the data, to be said in `_software`.
     """
@@ -68,6 +80,8 @@ def write_mmcif(
     block = document[0]
     _add_software(block, is_scaled)
     _add_statistics(block, statistics, name)
+    if ellipsoid is not None:
+        _add_ellipsoid(block, ellipsoid)
     # gemmi does not notice a full disk.
     path.write_text(document.as_string(), encoding="utf-8")
 
@@ -100,6 +114,30 @@ def _add_statistics(block: Any, statistics: MergingStatistics, name: str) -> Non
     loop = block.init_loop("_reflns_shell.", ["pdbx_ordinal", "pdbx_diffrn_id", *(item[1] for item in _ITEMS)])
     for k, shell in enumerate(statistics.shells, 1):
         loop.add_row([str(k), "1", *_values(shell)])
+
+
+def _add_ellipsoid(block: Any, ellipsoid: dict[str, Any]) -> None:
+    """Items of the PDBx dictionary for anisotropic data."""
+    block.set_pair("_reflns.pdbx_orthogonalization_convention", "pdb")
+    for k, (limit, axis) in enumerate(zip(ellipsoid["limits"], ellipsoid["axes"], strict=True), 1):
+        block.set_pair(f"_reflns.pdbx_aniso_diffraction_limit_{k}", "?" if limit is None else _number(limit))
+        for i, value in enumerate(axis, 1):
+            block.set_pair(f"_reflns.pdbx_aniso_diffraction_limit_axis_{k}_ortho[{i}]", _number(value))
+    block.set_pair("_reflns.pdbx_observed_signal_threshold", _number(ellipsoid["threshold"]))
+    block.set_pair("_reflns.pdbx_signal_type", "'local <I/sigmaI>'")
+    for item, key in _ELLIPSOIDAL:
+        block.set_pair(f"_reflns.{item}", _percent(ellipsoid["overall"][key]))
+    loop = block.find("_reflns_shell.", ["pdbx_ordinal"]).loop
+    loop.add_columns([f"_reflns_shell.{item}" for item, _ in _ELLIPSOIDAL], "?")
+    shells = {_number(shell["d_min"]): shell for shell in ellipsoid["shells"]}
+    for row in block.find("_reflns_shell.", ["d_res_high", *(item for item, _ in _ELLIPSOIDAL)]):
+        if shell := shells.get(row[0]):
+            for k, (_, key) in enumerate(_ELLIPSOIDAL, 1):
+                row[k] = _percent(shell[key])
+
+
+def _percent(value: float | None) -> str:
+    return "?" if value is None else _number(100.0 * value)
 
 
 def _values(shell: ShellStatistics) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .error_model import ErrorModelOptions
 from .importing import InputOptions
+from .limits import AnisotropyOptions, ResolutionOptions
 from .models import ArrayOptions, DoseDecayOptions, KBOptions, PhysicalOptions
 from .option import AUTO, Auto, option
 from .selection import CutDataOptions, DatasetSelectionOptions, FilteringOptions, ReflectionSelectionOptions
@@ -268,6 +269,8 @@ class ScalingOptions(OptionScope):
     reflection_selection: ReflectionSelectionOptions = ReflectionSelectionOptions()
     weighting: WeightingOptions = WeightingOptions()
     cut_data: CutDataOptions = CutDataOptions()
+    resolution: ResolutionOptions = ResolutionOptions()
+    anisotropy: AnisotropyOptions = AnisotropyOptions()
     scaling_options: JobOptions = JobOptions()
     scaling_refinery: RefineryOptions = RefineryOptions()
     cross_validation: CrossValidationOptions = CrossValidationOptions()

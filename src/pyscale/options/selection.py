@@ -121,7 +121,13 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
 class CutDataOptions(OptionScope, scope="cut_data"):
     """Limits on the data."""
 
-    d_min: float | None = option(None, "high resolution limit (Å)", range=(0.05, None), common=True)
+    d_min: float | Auto | None = option(
+        None,
+        "high resolution limit (Å); auto: the one that the scaled data give by resolution.criterion, which leaves "
+        "reflections out of merging, not out of the fit",
+        range=(0.05, None),
+        common=True,
+    )
     d_max: float | None = option(None, "low resolution limit (Å)", range=(0.05, None), common=True)
     partiality_cutoff: float = option(
         0.25, "reflections recorded to a smaller part are left out", range=(0.0, 1.0), common=True
@@ -140,6 +146,13 @@ class CutDataOptions(OptionScope, scope="cut_data"):
         repeatable=True,
         own=True,
     )
+    anisotropic_cut: bool = option(
+        False,
+        "leave reflections outside the ellipsoid of local mean I/sigma (anisotropy.local_i_over_sigma) out of merging, "
+        "not out of the fit; d_min=auto then means the ellipsoid",
+        common=True,
+        own=True,
+    )
     invalid_rows: Literal["error", "exclude"] = option(
         "error",
         "integrated rows whose intensity is not finite or whose variance is not positive: stop, or leave them out",
@@ -151,7 +164,7 @@ class CutDataOptions(OptionScope, scope="cut_data"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.d_min is not None and self.d_max is not None and self.d_min >= self.d_max:
+        if isinstance(self.d_min, float) and self.d_max is not None and self.d_min >= self.d_max:
             raise UsageError(f"option cut_data.d_min={self.d_min:g}: must be less than cut_data.d_max={self.d_max:g}")
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import filtering, model_tables, tables
+from . import filtering, limits, model_tables, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -47,6 +47,7 @@ def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
         n_data_sets=len(document["datasets"]),
         cell=", ".join(f"{x:.4g}" for x in document["unit_cell"]),
         warnings=tables.warnings(document),
+        limit_decisions=_limit_decisions(result),
         tables=_job_tables(document),
         details=details,
         options=[format_option(path, value) for path, value in changed_options(result.options).items()],
@@ -58,6 +59,11 @@ def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
 
 def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
     figures = job_figures.resolution_figures(document["merging_statistics"])
+    resolution, anisotropy = document["analyses"]["resolution"], document["analyses"]["anisotropy"]
+    if resolution is not None:
+        figures |= limits.limit_figures(resolution)
+    if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
+        figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
     if document["error_model"].get("bins"):
         figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
     if document["filtering"] is not None:
@@ -80,6 +86,7 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         "times": tables.time_table(fit),
         "intensities": tables.intensity_table(document),
     }
+    job_tables |= _limit_tables(document["analyses"])
     if len(document["datasets"]) > MAX_DETAILED:
         job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])
     if document["model_choice"] is not None:
@@ -93,6 +100,18 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         job_tables["filtering_history"] = filtering.history_table(document["filtering"])
         job_tables["filtering_removed"] = filtering.removed_table(document["filtering"])
     return job_tables
+
+
+def _limit_tables(analyses: dict[str, Any]) -> dict[str, Table]:
+    resolution, anisotropy = analyses["resolution"], analyses["anisotropy"]
+    found = {}
+    if resolution is not None:
+        found["limits"] = limits.limit_table(resolution)
+    if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
+        found["anisotropy"] = limits.anisotropy_table(anisotropy)
+    if anisotropy is not None and anisotropy["inside_ellipsoid"] is not None:
+        found["ellipsoid"] = limits.ellipsoid_table(anisotropy["inside_ellipsoid"])
+    return found
 
 
 def _details(
@@ -112,6 +131,12 @@ def _details(
         "figures": list(own),
         "shared_with": document["datasets"][sharing[0]]["identifier"] if sharing[0] < number else None,
     }
+
+
+def _limit_decisions(result: ScalingResult) -> list[str]:
+    """What was made of d_min=auto and anisotropic_cut=True."""
+    decisions = result.limits.decisions
+    return [f"{name.rpartition('.')[2]}: {decision.reason}" for name, decision in decisions.items()]
 
 
 def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:

@@ -40,6 +40,8 @@ class TrueCrystal:
         True intensity of this reflection, its own Friedel mate.
     merged_intensity : (n,) float64
         Mean of the two mates: the true merged intensity of the unique reflection.
+    anisotropic_b : (3, 3) float64
+        What is added to the Wilson B factor along directions of the unrotated crystal, Å².
     centric, epsilon : (n_unique,) bool and int64
         Centric flag and multiplicity factor (without centring) of each unique reflection.
     """
@@ -53,6 +55,7 @@ class TrueCrystal:
     d: FloatArray
     intensity: FloatArray
     merged_intensity: FloatArray
+    anisotropic_b: FloatArray
     centric: BoolArray
     epsilon: IndexArray
 
@@ -73,7 +76,8 @@ def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCr
     b_matrix = np.array(cell.frac.mat.tolist()).T
     epsilon = sum(np.all(unique @ r == unique, axis=1).astype(np.int64) for r in rotations)
     centric = np.any([np.all(unique @ r == -unique, axis=1) for r in rotations], axis=0)
-    expected = _wilson_mean(options, unique @ b_matrix.T)
+    anisotropic_b = _anisotropic_tensor(options, b_matrix, rotations)
+    expected = _wilson_mean(options, unique @ b_matrix.T, anisotropic_b)
     normalised = np.where(centric, rng.chisquare(1.0, len(unique)), rng.exponential(size=len(unique)))
     mean = epsilon * expected * normalised
     # <|N(0, 1)|> = sqrt(2 / pi); the clip keeps both mates positive
@@ -92,6 +96,7 @@ def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCr
         d=1.0 / np.linalg.norm(reciprocal, axis=1),
         intensity=mean[group] + np.where(plus, 1.0, -1.0) * half_difference[group],
         merged_intensity=mean[group],
+        anisotropic_b=anisotropic_b,
         centric=centric,
         epsilon=np.asarray(epsilon, np.int64),
     )
@@ -108,6 +113,28 @@ def random_rotation(rng: np.random.Generator) -> FloatArray:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def _anisotropic_tensor(options: SimulationOptions, b_matrix: FloatArray, rotations: list[IndexArray]) -> FloatArray:
+    """The option `anisotropic_b` as a tensor (3, 3) in the frame of `b_matrix`.
+
+    Raises
+    ------
+    UsageError
+        If the space group does not allow it.
+    """
+    first, last = b_matrix[:, 0], np.linalg.inv(b_matrix)[2]
+    first, last = first / np.linalg.norm(first), last / np.linalg.norm(last)
+    axes = np.stack([first, np.cross(last, first), last])
+    tensor: FloatArray = axes.T @ np.diag(options.anisotropic_b) @ axes
+    for rotation in rotations:
+        operation = b_matrix @ rotation.T @ np.linalg.inv(b_matrix)
+        if not np.allclose(operation @ tensor @ operation.T, tensor, atol=1e-6 * max(1.0, np.abs(tensor).max())):
+            raise UsageError(
+                f"anisotropic_b={options.anisotropic_b} breaks the symmetry of space_group={options.space_group}: "
+                "the first two are alike in trigonal, tetragonal and hexagonal crystals, all three in cubic ones"
+            )
+    return tensor
 
 
 def _checked_symmetry(options: SimulationOptions) -> tuple[Any, Any]:
@@ -146,9 +173,10 @@ def _check_size(options: SimulationOptions, volume: float) -> None:
         )
 
 
-def _wilson_mean(options: SimulationOptions, q: FloatArray) -> FloatArray:
-    """Expected intensity of an acentric reflection: exp(−B/2d²), with the asked mean over all."""
-    falloff = np.exp(-0.5 * options.wilson_b * np.einsum("ij,ij->i", q, q))
+def _wilson_mean(options: SimulationOptions, q: FloatArray, anisotropic_b: FloatArray) -> FloatArray:
+    """Expected intensity of an acentric reflection: exp(−qᵀBq/2), with the asked mean over all."""
+    b = options.wilson_b * np.eye(3) + anisotropic_b
+    falloff = np.exp(-0.5 * np.einsum("ij,jk,ik->i", q, b, q))
     return np.asarray(options.mean_intensity * falloff / falloff.mean())
 
 

@@ -73,6 +73,9 @@ class SimulationOptions:
     zeta_min: float = _option(0.05, "reflections closer to the rotation axis than this are left out", (0.0, 1.0))
     mean_intensity: float = _option(100.0, "mean true intensity, corrected for LP (counts)", (1e-3, 1e9))
     wilson_b: float = _option(20.0, "overall Wilson B factor (Å²)", (0.0, 500.0))
+    anisotropic_b: tuple[float, float, float] = _option(
+        (0.0, 0.0, 0.0), "added to wilson_b along a*, c x a* and c (Å²), as the symmetry allows", (-200.0, 500.0)
+    )
     anomalous: float = _option(0.0, "mean |I(+) − I(−)| over mean I of acentric reflections", (0.0, 0.5))
     background: float = _option(2.0, "background (counts per pixel)", (0.0, 1e6))
     multiplicative_error: float = _option(0.03, "relative error of every intensity", (0.0, 0.5))

@@ -65,7 +65,8 @@ class SimulatedData:
 
         Parameters of the true scale: `sweep_k/NAME` for sweep k (truth=model: `scale`, `decay` and
         `absorption`, and `scale_layout` and `decay_layout` with interval, norm_fac, origin and extent);
-        `stills/scale` and `stills/decay`, shape (n_stills,). Of the effects: `sweep_k/dose` (at the start, per image),
+        `stills/scale` and `stills/decay`, shape (n_stills,). `crystal/anisotropic_b`: (3, 3) tensor, Å².
+        Of the effects: `sweep_k/dose` (at the start, per image),
         `sweep_k/jitter` and `sweep_k/beam_loss` (ln of every image's scale), `detector/modulation_blocks` (ln of each
         block's sensitivity) or `detector/modulation_waves` (rows kx, ky, phase). `options`: all options as JSON.
     """
@@ -175,6 +176,7 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     if len(truth["g"]) == 0:
         raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width, keep and gap")
     truth.update(_scale_parameters(options, [e.parameters for e in experiments]))
+    truth["crystal/anisotropic_b"] = crystal.anisotropic_b
     truth["options"] = np.array(json.dumps(dataclasses.asdict(options)))
     models = [e.models for e in experiments]
     return SimulatedData(

@@ -1,0 +1,139 @@
+"""Resolution limits and anisotropy: tables and plots of the report."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .numbers import MISSING, count, fixed
+from .plots import BLUE, COLORS, ORANGE, Figure, axis, line, rounded
+from .table import Document, Table
+
+__all__ = ["anisotropy_figure", "anisotropy_table", "ellipsoid_table", "limit_figures", "limit_table"]
+
+_STATES = {
+    "reached": "reached",
+    "data_end": "the data end before",
+    "nowhere": "met at no resolution",
+    "undetermined": "not determined",
+    "unmeasured": "no reflections measured",
+}
+_NAMES = {
+    "cc_half": "CC½",
+    "i_over_sigma": "mean I/σ",
+    "shell_completeness": "completeness of a shell",
+    "r_meas": "R meas",
+    "r_pim": "R pim",
+}
+_N_CURVE = 61
+
+
+def limit_table(resolution: Document) -> Table:
+    """One line for each limit."""
+    rows = [
+        [
+            f"{_NAMES[limit['criterion']]} = {limit['threshold']:g}",
+            fixed(limit["d_min"], 2) + ("" if limit["sigma"] is None else f" ± {fixed(limit['sigma'], 2)}"),
+            _STATES[limit["state"]],
+        ]
+        for limit in resolution["limits"]
+    ]
+    suggested = resolution["suggested_d_min"]
+    note = f"The data go to {fixed(resolution['data_d_min'], 2)} Å."
+    if suggested is not None:
+        note += f" Suggested: {fixed(suggested, 2)} Å by {_NAMES[resolution['criterion']]}; d_min=auto applies it."
+    return Table(["Criterion", "Limit (Å)", ""], rows, note=note)
+
+
+def limit_figures(resolution: Document) -> dict[str, Figure]:
+    """CC½ with the fitted curve, and I/σ, in narrow shells, with the limits that were reached."""
+    shells = resolution["shells"]
+    x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
+    ticks = _resolution_ticks(x[-1])
+
+    def figure(key: str, traces: list[Figure], **yaxis: Any) -> Figure:
+        reached = [v for v in resolution["limits"] if v["criterion"] == key and v["state"] == "reached"]
+        shapes = [_mark(limit["d_min"] ** -2) for limit in reached]
+        return {"data": traces, "layout": {"xaxis": axis("resolution d (Å)", **ticks), "shapes": shapes, **yaxis}}
+
+    halves = [line("CC½", x, [s["cc_half"] for s in shells], BLUE, mode="markers")]
+    if (curve := resolution["cc_half_curve"]) is not None:
+        grid = [x[-1] * k / (_N_CURVE - 1) for k in range(_N_CURVE)]
+        values = rounded(0.5 * (1.0 - math.tanh((s - curve["s0"]) / curve["r"])) for s in grid)
+        halves.append(line("fit", rounded(grid), values, ORANGE, mode="lines"))
+    signal = [line("I/σ", x, [s["i_over_sigma"] for s in shells], BLUE)]
+    return {
+        "limit-cc": figure("cc_half", halves, yaxis=axis("CC½ in narrow shells")),
+        "limit-signal": figure("i_over_sigma", signal, yaxis=axis("mean I/σ in narrow shells", type="log")),
+    }
+
+
+def anisotropy_table(anisotropy: Document) -> Table:
+    """Fall-off and limit along each principal direction."""
+    rows = []
+    for d in anisotropy["directions"]:
+        error = "" if d["delta_b_sigma"] is None else f" ± {fixed(d['delta_b_sigma'], 2)}"
+        limit = fixed(d["d_min"], 2) + ("" if d["sigma"] is None else f" ± {fixed(d['sigma'], 2)}")
+        rows.append([d["direction"], fixed(d["delta_b"], 2) + error, limit, _STATES[d["state"]]])
+    note = ""
+    if anisotropy["fraction_unmeasured"] is not None:
+        share = fixed(100.0 * anisotropy["fraction_unmeasured"], 1)
+        note = f"{share} % of the reflections inside the ellipsoid are unmeasured."
+    threshold = f"Limit (Å), local I/σ = {anisotropy['threshold']:g}"
+    return Table(["Direction", "ΔB (Å²)", threshold, ""], rows, note=note)
+
+
+def anisotropy_figure(anisotropy: Document) -> Figure:
+    """Mean I/σ of measured reflections near each principal direction against resolution."""
+    profiles = [(d["direction"], d["profile"]) for d in anisotropy["directions"] if d["profile"]]
+    ends = [p[-1]["d_star_sq"] for _, p in profiles]
+    traces = [
+        line(
+            name,
+            rounded(s["d_star_sq"] for s in profile),
+            rounded(s["i_over_sigma"] for s in profile),
+            color,
+            text=[f"{s['n_unique']} reflections" for s in profile],
+            hovertemplate="%{y:.3g}, %{text}",
+        )
+        for (name, profile), color in zip(profiles, COLORS, strict=False)
+    ]
+    ticks = _resolution_ticks(max(ends, default=1.0))
+    layout = {
+        "xaxis": axis("resolution d (Å)", **ticks),
+        "yaxis": axis("mean I/σ within 30° of the direction", type="log"),
+    }
+    return {"data": traces, "layout": layout}
+
+
+def ellipsoid_table(inside: Document) -> Table:
+    """Completeness of sphere and ellipsoid, all data and by shell."""
+    columns = ["d max (Å)", "d min (Å)", "Unique", "Possible", "Possible in the ellipsoid"]
+    columns += ["Completeness, sphere (%)", "Completeness, ellipsoid (%)"]
+
+    def percent(value: float | None) -> str:
+        return MISSING if value is None else fixed(100.0 * value, 1)
+
+    rows = [
+        [
+            fixed(s["d_max"], 2),
+            fixed(s["d_min"], 2),
+            count(s["n_unique"]),
+            count(s["n_possible"]),
+            count(s["n_possible_ellipsoidal"]),
+            percent(s["completeness"]),
+            percent(s["completeness_ellipsoidal"]),
+        ]
+        for s in (inside["overall"], *inside["shells"])
+    ]
+    return Table(columns, rows, emphasised=1)
+
+
+def _resolution_ticks(end: float) -> dict[str, Any]:
+    places = [end * k / 6.0 for k in range(1, 7)]
+    return {"tickvals": rounded(places), "ticktext": [f"{p**-0.5:.2f}" for p in places]}
+
+
+def _mark(place: float) -> Figure:
+    dashed = {"dash": "dot", "color": "#888"}
+    return {"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1, "line": dashed}
