@@ -119,7 +119,11 @@ def test_merged_intensities_are_weighted_means(small_result: ScalingResult, merg
         mean = np.bincount(observations.group, weight * observations.intensity / result.scaled.g) / total
     expected = np.sort(mean[total > 0])
     assert_allclose(np.sort(column(merged, "IMEAN")), expected, rtol=2e-6, atol=1e-5)
-    assert_allclose(np.sort(column(merged, "SIGIMEAN")), np.sort(total[total > 0] ** -0.5), rtol=1e-6)
+    # the uncertainty of the scales, which the observations of a reflection have in common, joins that of counting
+    of_scale = np.bincount(observations.group, weight * np.sqrt(result.scaled.g_variance) / result.scaled.g)
+    with np.errstate(invalid="ignore"):
+        sigma = np.hypot(total**-0.5, mean * of_scale / total)
+    assert_allclose(np.sort(column(merged, "SIGIMEAN")), np.sort(sigma[total > 0]), rtol=1e-5)
     signal = np.mean(mean[total > 0] * np.sqrt(total[total > 0]))
     assert result.statistics.overall.i_over_sigma == pytest.approx(signal, rel=1e-9)
     assert math.isfinite(signal)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
+import pyscale
+from pyscale.dataset import make_job
 from pyscale.fates import fate_number
+from pyscale.merge_job import MergingRules
+from pyscale.options.merge import MergeOptions
 from pyscale.reflections import Flag
 from pyscale.result import ScalingResult
 
@@ -77,6 +81,20 @@ def test_values(small_result: ScalingResult) -> None:
         assert_array_equal(table["inverse_scale_factor_variance"][others], 0.0)
         for name in ADDED:
             assert np.isfinite(table[name]).all(), name
+
+
+def test_scale_errors_as_dials_adds_them() -> None:
+    data = pyscale.simulate(unit_cell=(20.0, 24.0, 30.0, 90.0, 90.0, 90.0), d_min=3.0, sweep_width=120.0)
+    job = make_job(data.experiments(), [data.reflections()])
+    result = pyscale.scale(job, output={"scale_errors": "linear"}, nproc=1)
+    scaled, table = result.scaled, result.table
+    variance = table["intensity.scale.variance"][result.observations.row]
+    expected = result.fit.sigma_squared * (1 + np.sqrt(scaled.g_variance) / scaled.g)
+    assert_allclose(variance, expected, rtol=1e-12)
+    own = next(iter(result.experiments)).scaling_model["configuration_parameters"]["pyscale"]
+    assert own["scale_errors"] == "linear"
+    written = make_job(result.experiments, [table])
+    assert not MergingRules(written, MergeOptions()).common_scale_errors
 
 
 def test_columns(small_result: ScalingResult) -> None:

@@ -40,11 +40,13 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
     """What the fit says of every observation that was scaled."""
     with np.errstate(divide="ignore", invalid="ignore"):
         merged = np.where(fit.g > 0, fit.expected / fit.g, 0.0)
+        relative = np.where(fit.g > 0, np.sqrt(fit.g_variance) / fit.g, 0.0)
+    linear = fit.options.output.scale_errors == "linear"
     return ScaledObservations(
         g=fit.g,
         g_variance=fit.g_variance,
         variance=fit.sigma_squared,
-        scale_variance=merged**2 * fit.g_variance,
+        scale_variance=fit.sigma_squared * relative if linear else merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
         fate=fit.fate,

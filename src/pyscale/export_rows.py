@@ -11,8 +11,8 @@ import numpy as np
 from .dataset import Job, combine_tables
 from .errors import DataError
 from .job_checks import common_space_group
-from .merging import MergedReflections, merge_reflections, sort_observations, with_common_scale_errors
-from .model_json import fitted_with_mates_apart, is_own_model
+from .merging import MergedReflections, merge_sorted, sort_observations, with_common_scale_errors
+from .model_json import fitted_with_mates_apart, has_common_scale_errors
 from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
@@ -74,6 +74,8 @@ class ExportRows:
     is_scaled : bool
         Whether the intensities have been scaled.
     n_threads : int
+    has_common_scale_errors : bool
+        Whether the sigmas are without the uncertainties of the scales, which join those of merged intensities.
     """
 
     job: Job
@@ -85,6 +87,7 @@ class ExportRows:
     is_outlier: BoolArray
     is_scaled: bool
     n_threads: int = 1
+    has_common_scale_errors: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
@@ -181,11 +184,13 @@ class ExportRows:
 
     @cached_property
     def merged(self) -> MergedReflections:
-        """Accepted rows merged; weights are inverse variances."""
+        """Accepted rows merged; weights are inverse variances, and errors of scales common to equivalents."""
         i = self.accepted.intensities
-        return merge_reflections(
-            self.accepted.miller_index, i.value, i.sigma**2, self.space_group, n_threads=self.n_threads
-        )
+        index = self.accepted.miller_index
+        obs = sort_observations(index, i.value, i.sigma**2, self.space_group, n_threads=self.n_threads)
+        if self.has_common_scale_errors:
+            obs = replace(obs, scale_variance=((i.scale_sigma / i.scale) ** 2)[obs.order])
+        return merge_sorted(obs, self.space_group, n_threads=self.n_threads)
 
     def statistics(self, n_shells: int = 20) -> MergingStatistics:
         """Merging statistics of the accepted rows."""
@@ -255,7 +260,7 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
         n_threads=n_threads,
     )
     models = {id(model): model for model in (e.scaling_model for e in exported.experiments)}
-    if not all(map(is_own_model, models.values())):
+    if not all(map(has_common_scale_errors, models.values())):
         return exported
     return _with_sigmas_of_merging(exported, any(map(fitted_with_mates_apart, models.values())))
 
@@ -329,7 +334,8 @@ def _with_sigmas_of_merging(rows: ExportRows, mates_apart: bool) -> ExportRows:
     obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads, mates_apart=mates_apart)
     sigma = rows.intensities.sigma.copy()
     sigma[kept[obs.order]] = np.sqrt(obs.variance)
-    return replace(rows, intensities=replace(rows.intensities, sigma=sigma))
+    intensities = replace(rows.intensities, sigma=sigma)
+    return replace(rows, intensities=intensities, has_common_scale_errors=True)
 
 
 def all_reflections(job: Job) -> ReflectionTable:

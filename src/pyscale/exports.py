@@ -14,7 +14,7 @@ from .export_rows import rows_of_result
 from .exporting import Exported, cut_ellipsoid, write_export
 from .io.merged_mtz import write_merged_mtz
 from .io.mtz import MtzDataset, write_mtz
-from .merging import merge_reflections
+from .merging import merge_sorted, sort_observations, with_common_scale_errors
 from .options import with_changes
 from .options.export import ExportOptions
 from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
@@ -88,13 +88,20 @@ def write_merged(result: ScalingResult, path: Path) -> None:
         return
     observations, scaled = result.observations, result.scaled
     kept = scaled.merged(observations.absent)
-    merged = merge_reflections(
+    g = scaled.g[kept]
+    grouped = sort_observations(
         observations.miller_index[kept],
-        observations.intensity[kept] / scaled.g[kept],
-        scaled.variance[kept] / scaled.g[kept] ** 2,
+        observations.intensity[kept] / g,
+        (scaled.variance[kept] + scaled.scale_variance[kept]) / g**2,
         result.space_group,
+        place=(observations.data_set[kept], observations.image_z[kept]),
         n_threads=result.n_threads,
     )
+    if result.options.output.scale_errors == "quadrature":
+        apart = observations.is_anomalous
+        scale_variance = scaled.g_variance[kept] / g**2
+        grouped = with_common_scale_errors(grouped, scale_variance, result.n_threads, mates_apart=apart)
+    merged = merge_sorted(grouped, result.space_group, n_threads=result.n_threads)
     names = _names(result)
     dataset = MtzDataset(
         wavelength=float(np.median(values)),

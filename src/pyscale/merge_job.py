@@ -28,7 +28,7 @@ from .merging import (
     sort_observations,
     with_common_scale_errors,
 )
-from .model_json import fitted_with_mates_apart, is_own_model
+from .model_json import fitted_with_mates_apart, has_common_scale_errors, is_own_model
 from .options import AUTO
 from .options.merge import MergeOptions
 from .preparation import UnitCell, median_unit_cell
@@ -125,7 +125,8 @@ class MergingRules:
         is_own = bool(models)
         self.mates_apart = any(map(fitted_with_mates_apart, models))
         choice = options.merging.scale_errors
-        self.common_scale_errors = is_own if choice is AUTO else choice == "common"
+        told_apart = is_own and all(map(has_common_scale_errors, models))
+        self.common_scale_errors = told_apart if choice is AUTO else choice == "common"
         limit = options.partiality_threshold
         self.least_partiality = (0.0 if is_own else _LEAST_PARTIALITY) if limit is AUTO else float(limit)
 

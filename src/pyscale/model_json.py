@@ -15,7 +15,14 @@ from .errors import DataError
 from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 
-__all__ = ["SCHEMA_VERSION", "fitted_with_mates_apart", "is_own_model", "model_from_dict", "model_to_dict"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "fitted_with_mates_apart",
+    "has_common_scale_errors",
+    "is_own_model",
+    "model_from_dict",
+    "model_to_dict",
+]
 
 SCHEMA_VERSION = 1
 _UNKNOWN_SIGMA = 1e6
@@ -187,6 +194,11 @@ def is_own_model(document: Any) -> bool:
     configuration = document.get("configuration_parameters") if isinstance(document, dict) else None
     own = configuration.get("pyscale") if isinstance(configuration, dict) else None
     return isinstance(own, dict) and own.get("digest") == _digest(document)
+
+
+def has_common_scale_errors(document: Any) -> bool:
+    """Whether variances on file can be told apart from the errors of scales that equivalents have in common."""
+    return is_own_model(document) and document["configuration_parameters"]["pyscale"].get("scale_errors") != "linear"
 
 
 def fitted_with_mates_apart(document: Any) -> bool:

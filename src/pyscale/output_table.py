@@ -40,7 +40,7 @@ class ScaledObservations:
     variance : (n,) float64
         Statistical variance sigma'^2 of the unscaled intensity after the error model.
     scale_variance : (n,) float64
-        I_h^2 var(g): what the uncertainty of the scale adds.
+        What the uncertainty of the scale adds on file: I_h^2 var(g), or as `output.scale_errors` says.
     outlier, small_scale : (n,) bool
     fate : (n,) uint8
         What became of them (`fates`).

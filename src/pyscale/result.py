@@ -153,6 +153,7 @@ class ScalingResult:
         )
         extra["Imid"] = float(self.fit.intensity_choice.imids[index])
         extra["pyscale"]["anomalous"] = self.options.anomalous
+        extra["pyscale"]["scale_errors"] = self.options.output.scale_errors
         images, oscillation = valid_span(experiment), experiment.oscillation
         if images is not None and not experiment.is_still:
             start, width = oscillation

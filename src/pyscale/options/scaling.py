@@ -51,6 +51,13 @@ class OutputOptions(OptionScope, scope="output"):
         "merged sigmas from the spread",
         unavailable="merged sigmas are propagated from the error model",
     )
+    scale_errors: Literal["quadrature", "linear"] = option(
+        "quadrature",
+        "how the uncertainty of the scale g enters intensity.scale.variance: I_h² sigma_g² is added, which pyscale "
+        "merge takes out again to make it an error that equivalents have in common; or it is multiplied by "
+        "1 + sigma_g/g, as in dials.scale, for good",
+        own=True,
+    )
     merging: MergingOptions = MergingOptions()
     additional_stats: bool = option(False, "more statistics", unavailable="compute them from output.unmerged_mtz")
     delete_integration_shoeboxes: bool = option(
