@@ -12,6 +12,7 @@ from ._core import __version__, simd_name
 from .components import SMOOTH_FORMS
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
+from .plain_numbers import PlainList
 from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def plain_values(value: Any) -> Any:
     """Replace what JSON cannot say: infinite and undefined numbers, tuples, numpy scalars, paths."""
     if isinstance(value, dict):
         return {str(k): plain_values(v) for k, v in value.items()}
+    if isinstance(value, PlainList):
+        return value
     if isinstance(value, (list, tuple)):
         return [plain_values(v) for v in value]
     if hasattr(value, "item"):

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from .agreement import Agreement, Pairs
+from .by_data_set import ByDataSet, by_data_set
+from .by_image import ByImage, ImageBins, by_image
+from .radiation_damage import RadiationDamage, radiation_damage
 from .scaled_data import ScaledData
 
 __all__ = ["Analyses", "Analysis", "analyse"]
@@ -31,6 +35,10 @@ class Analysis(Protocol):
 class Analyses:
     """The analyses of a job; None where the data do not allow one."""
 
+    by_data_set: ByDataSet | None = None
+    by_image: ByImage | None = None
+    radiation_damage: RadiationDamage | None = None
+
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
             analysis = getattr(self, f.name)
@@ -46,9 +54,15 @@ class Analyses:
         return [warning for _, analysis in self for warning in analysis.warnings()]
 
 
-def analyse(data: ScaledData) -> Analyses:  # noqa: ARG001
+def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
-    analyses = Analyses()
+    agreement, pairs = Agreement(data), Pairs.of(data)
+    images = by_image(data, agreement, pairs, ImageBins.of(data))
+    analyses = Analyses(
+        by_data_set=by_data_set(data, agreement, pairs),
+        by_image=images,
+        radiation_damage=radiation_damage(data, images),
+    )
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})
