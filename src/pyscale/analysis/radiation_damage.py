@@ -161,8 +161,8 @@ class RadiationDamage:
             return "No images can be spared: completeness needs them all. Mind this in phasing and difference maps."
         share = (k + 1) / N_BINS
         return (
-            f"The first {100 * share:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: for phasing and "
-            f"difference maps, see whether the data are better without the rest ({self.doses.excluding(share)})."
+            f"The first {100 * share:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: for phasing "
+            f"and difference maps, see whether the data are better without the rest ({self.doses.excluding(share)})."
         )
 
 
