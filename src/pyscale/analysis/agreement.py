@@ -54,7 +54,8 @@ class Agreement:
     @cached_property
     def deviation(self) -> FloatArray:
         """|I - <I>| of `rows`, (m,) float64."""
-        deviation: FloatArray = np.abs(self.intensity[self.rows] - (self.group_sum / self.group_weight)[self.rows])
+        rows = self.rows
+        deviation: FloatArray = np.abs(self.intensity[rows] - self.group_sum[rows] / self.group_weight[rows])
         return deviation
 
     def over(self, part: IndexArray, n_parts: int) -> Parts:

@@ -24,7 +24,7 @@ N_BINS = 20
 #: Parts of the reflections, each left out once for the standard error of the slope.
 N_PARTS = 24
 #: A trend counts that exceeds so many standard errors ...
-SIGNIFICANT = 4.0
+SIGNIFICANT = 5.0
 #: ... and raises R_d over the whole dose by this part of its value at no difference.
 RELEVANT_RISE = 0.3
 #: Images are not to be spared before this part of the final completeness.
@@ -197,19 +197,31 @@ def radiation_damage(data: ScaledData, images: ByImage | None) -> RadiationDamag
 
 
 def _trend(difference: FloatArray, intensity: FloatArray) -> DifferenceTrend | None:
-    """Line through R_d, its error from leaving out one part of the reflections after another."""
-    whole = _line(difference.sum(axis=0), intensity.sum(axis=0))
-    if whole is None:
-        return None
-    rises = [
-        found[1]
-        for k in range(N_PARTS)
-        if (found := _line(difference.sum(axis=0) - difference[k], intensity.sum(axis=0) - intensity[k])) is not None
-    ]
-    if len(rises) < N_PARTS:
+    """Line through R_d, its error from leaving out one part of the reflections after another.
+
+    What is neither a line nor a parabola is an error of the scales that all reflections have in common: it widens the
+    error as its excess over that of the values.
+    """
+    total = difference.sum(axis=0), intensity.sum(axis=0)
+    whole = _line(*total)
+    others = [_line(total[0] - d, total[1] - i) for d, i in zip(difference, intensity, strict=True)]
+    rises = [found[1] for found in others if found is not None]
+    if whole is None or len(rises) < N_PARTS:
         return None
     sigma = math.sqrt((N_PARTS - 1) * float(np.var(rises)))
-    return DifferenceTrend(start=whole[0], rise=whole[1], rise_sigma=sigma)
+    values = divided(total[0] - difference, total[1] - intensity)
+    excess = _excess_scatter(divided(*total), (N_PARTS - 1) * np.var(values, axis=0))
+    return DifferenceTrend(start=whole[0], rise=whole[1], rise_sigma=sigma * math.sqrt(excess))
+
+
+def _excess_scatter(values: FloatArray, variance: FloatArray) -> float:
+    """chi^2 per degree of freedom of a parabola through the values of all bins, at least 1."""
+    used = np.isfinite(values) & (variance > 0)
+    if used.sum() < 5:
+        return 1.0
+    x, y, w = np.arange(N_BINS)[used] / N_BINS, values[used], variance[used] ** -0.5
+    residual = w * (y - np.polyval(np.polyfit(x, y, 2, w=w), x))
+    return max(1.0, float(residual @ residual) / (int(used.sum()) - 3))
 
 
 def _line(difference: FloatArray, intensity: FloatArray) -> tuple[float, float] | None:
