@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import gemmi
@@ -64,8 +64,8 @@ def test_statistics_are_those_of_scaling(small_result: ScalingResult) -> None:
     assert ((partiality >= 0.25) & (partiality < 0.4)).any()
     ours, theirs = merged.data_sets[0].statistics, small_result.statistics
     for mine, scaling in zip((ours.overall, *ours.shells), (theirs.overall, *theirs.shells), strict=True):
-        for name in ("n_obs", "n_unique", "r_merge", "r_pim", "cc_half", "i_over_sigma", "completeness", "cc_anom"):
-            assert getattr(mine, name) == pytest.approx(getattr(scaling, name), rel=1e-6, nan_ok=True), name
+        for name, value in asdict(scaling).items():
+            assert getattr(mine, name) == pytest.approx(value, rel=1e-5, nan_ok=True), name
     assert merged.n_merged == theirs.overall.n_obs
     assert merged.n_merged + sum(merged.left_out.values()) == merged.rows.n_read
 
@@ -160,7 +160,7 @@ def test_files_of_the_command(
 
 
 def test_halves_give_the_correlation_of_the_table(job: Job) -> None:
-    data = pyscale.merge(job, additional_stats=True).data_sets[0]
+    data = pyscale.merge(job, additional_stats=True, merging={"n_splits": 1}).data_sets[0]
     assert data.halves is not None
     pair = data.merged.n_obs > 1
     a, b = (h[pair] for h in data.halves.intensity)

@@ -149,6 +149,7 @@ def plain_statistics(groups: list[list[tuple[float, float]]]) -> dict[str, float
         "multiplicity": sum(map(len, groups)) / len(groups),
         "mean_intensity": np.mean(means),
         "i_over_sigma": np.mean(signals),
+        "unmerged_i_over_sigma": np.mean([i / math.sqrt(v) for group in groups for i, v in group]),
         "r_merge": merge / total,
         "r_meas": meas / total,
         "r_pim": pim / total,
@@ -335,7 +336,7 @@ def test_statistics_equal_those_of_iotbx(
     # iotbx drops reflections at exactly the limits by rounding.
     assert overall.completeness == pytest.approx(expected["completeness"], abs=3 / overall.n_possible)
     # Random halves differ: iotbx must be one of many draws.
-    draws = [statistics(case, seed=seed) for seed in range(16)]
+    draws = [statistics(case, seed=seed, n_splits=1) for seed in range(16)]
     for key in ("cc_half", "cc_anom"):
         values = [getattr((draw.anomalous if apart else draw).overall, key) for draw in draws]
         if not np.isnan(values).any():
@@ -410,16 +411,15 @@ def test_random_halves_have_the_right_distribution() -> None:
     index = np.repeat(index, n, axis=0).astype(np.int32)
     value = np.tile(10.0 ** np.arange(n), copies)
     obs = sort_observations(index, value, np.ones(len(value)), "P 1", rank=np.arange(len(value)))
-    found = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, 7)
-    rows = [tuple(int(d) for d in f"{round(x):05d}") for x in found.half_mean_1 * 6]
+    first, second, *_ = _core.half_sets(obs.intensity, obs.variance, obs.offsets, obs.asu_index, 7)
+    rows = [tuple(int(d) for d in f"{round(x):05d}") for x in first * 6]
     # A half of 2 shows digits 3, a half of 3 digits 2 where a row is in it.
     present = np.array(rows) > 0
     size = present.sum(axis=1)
     assert set(size) == {2, 3}
     assert abs((size == 3).mean() - 0.5) < 4 * 0.5 / math.sqrt(copies)
     assert np.all(np.abs(present.mean(axis=0) - 0.5) < 4 * 0.5 / math.sqrt(copies))
-    np.testing.assert_allclose(found.half_intensity_1, found.half_mean_1)
-    total = found.half_mean_1 * size + found.half_mean_2 * (n - size)
+    total = first * size + second * (n - size)
     np.testing.assert_allclose(total, 11111)
 
 
@@ -451,7 +451,9 @@ def test_large_data_have_the_same_bits_for_any_number_of_threads() -> None:
 def test_the_seed_moves_the_random_halves_alone() -> None:
     case = synthetic("P 43 21 2")
     one, other = statistics(case, seed=1).overall.to_dict(), statistics(case, seed=2).overall.to_dict()
-    assert {key for key in one if one[key] != other[key]} == {"cc_half", "cc_anom"}
+    assert {key for key in one if one[key] != other[key]} == {
+        *("r_split", "cc_half", "cc_half_low", "cc_half_high", "cc_anom", "cc_anom_low", "cc_anom_high")
+    }
 
 
 # --- small and bad data -----------------------------------------------------------------------------------

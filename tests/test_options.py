@@ -186,7 +186,7 @@ def test_values_get_the_types_of_their_options() -> None:
 def test_to_dict_is_json() -> None:
     values = json.loads(json.dumps(ScalingOptions().to_dict()))
     assert values["model"] == "auto" and values["scaling_options"]["seed"] == 42
-    assert values["output"]["merging"] == {"nbins": 20}
+    assert values["output"]["merging"] == {"nbins": 20, "n_splits": 10}
     assert set(flat(values)) == {option.path for option in OPTIONS}
 
 

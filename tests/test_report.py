@@ -109,7 +109,7 @@ def array(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 def shown(text: str) -> tuple[float, float]:
     """A number on the page, and how much rounding it may have suffered."""
-    clean = text.replace("\u202f", "").replace("−", "-").replace("*", "")
+    clean = text.partition(" (")[0].replace("\u202f", "").replace("−", "-").replace("*", "")
     mantissa, _, raised = clean.partition("×10")
     exponent = int(raised.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
     decimals = len(mantissa.partition(".")[2])
@@ -182,7 +182,7 @@ def check_statistics(page: Page, document: dict[str, Any]) -> None:
     for row, entry in zip(rows, entries, strict=True):
         for column, (key, factor) in COLUMNS.items():
             assert_shows(row[column], entry[key], factor)
-        assert row["CC½"].endswith("*") == entry["cc_half_significant"]
+        assert ("*" in row["CC½"]) == entry["cc_half_significant"]
     columns = {
         "Overall": statistics["overall"],
         "Low shell": statistics["shells"][0],

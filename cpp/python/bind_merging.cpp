@@ -38,13 +38,10 @@ py::array_t<double> with_scale_variance(Function function, const Array<double>& 
 }
 
 pyscale::GroupStatistics group_statistics(const Array<double>& intensity, const Array<double>& variance,
-                                          const Array<pyscale::Index>& offsets,
-                                          const Array<std::int32_t>& group_index, std::uint64_t seed,
-                                          int n_threads) {
+                                          const Array<pyscale::Index>& offsets, int n_threads) {
   const auto obs = observations(intensity, variance, offsets);
-  const auto index = miller_view("group_index", group_index);
   const py::gil_scoped_release release;
-  return pyscale::group_statistics(obs, index, seed, n_threads);
+  return pyscale::group_statistics(obs, n_threads);
 }
 
 std::vector<pyscale::ShellStatistics> shell_statistics(const pyscale::GroupStatistics& groups,
@@ -88,49 +85,30 @@ void bind_merging(py::module_& m) {
       .def_property_readonly("sigma", member([](const G& g) -> const Values& { return g.merged.sigma; }))
       .def_property_readonly("intensity_sum",
                              member([](const G& g) -> const Values& { return g.intensity_sum; }))
+      .def_property_readonly("i_over_sigma_sum",
+                             member([](const G& g) -> const Values& { return g.i_over_sigma_sum; }))
       .def_property_readonly("absolute_deviation",
                              member([](const G& g) -> const Values& { return g.absolute_deviation; }))
       .def_property_readonly("chi_square", member([](const G& g) -> const Values& { return g.chi_square; }))
       .def_property_readonly("mean", member([](const G& g) -> const Values& { return g.mean; }))
       .def_property_readonly("variance_of_mean",
-                             member([](const G& g) -> const Values& { return g.variance_of_mean; }))
-      .def_property_readonly("half_intensity_1",
-                             member([](const G& g) -> const Values& { return g.half_intensity[0]; }))
-      .def_property_readonly("half_intensity_2",
-                             member([](const G& g) -> const Values& { return g.half_intensity[1]; }))
-      .def_property_readonly("half_mean_1",
-                             member([](const G& g) -> const Values& { return g.half_mean[0]; }))
-      .def_property_readonly("half_mean_2",
-                             member([](const G& g) -> const Values& { return g.half_mean[1]; }))
-      .def_property_readonly("half_sigma_1",
-                             member([](const G& g) -> const Values& { return g.half_sigma[0]; }))
-      .def_property_readonly("half_sigma_2",
-                             member([](const G& g) -> const Values& { return g.half_sigma[1]; }))
-      .def_property_readonly("half_n_obs_1", member([](const G& g) -> const std::vector<pyscale::Index>& {
-                               return g.half_n_obs[0];
-                             }))
-      .def_property_readonly("half_n_obs_2", member([](const G& g) -> const std::vector<pyscale::Index>& {
-                               return g.half_n_obs[1];
-                             }));
+                             member([](const G& g) -> const Values& { return g.variance_of_mean; }));
   py::class_<S>(m, "ShellStatistics")
       .def_readonly("n_obs", &S::n_obs)
       .def_readonly("n_unique", &S::n_unique)
       .def_readonly("mean_intensity", &S::mean_intensity)
       .def_readonly("i_over_sigma", &S::i_over_sigma)
+      .def_readonly("unmerged_i_over_sigma", &S::unmerged_i_over_sigma)
       .def_readonly("r_merge", &S::r_merge)
       .def_readonly("r_meas", &S::r_meas)
       .def_readonly("r_pim", &S::r_pim)
       .def_readonly("chi_square", &S::chi_square)
-      .def_readonly("cc_half", &S::cc_half)
-      .def_readonly("cc_half_sigma_tau", &S::cc_half_sigma_tau)
-      .def_readonly("n_half_pairs", &S::n_half_pairs);
+      .def_readonly("cc_half_sigma_tau", &S::cc_half_sigma_tau);
   py::class_<A>(m, "AnomalousStatistics")
       .def_readonly("n_pairs", &A::n_pairs)
       .def_readonly("r_anom", &A::r_anom)
       .def_readonly("signal", &A::signal)
-      .def_readonly("difference_over_sigma", &A::difference_over_sigma)
-      .def_readonly("n_half_pairs", &A::n_half_pairs)
-      .def_readonly("cc_anom", &A::cc_anom);
+      .def_readonly("difference_over_sigma", &A::difference_over_sigma);
   m.def("merge", &merge, "intensity"_a.noconvert(), "variance"_a.noconvert(), "offsets"_a.noconvert(),
         "use_internal_variance"_a = false, "n_threads"_a = 1,
         "Weighted means of groups: arrays n_obs, intensity and sigma of pyscale::MergedReflections.");
@@ -149,8 +127,7 @@ void bind_merging(py::module_& m) {
   def_scale_variance("common_scale_error", &pyscale::common_scale_error,
                      "Relative uncertainty of merged intensities from that of the scales.");
   m.def("group_statistics", &group_statistics, "intensity"_a.noconvert(), "variance"_a.noconvert(),
-        "offsets"_a.noconvert(), "group_index"_a.noconvert(), "seed"_a, "n_threads"_a = 1,
-        "What merging statistics need of each group.");
+        "offsets"_a.noconvert(), "n_threads"_a = 1, "What merging statistics need of each group.");
   m.def("shell_statistics", &shell_statistics, "groups"_a, "shell"_a.noconvert(), "n_shells"_a,
         "Statistics per shell, then of all shells together.");
   m.def("anomalous_statistics", &anomalous_statistics, "groups"_a, "plus"_a.noconvert(),

@@ -10,12 +10,14 @@ PYBIND11_MODULE(_core, m) {
   pyscale_python::bind_error_model(m);
   pyscale_python::bind_french_wilson(m);
   pyscale_python::bind_groups(m);
+  pyscale_python::bind_half_sets(m);
   pyscale_python::bind_merging(m);
   pyscale_python::bind_model(m);
   pyscale_python::bind_fit(m);
   pyscale_python::bind_flex_pickle(m);
   pyscale_python::bind_number_rows(m);
   pyscale_python::bind_outliers(m);
+  pyscale_python::bind_pair_differences(m);
   pyscale_python::bind_selection(m);
   pyscale_python::bind_rows(m);
 }

@@ -62,10 +62,12 @@ void bind_fit(py::module_& m);
 void bind_flex_pickle(py::module_& m);
 void bind_french_wilson(py::module_& m);
 void bind_groups(py::module_& m);
+void bind_half_sets(py::module_& m);
 void bind_merging(py::module_& m);
 void bind_model(py::module_& m);
 void bind_number_rows(py::module_& m);
 void bind_outliers(py::module_& m);
+void bind_pair_differences(py::module_& m);
 void bind_selection(py::module_& m);
 void bind_rows(py::module_& m);
 

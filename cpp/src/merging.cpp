@@ -4,7 +4,6 @@
 #include <pyscale/error.hpp>  // for DataError, require_size
 #include <pyscale/merging.hpp>
 #include <pyscale/parallel.hpp>  // for for_each_chunk
-#include <pyscale/random.hpp>    // for KeyedRandom
 #include <stdexcept>
 
 namespace pyscale {
@@ -58,43 +57,15 @@ double internal_variance(const ScaledObservations& obs, Index begin, Index end) 
   return sum_u2 < 1 ? sum_square / ((1 - sum_u2) * static_cast<double>(end - begin)) : 0;
 }
 
-/// Weighted and unweighted mean of a half.
-struct HalfSums {
-  double n = 0, i = 0, w = 0, wi = 0;
-};
-
-void split_group(const ScaledObservations& obs, Index g, std::uint64_t key, GroupStatistics& out) {
-  const Index begin = obs.offsets[g], end = obs.offsets[g + 1], n = end - begin;
-  if (n < 2) return;
-  KeyedRandom random(key);
-  const Index n_first = n / 2 + (n % 2 == 1 ? static_cast<Index>(random.below(2)) : 0);
-  Index wanted = n_first;
-  std::array<HalfSums, 2> half;
-  for (Index i = begin; i < end; ++i) {
-    // Sampling without replacement: the chance of the first half is what it still lacks over what is left.
-    const bool first = static_cast<Index>(random.below(static_cast<std::uint64_t>(end - i))) < wanted;
-    if (first) --wanted;
-    HalfSums& h = half[first ? 0 : 1];
-    const double w = 1 / obs.variance[i];
-    h.n += 1;
-    h.i += obs.intensity[i];
-    h.w += w;
-    h.wi += w * obs.intensity[i];
-  }
-  for (int k = 0; k < 2; ++k) {
-    out.half_intensity[k][g] = half[k].wi / half[k].w;
-    out.half_mean[k][g] = half[k].i / half[k].n;
-    out.half_sigma[k][g] = 1 / std::sqrt(half[k].w);
-    out.half_n_obs[k][g] = static_cast<Index>(half[k].n);
-  }
-}
-
 void describe_group(const ScaledObservations& obs, Index g, GroupStatistics& out) {
   const Index begin = obs.offsets[g], end = obs.offsets[g + 1];
   merge_group(obs, g, out.merged);
   const double merged = out.merged.intensity[g], n = static_cast<double>(end - begin);
-  double sum = 0, absolute = 0, chi_square = 0, square = 0;
-  for (Index i = begin; i < end; ++i) sum += obs.intensity[i];
+  double sum = 0, absolute = 0, chi_square = 0, square = 0, ratios = 0;
+  for (Index i = begin; i < end; ++i) {
+    sum += obs.intensity[i];
+    ratios += obs.intensity[i] / std::sqrt(obs.variance[i]);
+  }
   const double mean = sum / n;
   for (Index i = begin; i < end; ++i) {
     const double d = obs.intensity[i] - merged, e = obs.intensity[i] - mean;
@@ -103,6 +74,7 @@ void describe_group(const ScaledObservations& obs, Index g, GroupStatistics& out
     square += e * e;
   }
   out.intensity_sum[g] = sum;
+  out.i_over_sigma_sum[g] = ratios;
   out.absolute_deviation[g] = absolute;
   out.chi_square[g] = chi_square;
   out.mean[g] = mean;
@@ -118,17 +90,15 @@ double residual(double deviations, double intensities) {
   return intensities > 0 ? deviations / intensities : nan;
 }
 
-/// Running second moments of pairs; two of them merge exactly (Chan, Golub & LeVeque 1983).
+/// Running variance of x and mean of y; two of them merge exactly (Chan, Golub & LeVeque 1983).
 class Moments {
  public:
-  void add(double x, double y) { merge({1, x, y, 0, 0, 0}); }
+  void add(double x, double y) { merge({1, x, y, 0}); }
 
   void merge(const Moments& o) {
     if (o.n_ == 0) return;
     const double n = n_ + o.n_, dx = o.x_ - x_, dy = o.y_ - y_, f = n_ * o.n_ / n;
     xx_ += o.xx_ + dx * dx * f;
-    yy_ += o.yy_ + dy * dy * f;
-    xy_ += o.xy_ + dx * dy * f;
     x_ += dx * o.n_ / n;
     y_ += dy * o.n_ / n;
     n_ = n;
@@ -138,25 +108,19 @@ class Moments {
   double mean_y() const { return y_; }
   double variance_x() const { return n_ > 1 ? xx_ / (n_ - 1) : nan; }
 
-  double correlation() const {
-    if (!(xx_ > 0 && yy_ > 0)) return nan;
-    return std::clamp(xy_ / (std::sqrt(xx_) * std::sqrt(yy_)), -1.0, 1.0);
-  }
-
   Moments() = default;
 
  private:
-  Moments(double n, double x, double y, double xx, double yy, double xy)
-      : n_(n), x_(x), y_(y), xx_(xx), yy_(yy), xy_(xy) {}
+  Moments(double n, double x, double y, double xx) : n_(n), x_(x), y_(y), xx_(xx) {}
 
-  double n_ = 0, x_ = 0, y_ = 0, xx_ = 0, yy_ = 0, xy_ = 0;
+  double n_ = 0, x_ = 0, y_ = 0, xx_ = 0;
 };
 
 struct ShellSums {
   Index n_obs = 0, n_unique = 0;
-  double intensity = 0, i_over_sigma = 0, r_intensity = 0, merge_sum = 0, meas = 0, pim = 0, chi_square = 0,
-         degrees = 0;
-  Moments halves, means;
+  double intensity = 0, i_over_sigma = 0, unmerged = 0, r_intensity = 0, merge_sum = 0, meas = 0, pim = 0,
+         chi_square = 0, degrees = 0;
+  Moments means;
 
   void add(const GroupStatistics& s, Index g) {
     const Index n = s.merged.n_obs[g];
@@ -164,6 +128,7 @@ struct ShellSums {
     n_unique += 1;
     intensity += s.merged.intensity[g];
     i_over_sigma += s.merged.intensity[g] / s.merged.sigma[g];
+    unmerged += s.i_over_sigma_sum[g];
     if (n < 2) return;
     const double f = static_cast<double>(n), deviation = s.absolute_deviation[g];
     r_intensity += s.intensity_sum[g];
@@ -172,7 +137,6 @@ struct ShellSums {
     pim += deviation * std::sqrt(1 / (f - 1));
     chi_square += s.chi_square[g];
     degrees += f - 1;
-    halves.add(s.half_intensity[0][g], s.half_intensity[1][g]);
     means.add(s.mean[g], s.variance_of_mean[g]);
   }
 
@@ -181,13 +145,13 @@ struct ShellSums {
     n_unique += o.n_unique;
     intensity += o.intensity;
     i_over_sigma += o.i_over_sigma;
+    unmerged += o.unmerged;
     r_intensity += o.r_intensity;
     merge_sum += o.merge_sum;
     meas += o.meas;
     pim += o.pim;
     chi_square += o.chi_square;
     degrees += o.degrees;
-    halves.merge(o.halves);
     means.merge(o.means);
   }
 
@@ -198,13 +162,12 @@ struct ShellSums {
     r.n_unique = n_unique;
     r.mean_intensity = ratio(intensity, n);
     r.i_over_sigma = ratio(i_over_sigma, n);
+    r.unmerged_i_over_sigma = ratio(unmerged, static_cast<double>(n_obs));
     r.r_merge = residual(merge_sum, r_intensity);
     r.r_meas = residual(meas, r_intensity);
     r.r_pim = residual(pim, r_intensity);
     r.chi_square = ratio(chi_square, degrees);
-    r.cc_half = halves.correlation();
     r.cc_half_sigma_tau = ratio(signal - noise, signal + noise);
-    r.n_half_pairs = halves.n();
     return r;
   }
 };
@@ -212,7 +175,6 @@ struct ShellSums {
 struct AnomalousSums {
   Index n_pairs = 0;
   double difference = 0, mean = 0, sigma = 0, f_difference = 0, f_square = 0;
-  Moments halves;
 
   void add(const GroupStatistics& s, Index p, Index m) {
     const double plus = s.merged.intensity[p], minus = s.merged.intensity[m];
@@ -225,8 +187,6 @@ struct AnomalousSums {
       f_difference += d * d;
       f_square += plus + minus;
     }
-    if (s.merged.n_obs[p] > 1 && s.merged.n_obs[m] > 1)
-      halves.add(s.half_mean[0][p] - s.half_mean[0][m], s.half_mean[1][p] - s.half_mean[1][m]);
   }
 
   void merge(const AnomalousSums& o) {
@@ -236,16 +196,11 @@ struct AnomalousSums {
     sigma += o.sigma;
     f_difference += o.f_difference;
     f_square += o.f_square;
-    halves.merge(o.halves);
   }
 
   AnomalousStatistics result() const {
-    return {n_pairs,
-            residual(difference, mean),
-            std::sqrt(ratio(2 * f_difference, f_square)),
-            ratio(difference, sigma),
-            halves.n(),
-            halves.correlation()};
+    return {n_pairs, residual(difference, mean), std::sqrt(ratio(2 * f_difference, f_square)),
+            ratio(difference, sigma)};
   }
 };
 
@@ -293,23 +248,16 @@ MergedReflections merge(const ScaledObservations& observations, bool use_interna
   return out;
 }
 
-GroupStatistics group_statistics(const ScaledObservations& observations, Span<const Miller> group_index,
-                                 std::uint64_t seed, int n_threads) {
+GroupStatistics group_statistics(const ScaledObservations& observations, int n_threads) {
   check_observations(observations);
   const Index n_groups = observations.offsets.size() - 1;
-  require_size("group_index", group_index.size(), n_groups);
   GroupStatistics out;
   resize(out.merged, n_groups);
-  for (auto* v : {&out.intensity_sum, &out.absolute_deviation, &out.chi_square, &out.mean,
-                  &out.variance_of_mean, &out.half_intensity[0], &out.half_intensity[1], &out.half_mean[0],
-                  &out.half_mean[1], &out.half_sigma[0], &out.half_sigma[1]})
+  for (auto* v : {&out.intensity_sum, &out.i_over_sigma_sum, &out.absolute_deviation, &out.chi_square,
+                  &out.mean, &out.variance_of_mean})
     v->resize(n_groups);
-  for (auto& v : out.half_n_obs) v.resize(n_groups);
   for_each_chunk(chunk_edges(observations), n_threads, [&](Index, Index begin, Index end) {
-    for (Index g = begin; g < end; ++g) {
-      describe_group(observations, g, out);
-      split_group(observations, g, random_key(seed, group_index[g]), out);
-    }
+    for (Index g = begin; g < end; ++g) describe_group(observations, g, out);
   });
   return out;
 }

@@ -196,6 +196,8 @@ class GroupStatistics:
     @property
     def intensity_sum(self) -> NDArray[np.float64]: ...
     @property
+    def i_over_sigma_sum(self) -> NDArray[np.float64]: ...
+    @property
     def absolute_deviation(self) -> NDArray[np.float64]: ...
     @property
     def chi_square(self) -> NDArray[np.float64]: ...
@@ -203,22 +205,6 @@ class GroupStatistics:
     def mean(self) -> NDArray[np.float64]: ...
     @property
     def variance_of_mean(self) -> NDArray[np.float64]: ...
-    @property
-    def half_intensity_1(self) -> NDArray[np.float64]: ...
-    @property
-    def half_intensity_2(self) -> NDArray[np.float64]: ...
-    @property
-    def half_sigma_1(self) -> NDArray[np.float64]: ...
-    @property
-    def half_sigma_2(self) -> NDArray[np.float64]: ...
-    @property
-    def half_n_obs_1(self) -> NDArray[np.int64]: ...
-    @property
-    def half_n_obs_2(self) -> NDArray[np.int64]: ...
-    @property
-    def half_mean_1(self) -> NDArray[np.float64]: ...
-    @property
-    def half_mean_2(self) -> NDArray[np.float64]: ...
 
 class ShellStatistics:
     @property
@@ -230,6 +216,8 @@ class ShellStatistics:
     @property
     def i_over_sigma(self) -> float: ...
     @property
+    def unmerged_i_over_sigma(self) -> float: ...
+    @property
     def r_merge(self) -> float: ...
     @property
     def r_meas(self) -> float: ...
@@ -238,11 +226,7 @@ class ShellStatistics:
     @property
     def chi_square(self) -> float: ...
     @property
-    def cc_half(self) -> float: ...
-    @property
     def cc_half_sigma_tau(self) -> float: ...
-    @property
-    def n_half_pairs(self) -> int: ...
 
 class AnomalousStatistics:
     @property
@@ -253,10 +237,16 @@ class AnomalousStatistics:
     def signal(self) -> float: ...
     @property
     def difference_over_sigma(self) -> float: ...
+
+class HalfSetCorrelation:
     @property
-    def n_half_pairs(self) -> int: ...
+    def n_pairs(self) -> int: ...
     @property
-    def cc_anom(self) -> float: ...
+    def correlation(self) -> float: ...
+    @property
+    def standard_error(self) -> float: ...
+    @property
+    def r_split(self) -> float: ...
 
 def merge(
     intensity: NDArray[np.float64],
@@ -287,13 +277,61 @@ def french_wilson(
     n_threads: int = 1,
 ) -> dict[str, NDArray[np.float64]]: ...
 def group_statistics(
+    intensity: NDArray[np.float64], variance: NDArray[np.float64], offsets: NDArray[np.int64], n_threads: int = 1
+) -> GroupStatistics: ...
+def half_sets(
     intensity: NDArray[np.float64],
     variance: NDArray[np.float64],
     offsets: NDArray[np.int64],
     group_index: NDArray[np.int32],
     seed: int,
     n_threads: int = 1,
-) -> GroupStatistics: ...
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+]: ...
+def half_set_correlations(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    group_index: NDArray[np.int32],
+    seed: int,
+    n_splits: int,
+    shell: NDArray[np.int64],
+    n_shells: int,
+    n_threads: int = 1,
+) -> list[HalfSetCorrelation]: ...
+def half_difference_correlations(
+    intensity: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    group_index: NDArray[np.int32],
+    seed: int,
+    n_splits: int,
+    plus: NDArray[np.int64],
+    minus: NDArray[np.int64],
+    shell: NDArray[np.int64],
+    n_shells: int,
+    n_threads: int = 1,
+) -> list[HalfSetCorrelation]: ...
+def pair_differences(
+    intensity: NDArray[np.float64],
+    dose: NDArray[np.float64],
+    series: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    start: float,
+    width: float,
+    n_bins: int,
+    n_parts: int,
+    n_threads: int = 1,
+) -> tuple[
+    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
+    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
+]: ...
 def shell_statistics(groups: GroupStatistics, shell: NDArray[np.int64], n_shells: int) -> list[ShellStatistics]: ...
 def anomalous_statistics(
     groups: GroupStatistics,

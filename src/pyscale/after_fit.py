@@ -94,6 +94,7 @@ def _statistics(
         anomalous=anomalous,
         n_shells=by.options.output.merging.nbins,
         seed=by.options.scaling_options.seed,
+        n_splits=by.options.output.merging.n_splits,
         rank=np.flatnonzero(rows).astype(np.int64),
         n_threads=by.n_threads,
     )

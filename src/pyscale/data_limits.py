@@ -17,6 +17,7 @@ from .analysis.merged_groups import MergedGroups, merged_groups, reciprocal_vect
 from .analysis.resolution import Resolution, estimate_resolution
 from .auto import Decision
 from .fates import USER, fate_number
+from .half_sets import Splits
 from .observations import JobObservations
 from .options import AUTO
 from .output_table import ScaledObservations
@@ -67,9 +68,8 @@ def apply_limits(
 ) -> tuple[ScaledObservations, DataLimits]:
     """Find the limits of the data, and set aside what is beyond those that the options ask for."""
     options = by.options
-    groups = merged_groups(
-        observations, scaled, by.cell, by.space_group, seed=options.scaling_options.seed, n_threads=by.n_threads
-    )
+    splits = Splits(options.scaling_options.seed, options.output.merging.n_splits)
+    groups = merged_groups(observations, scaled, by.cell, by.space_group, splits=splits, n_threads=by.n_threads)
     if groups is None:
         return scaled, DataLimits(decisions={})
     resolution = estimate_resolution(groups, options.resolution)

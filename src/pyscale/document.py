@@ -13,6 +13,7 @@ from .components import SMOOTH_FORMS
 from .error_model_fit import sigmas
 from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
+from .plain_numbers import PlainList
 from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ def plain_values(value: Any) -> Any:
     """Replace what JSON cannot say: infinite and undefined numbers, tuples, numpy scalars, paths."""
     if isinstance(value, dict):
         return {str(k): plain_values(v) for k, v in value.items()}
+    if isinstance(value, PlainList):
+        return value
     if isinstance(value, (list, tuple)):
         return [plain_values(v) for v in value]
     if hasattr(value, "item"):

@@ -17,7 +17,7 @@ from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
 from .reflections import Flag, ReflectionTable
-from .statistics import MergingStatistics, merging_statistics
+from .statistics import MergingStatistics, sorted_statistics
 from .symmetry import d_spacing, systematic_absences, to_asu
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
 from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
@@ -76,6 +76,8 @@ class ExportRows:
     n_threads : int
     has_common_scale_errors : bool
         Whether the sigmas are without the uncertainties of the scales, which join those of merged intensities.
+    known_statistics : MergingStatistics or None
+        Of the job that has just scaled them.
     """
 
     job: Job
@@ -88,6 +90,7 @@ class ExportRows:
     is_scaled: bool
     n_threads: int = 1
     has_common_scale_errors: bool = False
+    known_statistics: MergingStatistics | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -158,6 +161,7 @@ class ExportRows:
             data_set=self.data_set[rows],
             intensities=self.intensities.take(rows),
             is_outlier=self.is_outlier[rows],
+            known_statistics=None,
         )
 
     def within(self, d_min: float | None, d_max: float | None) -> ExportRows:
@@ -193,24 +197,22 @@ class ExportRows:
         return merge_sorted(obs, self.space_group, n_threads=self.n_threads)
 
     def statistics(self, n_shells: int = 20) -> MergingStatistics:
-        """Merging statistics of the accepted rows."""
-        i = self.accepted.intensities
-        return merging_statistics(
-            self.accepted.miller_index,
-            i.value,
-            i.sigma**2,
-            self.unit_cell,
-            self.space_group,
-            anomalous=True,
-            n_shells=n_shells,
-            n_threads=self.n_threads,
+        """Those of the job that the rows come from, else of the accepted rows with the halves of `pyscale merge`."""
+        if self.known_statistics is not None:
+            return self.known_statistics
+        rows, i = self.accepted, self.accepted.intensities
+        place = (rows.data_set.astype(np.int32), rows.centroid[:, 2])
+        obs = sort_observations(
+            rows.miller_index, i.value, i.sigma**2, rows.space_group, place=place, n_threads=self.n_threads
         )
+        return sorted_statistics(obs, rows.unit_cell, rows.space_group, True, n_shells, n_threads=self.n_threads)
 
 
 def rows_of_result(result: ScalingResult) -> ExportRows:
     """Observations of a job that has just been scaled; its experiments have the models."""
     job = result.job.replaced(result.experiments, result.tables)
-    return scaled_rows(job, result.table, result.unit_cell, result.n_threads)
+    rows = scaled_rows(job, result.table, result.unit_cell, result.n_threads)
+    return replace(rows, known_statistics=result.statistics)
 
 
 def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = None, n_threads: int = 1) -> ExportRows:

@@ -16,6 +16,7 @@ from .errors import DataError, UsageError
 from .exclude_images import exclude_images, parse_image_commands
 from .free_flags import FreeFlagRules, KnownFlags, flag_rotations, free_flags
 from .french_wilson import Amplitudes, merged_amplitudes
+from .half_sets import Splits
 from .io.free_flags import read_free_flags
 from .job_checks import common_space_group
 from .merge_result import FreeFlags, MergeResult
@@ -205,7 +206,9 @@ def _merge_one(by: MergingRules, obs: SortedObservations) -> dict[str, Any]:
         raise DataError("only systematic absences are left to merge; check the space group")
     by.clock.stop("merge")
     seed = options.merging.seed
-    statistics = sorted_statistics(obs, by.cell, group, True, options.merging.n_bins, seed=seed, n_threads=n_threads)
+    splits = Splits(seed, options.merging.n_splits)
+    n_bins = options.merging.n_bins
+    statistics = sorted_statistics(obs, by.cell, group, True, n_bins, splits=splits, n_threads=n_threads)
     by.clock.stop("statistics")
     halves = half_data_sets(obs, group, seed, n_threads) if options.output.additional_stats else None
     by.clock.stop("halves")

@@ -256,19 +256,17 @@ def with_common_scale_errors(
 
 
 def half_data_sets(obs: SortedObservations, space_group: SpaceGroupLike, seed: int, n_threads: int = 1) -> HalfDataSets:
-    """Merge two random halves of each group, those of CC1/2 in `merging_statistics` with the same seed.
+    """Merge two random halves of each group: the first of the splits of CC1/2 in `merging_statistics`, same seed.
 
     Returns
     -------
     HalfDataSets
         For the reflections of `merge_sorted`, in their order.
     """
-    groups = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
+    *values, n_1, n_2 = _core.half_sets(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
     present = ~systematic_absences(space_group, obs.asu_index)
-    pair = (groups.n_obs > 1)[present]
-    values = (groups.half_intensity_1, groups.half_intensity_2, groups.half_sigma_1, groups.half_sigma_2)
-    a, b, c, d = (np.where(pair, v[present], np.nan) for v in values)
-    return HalfDataSets((a, b), (c, d), (groups.half_n_obs_1[present], groups.half_n_obs_2[present]))
+    a, b, c, d = (np.where(n_1[present] > 0, v[present], np.nan) for v in values)
+    return HalfDataSets((a, b), (c, d), (n_1[present], n_2[present]))
 
 
 def _side(

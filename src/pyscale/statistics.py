@@ -11,8 +11,9 @@ import numpy as np
 
 from . import _core
 from .errors import DataError
+from .half_sets import DEFAULT_SPLITS, HalfSets, Splits
 from .merging import SortedObservations, sort_observations
-from .quantiles import central_normal_quantile, correlation_p_value
+from .quantiles import central_normal_quantile, correlation_interval, correlation_p_value
 from .symmetry import (
     SpaceGroupLike,
     UnitCellLike,
@@ -45,14 +46,18 @@ class ShellStatistics:
         Observations, merged reflections, reflections that symmetry and resolution allow.
     multiplicity, completeness : float
         n_obs / n_unique; n_unique / n_possible, 0 to 1.
-    mean_intensity, i_over_sigma : float
-        Means over merged reflections of I and of I/sigma.
+    mean_intensity, i_over_sigma, unmerged_i_over_sigma : float
+        Means over merged reflections of I and of I/sigma, and over observations of I/sigma.
     r_merge, r_meas, r_pim : float
         Over reflections with two or more observations.
     chi_square : float
         sum (I - <I>)^2 / variance per degree of freedom.
-    cc_half, cc_half_sigma_tau : float
-        Correlation of random half sets; its estimate from variances.
+    r_split : float
+        Deviation of random half sets from each other, divided by 2^1/2.
+    cc_half, cc_half_low, cc_half_high : float
+        Correlation of random half sets, the mean over several splits, and its 95 % confidence interval.
+    cc_half_sigma_tau : float
+        Its estimate from variances.
     n_half_pairs : int
         Reflections with two or more observations.
     cc_half_significant : bool
@@ -63,8 +68,8 @@ class ShellStatistics:
         Acentric reflections with both mates.
     anomalous_completeness : float
         n_anomalous_pairs / acentric reflections possible.
-    cc_anom : float
-        Correlation of I+ - I- between random half sets.
+    cc_anom, cc_anom_low, cc_anom_high : float
+        Correlation of I+ - I- between random half sets, likewise, and its 95 % confidence interval.
     n_anomalous_half_pairs : int
         Pairs with two or more observations of each mate.
     cc_anom_significant : bool
@@ -85,11 +90,15 @@ class ShellStatistics:
     completeness: float
     mean_intensity: float
     i_over_sigma: float
+    unmerged_i_over_sigma: float
     r_merge: float
     r_meas: float
     r_pim: float
     chi_square: float
+    r_split: float
     cc_half: float
+    cc_half_low: float
+    cc_half_high: float
     cc_half_sigma_tau: float
     n_half_pairs: int
     cc_half_significant: bool
@@ -97,6 +106,8 @@ class ShellStatistics:
     n_anomalous_pairs: int
     anomalous_completeness: float
     cc_anom: float
+    cc_anom_low: float
+    cc_anom_high: float
     n_anomalous_half_pairs: int
     cc_anom_significant: bool
     anomalous_signal: float
@@ -167,6 +178,7 @@ def merging_statistics(
     d_min: float | None = None,
     d_max: float | None = None,
     seed: int = 42,
+    n_splits: int = DEFAULT_SPLITS.n,
     rank: IndexArray | None = None,
     n_threads: int = 1,
 ) -> MergingStatistics:
@@ -187,8 +199,8 @@ def merging_statistics(
     n_shells : int
     d_min, d_max : float, optional
         Leave out what lies beyond (A).
-    seed : int
-        Key of the random half sets.
+    seed, n_splits : int
+        Key of the random half sets, and how often they are drawn (1 to 32).
     rank : (n,) int64, optional
         Order inside a group that the half sets follow; see `pyscale.merging.sort_observations`.
 
@@ -198,8 +210,8 @@ def merging_statistics(
         When nothing is left, an intensity is not finite, or cell and symmetry are unusable.
     """
     obs = sort_observations(miller_index, intensity, variance, space_group, rank=rank, n_threads=n_threads)
-    limits = (d_min, d_max)
-    return sorted_statistics(obs, unit_cell, space_group, anomalous, n_shells, limits, seed, n_threads)
+    limits, splits = (d_min, d_max), Splits(seed, n_splits)
+    return sorted_statistics(obs, unit_cell, space_group, anomalous, n_shells, limits, splits, n_threads)
 
 
 def sorted_statistics(
@@ -209,7 +221,7 @@ def sorted_statistics(
     anomalous: bool,
     n_shells: int,
     limits: tuple[float | None, float | None] = (None, None),
-    seed: int = 42,
+    splits: Splits = DEFAULT_SPLITS,
     n_threads: int = 1,
 ) -> MergingStatistics:
     """Statistics of sorted observations, as `merging_statistics` gives them; `limits` are d_min and d_max."""
@@ -221,18 +233,21 @@ def sorted_statistics(
     number = np.searchsorted(shells.edges, d_star_sq, side="right") - 1
     number = np.where(inside, np.clip(number, 0, len(shells) - 1), -1)
 
-    mates = _core.group_statistics(
-        obs.intensity, obs.variance, obs.anomalous_offsets, obs.anomalous_index, seed, n_threads
-    )
-    pairs = _pair_statistics(obs, mates, number, len(shells))
-    merged = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, obs.asu_index, seed, n_threads)
-    n_possible = shells.n_possible
-    result = _assemble(_core.shell_statistics(merged, number, len(shells)), pairs, shells, n_possible)
+    halves = HalfSets(obs, splits, n_threads)
+    mates = _core.group_statistics(obs.intensity, obs.variance, obs.anomalous_offsets, n_threads)
+    pairs = _pair_statistics(obs, mates, halves, number, len(shells))
+    merged = _core.group_statistics(obs.intensity, obs.variance, obs.offsets, n_threads)
+    of_shells = _core.shell_statistics(merged, number, len(shells))
+    correlations = halves.correlations(obs.offsets, obs.asu_index, number, len(shells))
+    result = _assemble(of_shells, correlations, pairs, shells, shells.n_possible)
     if not anomalous:
         return result
-    apart = _core.shell_statistics(mates, number[obs.anomalous_parent], len(shells))
-    n_possible = n_possible + shells.n_possible_acentric
-    return MergingStatistics(result.overall, result.shells, _assemble(apart, pairs, shells, n_possible))
+    number = number[obs.anomalous_parent]
+    of_shells = _core.shell_statistics(mates, number, len(shells))
+    correlations = halves.correlations(obs.anomalous_offsets, obs.anomalous_index, number, len(shells))
+    n_possible = shells.n_possible + shells.n_possible_acentric
+    apart = _assemble(of_shells, correlations, pairs, shells, n_possible)
+    return MergingStatistics(result.overall, result.shells, apart)
 
 
 def _inside(d_star_sq: FloatArray, d_min: float | None, d_max: float | None) -> BoolArray:
@@ -262,11 +277,12 @@ def _make_shells(d_star_sq: FloatArray, n_shells: int, unit_cell: UnitCellLike, 
 @dataclass(frozen=True)
 class _Pairs:
     shells: list[_core.AnomalousStatistics]
+    correlations: list[_core.HalfSetCorrelation]
     slope: float
 
 
 def _pair_statistics(
-    obs: SortedObservations, mates: _core.GroupStatistics, number: IndexArray, n_shells: int
+    obs: SortedObservations, mates: _core.GroupStatistics, halves: HalfSets, number: IndexArray, n_shells: int
 ) -> _Pairs:
     """Statistics of the acentric reflections with both mates; I(-) follows I(+) in the canonical order."""
     parent = obs.anomalous_parent
@@ -276,7 +292,11 @@ def _pair_statistics(
     difference = (mates.intensity[plus] - mates.intensity[minus])[used]
     sigma = np.hypot(mates.sigma[plus], mates.sigma[minus])[used]
     slope = _normal_probability_slope(difference / sigma)
-    return _Pairs(_core.anomalous_statistics(mates, plus, minus, shell, n_shells), slope)
+    return _Pairs(
+        _core.anomalous_statistics(mates, plus, minus, shell, n_shells),
+        halves.of_differences(plus, minus, shell, n_shells),
+        slope,
+    )
 
 
 def _normal_probability_slope(deviates: FloatArray) -> float:
@@ -294,11 +314,15 @@ def _normal_probability_slope(deviates: FloatArray) -> float:
 
 
 def _assemble(
-    statistics: Sequence[_core.ShellStatistics], pairs: _Pairs, shells: _Shells, n_possible: IndexArray
+    statistics: Sequence[_core.ShellStatistics],
+    halves: Sequence[_core.HalfSetCorrelation],
+    pairs: _Pairs,
+    shells: _Shells,
+    n_possible: IndexArray,
 ) -> MergingStatistics:
     entries = [
-        _entry(s, a, shells, k, int(n_possible[k]), pairs.slope if k == len(shells) else math.nan)
-        for k, (s, a) in enumerate(zip(statistics, pairs.shells, strict=True))
+        _entry(s, a, h, c, shells, k, int(n_possible[k]), pairs.slope if k == len(shells) else math.nan)
+        for k, (s, a, h, c) in enumerate(zip(statistics, pairs.shells, halves, pairs.correlations, strict=True))
     ]
     return MergingStatistics(overall=entries[-1], shells=tuple(entries[:-1]))
 
@@ -306,6 +330,8 @@ def _assemble(
 def _entry(
     s: _core.ShellStatistics,
     a: _core.AnomalousStatistics,
+    halves: _core.HalfSetCorrelation,
+    differences: _core.HalfSetCorrelation,
     shells: _Shells,
     k: int,
     n_possible: int,
@@ -313,6 +339,9 @@ def _entry(
 ) -> ShellStatistics:
     d_max, d_min = shells.d_range(k)
     acentric = int(shells.n_possible_acentric[k])
+    cc_half, cc_anom = halves.correlation, differences.correlation
+    cc_half_low, cc_half_high = correlation_interval(cc_half, halves.standard_error, halves.n_pairs)
+    cc_anom_low, cc_anom_high = correlation_interval(cc_anom, differences.standard_error, differences.n_pairs)
     return ShellStatistics(
         d_max=d_max,
         d_min=d_min,
@@ -323,20 +352,26 @@ def _entry(
         completeness=_share(s.n_unique, n_possible),
         mean_intensity=s.mean_intensity,
         i_over_sigma=s.i_over_sigma,
+        unmerged_i_over_sigma=s.unmerged_i_over_sigma,
         r_merge=s.r_merge,
         r_meas=s.r_meas,
         r_pim=s.r_pim,
         chi_square=s.chi_square,
-        cc_half=s.cc_half,
+        r_split=halves.r_split,
+        cc_half=cc_half,
+        cc_half_low=cc_half_low,
+        cc_half_high=cc_half_high,
         cc_half_sigma_tau=s.cc_half_sigma_tau,
-        n_half_pairs=s.n_half_pairs,
-        cc_half_significant=_is_significant(s.cc_half, s.n_half_pairs),
+        n_half_pairs=halves.n_pairs,
+        cc_half_significant=_is_significant(cc_half, halves.n_pairs),
         r_anom=a.r_anom,
         n_anomalous_pairs=a.n_pairs,
         anomalous_completeness=_share(a.n_pairs, acentric),
-        cc_anom=a.cc_anom,
-        n_anomalous_half_pairs=a.n_half_pairs,
-        cc_anom_significant=_is_significant(a.cc_anom, a.n_half_pairs),
+        cc_anom=cc_anom,
+        cc_anom_low=cc_anom_low,
+        cc_anom_high=cc_anom_high,
+        n_anomalous_half_pairs=differences.n_pairs,
+        cc_anom_significant=_is_significant(cc_anom, differences.n_pairs),
         anomalous_signal=a.signal,
         anomalous_difference_over_sigma=a.difference_over_sigma,
         anomalous_slope=slope,

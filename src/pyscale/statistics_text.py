@@ -10,7 +10,7 @@ __all__ = ["intensity_text", "shell_table", "summary_table"]
 
 _HEADER = (
     "  d_max  d_min     #obs   #uniq   mult.   %comp         <I>   <I/sI>   r_mrg  r_meas   r_pim  r_anom"
-    "   cc1/2   cc_ano"
+    "  r_splt   cc1/2   cc_ano"
 )
 
 #: Label, field, digits after the point, factor, whether mates are apart.
@@ -20,16 +20,23 @@ _ROWS = (
     ("Completeness", "completeness", 1, 100, False),
     ("Multiplicity", "multiplicity", 1, 1, False),
     ("I/sigma", "i_over_sigma", 1, 1, False),
+    ("I/sigma, unmerged", "unmerged_i_over_sigma", 1, 1, False),
     ("Rmerge(I)", "r_merge", 3, 1, False),
     ("Rmerge(I+/-)", "r_merge", 3, 1, True),
     ("Rmeas(I)", "r_meas", 3, 1, False),
     ("Rmeas(I+/-)", "r_meas", 3, 1, True),
     ("Rpim(I)", "r_pim", 3, 1, False),
     ("Rpim(I+/-)", "r_pim", 3, 1, True),
+    ("Rsplit(I)", "r_split", 3, 1, False),
     ("CC half", "cc_half", 3, 1, False),
+    ("CC half, 95 % interval from", "cc_half_low", 3, 1, False),
+    ("CC half, 95 % interval to", "cc_half_high", 3, 1, False),
+    ("CC half, sigma-tau", "cc_half_sigma_tau", 3, 1, False),
     ("Anomalous completeness", "anomalous_completeness", 1, 100, False),
     ("Anomalous multiplicity", "multiplicity", 1, 1, True),
     ("Anomalous correlation", "cc_anom", 3, 1, False),
+    ("Anomalous correlation, 95 % from", "cc_anom_low", 3, 1, False),
+    ("Anomalous correlation, 95 % to", "cc_anom_high", 3, 1, False),
     ("Anomalous slope", "anomalous_slope", 3, 1, False),
     ("dF/F", "anomalous_signal", 3, 1, False),
     ("dI/s(dI)", "anomalous_difference_over_sigma", 3, 1, False),
@@ -60,7 +67,7 @@ def summary_table(statistics: MergingStatistics) -> str:
 def _shell_row(s: ShellStatistics) -> str:
     counts = f"{s.n_obs:9d}{s.n_unique:8d}{_number(s.multiplicity, 8, 2)}{_number(100 * s.completeness, 8, 2)}"
     signal = intensity_text(s.mean_intensity, 12) + _number(s.i_over_sigma, 9, 1)
-    residuals = "".join(_number(r, 8, 3) for r in (s.r_merge, s.r_meas, s.r_pim, s.r_anom))
+    residuals = "".join(_number(r, 8, 3) for r in (s.r_merge, s.r_meas, s.r_pim, s.r_anom, s.r_split))
     halves = _number(s.cc_half, 8, 3) + ("*" if s.cc_half_significant else " ")
     mates = _number(s.cc_anom, 8, 3) + ("*" if s.cc_anom_significant else " ")
     return f"{s.d_max:7.2f}{s.d_min:7.2f}{counts}{signal}{residuals}{halves}{mates}".rstrip()

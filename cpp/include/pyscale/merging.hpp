@@ -1,6 +1,5 @@
 // Merging of symmetry equivalents and the statistics of how well they agree.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <pyscale/span.hpp>
 #include <vector>
@@ -36,38 +35,28 @@ MergedReflections merge(const ScaledObservations& observations, bool use_interna
 struct GroupStatistics {
   MergedReflections merged;
   std::vector<double> intensity_sum;       ///< (n_groups) sum I
+  std::vector<double> i_over_sigma_sum;    ///< (n_groups) sum I / sigma
   std::vector<double> absolute_deviation;  ///< (n_groups) sum |I - <I>|, <I> the weighted mean
   std::vector<double> chi_square;          ///< (n_groups) sum (I - <I>)^2 / variance
   std::vector<double> mean;                ///< (n_groups) unweighted mean
   std::vector<double> variance_of_mean;    ///< (n_groups) unweighted sample variance / n; 0 for n = 1
-  std::array<std::vector<double>, 2>
-      half_intensity;  ///< (n_groups) weighted means of random halves; 0 for n = 1
-  std::array<std::vector<double>, 2>
-      half_mean;  ///< (n_groups) unweighted means of the same halves; 0 for n = 1
-  std::array<std::vector<double>, 2> half_sigma;  ///< (n_groups) (sum w)^-1/2 of the halves; 0 for n = 1
-  std::array<std::vector<Index>, 2> half_n_obs;   ///< (n_groups) observations of the halves; 0 for n = 1
 };
 
-/// One pass over the observations. The halves of a group are drawn without replacement with a key made of
-/// `seed` and `group_index` and follow the order inside the group; an odd extra observation goes to either
-/// half by a coin.
-/// \param group_index (n_groups) a Miller index that identifies the group
+/// One pass over the observations.
 /// \throws as merge
-GroupStatistics group_statistics(const ScaledObservations& observations, Span<const Miller> group_index,
-                                 std::uint64_t seed, int n_threads);
+GroupStatistics group_statistics(const ScaledObservations& observations, int n_threads);
 
 /// Statistics of the groups of one resolution shell. What no group defines is NaN.
 struct ShellStatistics {
   Index n_obs = 0, n_unique = 0;
-  double mean_intensity = 0;     ///< mean of the merged intensities
-  double i_over_sigma = 0;       ///< mean of merged I/sigma
-  double r_merge = 0;            ///< sum |I - <I>| / sum I over groups with n > 1; NaN unless sum I > 0
+  double mean_intensity = 0;         ///< mean of the merged intensities
+  double i_over_sigma = 0;           ///< mean of merged I/sigma
+  double unmerged_i_over_sigma = 0;  ///< mean of I/sigma of observations
+  double r_merge = 0;                ///< sum |I - <I>| / sum I over groups with n > 1; NaN unless sum I > 0
   double r_meas = 0;             ///< the same, deviations times (n / (n - 1))^1/2 (Diederichs & Karplus 1997)
   double r_pim = 0;              ///< the same, deviations times (1 / (n - 1))^1/2 (Weiss 2001)
   double chi_square = 0;         ///< sum of chi-square / sum (n - 1)
-  double cc_half = 0;            ///< Pearson correlation of the weighted half means of groups with n > 1
-  double cc_half_sigma_tau = 0;  ///< the same without random numbers (Assmann, Brehm & Diederichs 2016)
-  Index n_half_pairs = 0;        ///< groups with n > 1
+  double cc_half_sigma_tau = 0;  ///< CC1/2 without random halves (Assmann, Brehm & Diederichs 2016)
 };
 
 /// Statistics per shell, then of all shells together: n_shells + 1 entries.
@@ -82,8 +71,6 @@ struct AnomalousStatistics {
   double r_anom = 0;  ///< sum |I+ - I-| / sum |(I+ + I-)/2|
   double signal = 0;  ///< (2 <(F+ - F-)^2> / <F+^2 + F-^2>)^1/2 over pairs of positive intensities
   double difference_over_sigma = 0;  ///< <|I+ - I-|> / <sigma(I+ - I-)>
-  Index n_half_pairs = 0;            ///< pairs with n > 1 for both mates
-  double cc_anom = 0;                ///< Pearson correlation of I+ - I- between random halves (unweighted)
 };
 
 /// Statistics of mates per shell, then of all shells together: n_shells + 1 entries.

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from .agreement import Agreement, Pairs
 from .anisotropy import Anisotropy
+from .by_data_set import ByDataSet, by_data_set
+from .by_image import ByImage, ImageBins, by_image
+from .radiation_damage import RadiationDamage, radiation_damage
 from .resolution import Resolution
 from .scaled_data import ScaledData
 
@@ -35,6 +39,9 @@ class Analyses:
 
     resolution: Resolution | None = None
     anisotropy: Anisotropy | None = None
+    by_data_set: ByDataSet | None = None
+    by_image: ByImage | None = None
+    radiation_damage: RadiationDamage | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
@@ -54,7 +61,15 @@ class Analyses:
 def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
     limits = data.limits.with_statistics(data.statistics)
-    analyses = Analyses(resolution=limits.resolution, anisotropy=limits.anisotropy)
+    agreement, pairs = Agreement(data), Pairs.of(data)
+    images = by_image(data, agreement, pairs, ImageBins.of(data))
+    analyses = Analyses(
+        resolution=limits.resolution,
+        anisotropy=limits.anisotropy,
+        by_data_set=by_data_set(data, agreement, pairs),
+        by_image=images,
+        radiation_damage=radiation_damage(data, images),
+    )
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})

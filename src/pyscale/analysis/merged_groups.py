@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
+from ..half_sets import DEFAULT_SPLITS, Splits
 from ..symmetry import UnitCellLike, inverse_d_squared, possible_reflections, unit_cell_from
 from ..typing import FloatArray, IndexArray, IntArray
 
@@ -26,7 +27,9 @@ class MergedGroups:
     Attributes
     ----------
     statistics : _core.GroupStatistics
-        Merged intensity, sigma, halves and residuals of each, (m,).
+        Merged intensity, sigma and residuals of each, (m,).
+    rows : (intensity, variance, offsets)
+        Scaled observations, (n,) float64, and where those of each reflection begin, (m + 1,) int64.
     miller_index : (m, 3) int32
         Index of one of its observations.
     number : (m,) int64
@@ -35,14 +38,27 @@ class MergedGroups:
         Root mean square of sigma(g)/g of its observations, each at most 1.
     unit_cell, space_group
         Of the job.
+    splits : Splits
+        Of random halves.
+    n_threads : int
     """
 
     statistics: _core.GroupStatistics
+    rows: tuple[FloatArray, FloatArray, IndexArray]
     miller_index: IntArray
     number: IndexArray
     scale_error: FloatArray
     unit_cell: UnitCellLike
     space_group: Any
+    splits: Splits
+    n_threads: int
+
+    def half_set_correlations(self, shell: IndexArray, n_shells: int) -> list[_core.HalfSetCorrelation]:
+        """CC1/2 of each shell, (m,) numbers."""
+        splits = self.splits
+        return _core.half_set_correlations(
+            *self.rows, self.miller_index, splits.seed, splits.n, shell, n_shells, self.n_threads
+        )[:-1]
 
     def __len__(self) -> int:
         return len(self.number)
@@ -82,7 +98,7 @@ def merged_groups(
     unit_cell: UnitCellLike,
     space_group: Any,
     *,
-    seed: int = 42,
+    splits: Splits = DEFAULT_SPLITS,
     n_threads: int = 1,
 ) -> MergedGroups | None:
     """Merge all observations but outliers, absences and those whose scale vanishes; None if nothing is left."""
@@ -95,17 +111,18 @@ def merged_groups(
     g = scaled.g[rows]
     index = np.ascontiguousarray(observations.miller_index[starts[number]])
     offsets = np.concatenate([[0], np.cumsum(sizes[number])]).astype(np.int64)
-    statistics = _core.group_statistics(
-        observations.intensity[rows] / g, scaled.variance[rows] / g**2, offsets, index, seed, n_threads
-    )
+    chosen = observations.intensity[rows] / g, scaled.variance[rows] / g**2, offsets
     with np.errstate(over="ignore", invalid="ignore"):
         relative = np.clip(scaled.g_variance[rows] / g**2, 0.0, 1.0)
     relative = np.add.reduceat(np.nan_to_num(relative, nan=1.0), offsets[:-1]) / sizes[number]
     return MergedGroups(
-        statistics=statistics,
+        statistics=_core.group_statistics(*chosen, n_threads),
+        rows=chosen,
         miller_index=index,
         number=number,
         scale_error=np.sqrt(relative),
         unit_cell=unit_cell,
         space_group=space_group,
+        splits=splits,
+        n_threads=n_threads,
     )

@@ -239,6 +239,7 @@ def _make_shells(groups: MergedGroups, n: int) -> ResolutionShells:
 
     where = shell_of(x)
     statistics = _core.shell_statistics(groups.statistics, where, n)[:-1]
+    halves = groups.half_set_correlations(where, n)
     count = np.bincount(where, minlength=n).astype(np.int64)
     n_possible = np.bincount(shell_of(inverse_d_squared(groups.unit_cell, groups.possible)), minlength=n)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -252,8 +253,8 @@ def _make_shells(groups: MergedGroups, n: int) -> ResolutionShells:
         d_star_sq=d_star_sq,
         n_unique=count,
         n_possible=n_possible.astype(np.int64),
-        n_pairs=np.array([s.n_half_pairs for s in statistics], np.int64),
-        cc_half=np.array([s.cc_half for s in statistics]),
+        n_pairs=np.array([h.n_pairs for h in halves], np.int64),
+        cc_half=np.array([h.correlation for h in halves]),
         i_over_sigma=mean,
         i_over_sigma_variance=square / count,
         r_meas=np.array([s.r_meas for s in statistics]),

@@ -77,6 +77,7 @@ class MergingOptions(OptionScope, scope="merging"):
         own=True,
     )
     seed: int = option(42, "seed of random halves", range=(0, 2**32 - 1), own=True)
+    n_splits: int = option(10, "random splits into halves that CC½ is averaged over", range=(1, 32), own=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,6 +155,7 @@ class DoseDecayOptions(OptionScope, scope="dose_decay"):
         None,
         "dose before the first image, one number for all data sets or one for each",
         range=(0.0, None),
+        aliases=("starting_doses",),
         own=True,
     )
     absorption_correction: bool = option(False, "surface of spherical harmonics")

@@ -26,6 +26,7 @@ class MergingOptions(OptionScope, scope="output.merging"):
     """Merging statistics."""
 
     nbins: int = option(20, "resolution shells of the statistics", range=(1, 1000), common=True)
+    n_splits: int = option(10, "random splits into halves that CC½ is averaged over", range=(1, 32), own=True)
 
 
 @dataclass(frozen=True, kw_only=True)

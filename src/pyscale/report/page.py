@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import filtering, limits, model_tables, tables
+from . import filtering, limits, model_tables, parts, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -70,6 +70,8 @@ def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
         figures["filtering"] = filtering.candidate_figure(document["filtering"])
     if len(document["datasets"]) > 1:
         figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
+    if document["analyses"].get("radiation_damage") is not None:
+        figures["damage"] = parts.damage_figure(document["analyses"]["radiation_damage"])
     return figures
 
 
@@ -89,6 +91,8 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
     job_tables |= _limit_tables(document["analyses"])
     if len(document["datasets"]) > MAX_DETAILED:
         job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])
+    if document["analyses"].get("by_data_set") is not None:
+        job_tables["by_data_set"] = parts.data_set_table(document["analyses"]["by_data_set"])
     if document["model_choice"] is not None:
         job_tables["model_choice"] = model_tables.model_choice_table(document["model_choice"])
     groups = tables.error_group_table(document["error_model"])
@@ -122,6 +126,8 @@ def _details(
     sharing = _sharing(result.models, number)
     view = ModelView(number, result.models[number], entry, document["fit"], result.observations, sharing)
     own = {f"{name}-{number}": figure for name, figure in model_figures(view).items()}
+    images = parts.image_figures(document["analyses"].get("by_image"), {entry["identifier"]})
+    own |= {f"images-{number}": figure for figure in images.values()}
     figures |= own
     return {
         "identifier": entry["identifier"],

@@ -43,6 +43,7 @@ class _Quantity:
     digits: int | None
     factor: float = 1.0
     mates_apart: bool = False
+    interval: tuple[str, str] | None = None
 
     def text(self, entry: Document | None) -> str:
         if entry is None:
@@ -54,9 +55,16 @@ class _Quantity:
             return intensity(value)
         return fixed(None if value is None else self.factor * value, self.digits)
 
+    def limits(self, entry: Document | None) -> str:
+        """Confidence interval in parentheses; empty where there is none."""
+        if entry is None or self.interval is None or None in (limits := [entry[key] for key in self.interval]):
+            return ""
+        return " ({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+
 
 _R_MERGE, _R_MEAS = Markup("R<sub>merge</sub>"), Markup("R<sub>meas</sub>")
 _R_PIM, _CC_HALF = Markup("R<sub>pim</sub>"), Markup("CC<sub>½</sub>")
+_R_SPLIT, _APART = Markup("R<sub>split</sub>"), Markup(", I(+) and I(−) apart")
 _R_ANOM, _CC_ANOM = Markup("R<sub>anom</sub>"), Markup("CC<sub>anom</sub>")
 
 _HEADLINE = (
@@ -67,14 +75,22 @@ _HEADLINE = (
     _Quantity("Completeness (%)", "completeness", 1, 100.0),
     _Quantity("Multiplicity", "multiplicity", 2),
     _Quantity("Mean I/σ", "i_over_sigma", 1),
+    _Quantity("Mean I/σ of observations", "unmerged_i_over_sigma", 1),
     _Quantity(_R_MERGE, "r_merge", 4),
     _Quantity(_R_MEAS, "r_meas", 4),
     _Quantity(_R_PIM, "r_pim", 4),
-    _Quantity(_CC_HALF, "cc_half", 4),
-    _Quantity(_R_MEAS + Markup(", I(+) and I(−) apart"), "r_meas", 4, mates_apart=True),
+    _Quantity(_R_SPLIT, "r_split", 4),
+    _Quantity(_CC_HALF, "cc_half", 4, interval=("cc_half_low", "cc_half_high")),
+    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 4),
+    _Quantity(_R_MERGE + _APART, "r_merge", 4, mates_apart=True),
+    _Quantity(_R_MEAS + _APART, "r_meas", 4, mates_apart=True),
+    _Quantity(_R_PIM + _APART, "r_pim", 4, mates_apart=True),
     _Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
-    _Quantity(_CC_ANOM, "cc_anom", 3),
+    _Quantity("Anomalous multiplicity", "multiplicity", 2, mates_apart=True),
+    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
     _Quantity("Anomalous slope", "anomalous_slope", 3),
+    _Quantity("ΔF/F", "anomalous_signal", 3),
+    _Quantity("ΔI/σ(ΔI)", "anomalous_difference_over_sigma", 3),
 )
 
 _SHELL = (
@@ -89,23 +105,25 @@ _SHELL = (
     _Quantity(_R_MERGE, "r_merge", 3),
     _Quantity(_R_MEAS, "r_meas", 3),
     _Quantity(_R_PIM, "r_pim", 3),
-    _Quantity(_CC_HALF, "cc_half", 3),
+    _Quantity(_R_SPLIT, "r_split", 3),
+    _Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
+    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
     _Quantity(_R_ANOM, "r_anom", 3),
-    _Quantity(_CC_ANOM, "cc_anom", 3),
+    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
     _Quantity("χ²", "chi_square", 2),
 )
 _SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
 
 
 def headline_table(statistics: Document) -> Table:
-    """Overall, innermost and outermost shell, and overall with the outliers put back."""
+    """Overall, innermost and outermost shell, and overall with the outliers put back; intervals hold 95 %."""
     rows = []
     for quantity in _HEADLINE:
         source = statistics["anomalous"] if quantity.mates_apart else statistics
         entries = [source["overall"], source["shells"][0], source["shells"][-1]]
         apart = quantity.mates_apart
         entries.append(None if apart else statistics["with_outliers"]["overall"])
-        rows.append([quantity.label, *(quantity.text(e) for e in entries)])
+        rows.append([quantity.label, *(quantity.text(e) + quantity.limits(e) for e in entries)])
     columns = ["", "Overall", "Low shell", "High shell", "Overall, outliers put back"]
     return Table(columns, rows)
 
@@ -117,7 +135,8 @@ def shell_table(statistics: Document) -> Table:
         row = []
         for quantity in _SHELL:
             flag = _SIGNIFICANT.get(quantity.key)
-            row.append(quantity.text(entry) + ("*" if flag and entry[flag] else ""))
+            star = "*" if flag and entry[flag] else ""
+            row.append(quantity.text(entry) + star + quantity.limits(entry))
         rows.append(row)
     return Table([q.label for q in _SHELL], rows, emphasised=1)
 

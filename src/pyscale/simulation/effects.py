@@ -19,9 +19,9 @@ from .distortions import TrueScale, wave
 from .options import SimulationOptions
 from .rotation import Spots
 
-__all__ = ["apply_effects"]
+__all__ = ["apply_effects", "dose_of_spots", "site_damage"]
 
-_ANALYTICAL_STREAM, _FIRST_STREAM = 7, 8
+_ANALYTICAL_STREAM, _FIRST_STREAM, _SITE_STREAM = 7, 8, 1007
 """Random streams; those below belong to crystal, geometry, spots, base scale, outliers, noise and shared sample."""
 _WAVE_RMS = math.sqrt(0.5 * (0.6**2 + 0.25**2 + 0.15**2))
 """Root mean square of `wave` with amplitude 1 over whole turns."""
@@ -90,6 +90,24 @@ def _analytical(options: SimulationOptions, number: int, view: SampleView, sampl
     return make_sample(options.analytical, sample, rng).transmission(view.geometry, view.spots)
 
 
+def dose_of_spots(options: SimulationOptions, number: int, spots: Spots) -> FloatArray:
+    """Dose at the centroid of each spot of a sweep, (n,) float64."""
+    start = options.of_sweep("dose_at_start", number)
+    return np.asarray(start + options.of_sweep("dose_per_image", number) * spots.z)
+
+
+def site_damage(options: SimulationOptions, number: int, spots: Spots, group: IndexArray) -> FloatArray:
+    """Factor of the true intensity of each spot: 1 + k_h dose, not below 0, k_h normal with mean 0, (n,) float64.
+
+    Equal for the symmetry equivalents of a unique reflection (`group`), and for all sweeps.
+    """
+    if options.site_damage == 0.0 or len(spots) == 0:
+        return np.ones(len(spots))
+    rng = np.random.default_rng([options.seed, _SITE_STREAM, 0])
+    k = options.site_damage * rng.normal(size=int(group.max()) + 1)
+    return np.asarray(np.maximum(1.0 + k[group] * dose_of_spots(options, number, spots), 0.0))
+
+
 def _scaled_position(options: SimulationOptions, position: FloatArray) -> FloatArray:
     """Detector coordinates, 0 at its centre and ±1 at the edge of the detector or of the resolution sphere."""
     size = options.pixel_size * np.array(options.image_size)
@@ -103,7 +121,7 @@ def _dose_decay(view: _View, _rng: np.random.Generator) -> _Outcome:
     """−C · dose / d² (or / d), dose at the centroid."""
     options = view.options
     per_image, start = options.of_sweep("dose_per_image", view.number), options.of_sweep("dose_at_start", view.number)
-    dose = start + per_image * view.spots.z
+    dose = dose_of_spots(options, view.number, view.spots)
     ln = -options.dose_decay * dose / view.d ** _POWER_OF_D[options.dose_law]
     return ln, {"dose": np.array([start, per_image])}
 

@@ -19,7 +19,7 @@ MAX_IMAGES = 5_000_000
 
 VARIABLE_LENGTH = ("start_angles", "outlier_kinds", "dose_per_image", "dose_at_start")
 PER_SWEEP = ("start_angles", "dose_per_image", "dose_at_start")
-ROTATION_ONLY = ("dose_decay", "resolution_variation", "position_variation", "jitter", "beam_loss")
+ROTATION_ONLY = ("dose_decay", "site_damage", "resolution_variation", "position_variation", "jitter", "beam_loss")
 
 
 def _option(default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -103,6 +103,12 @@ class SimulationOptions:
     dose_per_image: tuple[float, ...] = _option((1.0,), "dose of one image: one value or one per sweep", (0.0, 1e9))
     dose_at_start: tuple[float, ...] = _option(
         (0.0,), "dose before the first image: one value or one per sweep", (0.0, 1e12)
+    )
+    site_damage: float = _option(
+        0.0,
+        "rms relative change of a unique reflection's intensity per unit of dose, as by site-specific radiation damage "
+        "(rotation)",
+        (0.0, 1e6),
     )
     modulation: float = _option(0.0, "rms of ln(detector sensitivity) over the detector", (0.0, 1.0))
     modulation_pattern: str = _option(

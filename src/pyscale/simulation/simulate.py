@@ -25,7 +25,7 @@ from .columns import QUANTUM_EFFICIENCY, Columns, make_columns
 from .crystal import TrueCrystal, make_crystal, random_rotation
 from .distortions import TrueScale, model_scale, smooth_scale, still_scale
 from .documents import ExperimentModels, experiment_document
-from .effects import apply_effects
+from .effects import apply_effects, site_damage
 from .geometry import Detector, make_detector, make_geometry
 from .noise import Measurement, background_level, measure, plant_outliers
 from .options import SimulationOptions
@@ -57,6 +57,7 @@ class SimulatedData:
 
         - `g`: inverse scale factor;
         - `I`: true merged intensity of the unique reflection; `I_own`: that of this Friedel mate;
+        - `damage`: the factor of the true intensity by site-specific radiation damage, which is no part of g;
         - `sigma`: true standard deviation of the corrected profile intensity (stills: summed), multiplicative
           error included, outliers not;
         - `outlier`, `outlier_kind`: 0, or 1 + position in `OUTLIER_KINDS`;
@@ -213,7 +214,8 @@ def _simulate_one(
     scale = _true_scale(options, view, sample, d, number, scale_rng)
 
     correction = spots.lp / QUANTUM_EFFICIENCY
-    counts = crystal.intensity[spots.reflection] * scale.g / correction
+    damage = site_damage(options, number, spots, crystal.group[spots.reflection])
+    counts = crystal.intensity[spots.reflection] * damage * scale.g / correction
     background = background_level(options, d)
     kind, spoiled, sigma_factor = plant_outliers(options, counts, background, outlier_rng)
     blur = 1.0 + options.multiplicative_error * noise_rng.normal(size=len(spots))
@@ -230,6 +232,7 @@ def _simulate_one(
         "sigma": sigma * correction[rows],
         "outlier": kind[rows] > 0,
         "outlier_kind": kind[rows],
+        "damage": damage[rows],
         "group": crystal.group[reflection],
         "miller": crystal.miller_index[reflection],
         "z": spots.z[rows],
