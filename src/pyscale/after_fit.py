@@ -19,7 +19,7 @@ from .output_table import ScaledObservations
 from .preparation import UnitCell
 from .prepared import PreparedDataSet
 from .statistics import MergingStatistics, merging_statistics
-from .typing import BoolArray
+from .typing import BoolArray, FloatArray
 
 __all__ = ["Merging", "both_statistics", "free_set_comparison", "logged_ledger", "scaled_observations"]
 
@@ -43,11 +43,22 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
     return ScaledObservations(
         g=fit.g,
         g_variance=fit.g_variance,
-        variance=fit.error_model.sigma_squared(fit.variance, fit.expected),
+        variance=_variance(fit),
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
     )
+
+
+def _variance(fit: FitResult) -> FloatArray:
+    """sigma'^2 of the error model, for pairs that disagree as large as their difference shows it to be, (n,) float64."""
+    variance = fit.error_model.sigma_squared(fit.variance, fit.expected)
+    rows = np.flatnonzero(fit.disputed).reshape(-1, 2)
+    g = fit.g[rows]
+    difference = np.diff(fit.observations.intensity[rows] / g, axis=1)
+    factor = difference**2 / np.sum(variance[rows] / g**2, axis=1, keepdims=True)
+    variance[rows] *= np.maximum(factor, 1.0)
+    return variance
 
 
 def both_statistics(
@@ -99,6 +110,6 @@ def logged_ledger(
 ) -> list[LedgerEntry]:
     """What became of every observation, in the log too."""
     gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
-    ledger = make_ledger(prepared, observations, gone, fit.rejected)
+    ledger = make_ledger(prepared, observations, gone, fit.rejected, fit.disputed)
     _logger.info("What became of the observations:\n%s", ledger_table(ledger))
     return ledger

@@ -20,12 +20,11 @@ from .joint_model import JointModel, RestraintRows
 from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakest_parameter
 from .observations import JobObservations
 from .options import ScalingOptions
-from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
+from .rejection import OutlierRules
 from .reference_fit import NO_REFERENCE, centred_decay, moved_to_reference, reference_components, weighted_reference
 from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
 from .starting_scales import connected_components, starting_scales
-from .symmetry import epsilon_and_centric
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["Fit"]
@@ -92,9 +91,7 @@ class Fit:
         self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
         self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
-        offsets = observations.offsets
-        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index[offsets[:-1]])
-        self.epsilon = np.repeat(epsilon.astype(np.float64), np.diff(offsets))
+        self.outlier_rules = OutlierRules(observations, options, space_group, n_threads)
 
     def evaluate(self, parameters: FloatArray) -> FloatArray:
         """Inverse scale factors of all observations, (n,) float64."""
@@ -106,7 +103,7 @@ class Fit:
         nothing = np.zeros(len(self.obs), np.bool_)
         stored = self.fit_start.error_model
         state = FitState(parameters, self.evaluate(parameters), stored or ErrorModel())
-        state.standard, state.wilson, state.small = nothing, nothing, nothing
+        state.standard = state.wilson = state.pair = state.disputed = state.small = nothing
         state.expected = np.maximum(self.obs.intensity, 0.0)
         if not self.fit_start.is_solution:
             self.update_errors(state, "robust")
@@ -146,12 +143,12 @@ class Fit:
 
     def excluded(self, state: FitState) -> BoolArray:
         """Observations that take no part in means of groups, (n,) bool."""
-        result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
+        result: BoolArray = state.outlier | state.small | self.obs.absent
         return result if self.obs.not_fitted is None else result | self.obs.not_fitted
 
     def uninformative(self, state: FitState) -> BoolArray:
         """Those that take no part in fit, error model and choice of intensities, (n,) bool: the free set too."""
-        result: BoolArray = self.excluded(state) | self.fit_weights.free
+        result: BoolArray = self.excluded(state) | state.disputed | self.fit_weights.free
         return result
 
     def update_errors(self, state: FitState, method: Method | None) -> None:
@@ -160,7 +157,9 @@ class Fit:
         if method is not None:
             state.expected = self.expected(state, self.excluded(state))
             self.update_error_model(state, method)
-        self._find_outliers(state)
+        self.outlier_rules.apply(
+            state, self.obs, self.reference, lambda without: self._statistical_weights(state, without)
+        )
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
         self._weigh_reference(state)
@@ -193,8 +192,15 @@ class Fit:
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
         sigma_squared = state.error_model.sigma_squared(self.variance(state), state.expected)
-        unused = excluded if self.obs.selected is None else excluded | ~self.obs.selected
+        unused = excluded | state.disputed
+        if self.obs.selected is not None:
+            unused |= ~self.obs.selected
         return np.where(unused, 0.0, 1.0 / sigma_squared)
+
+    def _statistical_weights(self, state: FitState, without: BoolArray) -> FloatArray:
+        """1/sigma'^2 of all observations by expected intensities without some of them, which the state keeps, (n,)."""
+        state.expected = self.expected(state, without)
+        return 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
 
     def expected(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Expected intensities g I_h of all observations, (n,) float64."""
@@ -234,33 +240,6 @@ class Fit:
         excluded = self.uninformative(state)
         self.fixed_error_model = settled_by_weak(state, self.obs, self.variance(state), excluded, self.n_threads)
         return self.fixed_error_model is not None
-
-    def _find_outliers(self, state: FitState) -> None:
-        job = self.options.scaling_options
-        unusable = state.small | self.obs.absent
-        if job.emax:
-            wilson = wilson_outliers(
-                self.obs.intensity, state.g, self.obs.d_spacing, self.epsilon, emax=float(job.emax)
-            )
-            state.wilson = wilson & ~unusable
-        if job.outlier_rejection is None:
-            return
-        unusable = unusable | state.wilson
-        for _ in range(2):
-            # Expected intensities, and with them the sigmas, must not contain the outliers looked for.
-            state.expected = self.expected(state, unusable | state.standard)
-            weight = 1.0 / state.error_model.sigma_squared(self.variance(state), state.expected)
-            state.standard = find_outliers(
-                self.obs.intensity,
-                weight,
-                state.g,
-                self.obs.target_offsets,
-                zmax=job.outlier_zmax,
-                excluded=unusable,
-                reference=self.reference if self.obs.reference is not None and self.obs.reference.judges else None,
-                at_once=job.outlier_rejection == "simple",
-                n_threads=self.n_threads,
-            )
 
     def choose_intensities(self, state: FitState) -> None:
         """Take the crossover between profile fitting and summation that the scaled data agree with best."""
@@ -345,7 +324,7 @@ class Fit:
         if self.excluded(state).sum() > self.obs.absent.sum():
             raise DataError(
                 f"every group of equivalents has lost its observations ({int(state.wilson.sum())} by emax, "
-                f"{int(state.standard.sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
+                f"{int((state.standard | state.pair).sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
                 "these options, or give a simpler model"
             )
         raise DataError(

@@ -80,6 +80,8 @@ class FitResult:
         None when the error model was switched off.
     rejected : dict of (n,) bool
         Outliers by rule; disjoint.
+    disputed : (n,) bool
+        Pairs that disagree where nothing tells which one is wrong: merged, but not used in the fit.
     small_scale : (n,) bool
         Rows whose g is too small to be trusted.
     component : (n_data_sets,) int32
@@ -116,6 +118,7 @@ class FitResult:
     error_model: ErrorModel
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
+    disputed: BoolArray
     small_scale: BoolArray
     component: IntArray
     rounds: list[FitRound]
@@ -145,7 +148,7 @@ class FitResult:
     def of_data_sets(self, chosen: BoolArray) -> FitResult:
         """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
         observations, rows = self.observations.of_data_sets(chosen)
-        names = ("g", "g_variance", "expected", "variance", "small_scale")
+        names = ("g", "g_variance", "expected", "variance", "disputed", "small_scale")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in names},
@@ -230,7 +233,7 @@ def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitR
         initial_cost=result.initial_cost,
         cost=result.cost,
         n_observations=int(fit.problem.n_observations),
-        n_outliers=int(np.count_nonzero(state.standard | state.wilson)),
+        n_outliers=int(np.count_nonzero(state.outlier)),
         a=state.error_model.a,
         b=state.error_model.b,
     )
@@ -319,7 +322,8 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         variance=fit.variance(state),
         error_model=state.error_model,
         error_model_fit=state.error_model_fit,
-        rejected={"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small},
+        rejected=state.rejected,
+        disputed=state.disputed & ~state.small,
         small_scale=state.small,
         component=fit.label,
         rounds=rounds,

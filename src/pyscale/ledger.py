@@ -56,12 +56,18 @@ def make_ledger(
     observations: JobObservations,
     gone: dict[str, BoolArray],
     rejected: dict[str, BoolArray],
+    disputed: BoolArray | None = None,
 ) -> list[LedgerEntry]:
-    """Count. `gone` are observations filtered after the fit, `rejected` outliers, both by reason and disjoint."""
+    """Count. `gone` are observations filtered after the fit, `rejected` outliers, both by reason and disjoint.
+
+    `disputed` ones are merged, but were not used in the fit.
+    """
     n = len(prepared)
     out = np.logical_or.reduce([*gone.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
     merged = ~out
     fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
+    if disputed is not None:
+        fitted = fitted & ~disputed
     if observations.selected is not None:
         fitted = fitted & observations.selected
     in_group = np.add.reduceat(fitted.astype(np.int64), observations.target_offsets[:-1])

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from .regions import Regions
+from .rogues import Rogues, find_rogues
 from .scaled_data import ScaledData
+from .systematic import find_regions
 
 __all__ = ["Analyses", "Analysis", "analyse"]
 
@@ -31,6 +34,9 @@ class Analysis(Protocol):
 class Analyses:
     """The analyses of a job; None where the data do not allow one."""
 
+    rogues: Rogues | None = None
+    regions: Regions | None = None
+
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
             analysis = getattr(self, f.name)
@@ -46,9 +52,12 @@ class Analyses:
         return [warning for _, analysis in self for warning in analysis.warnings()]
 
 
-def analyse(data: ScaledData) -> Analyses:  # noqa: ARG001
+def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
-    analyses = Analyses()
+    analyses = Analyses(
+        rogues=find_rogues(data, data.options.output.rogues),
+        regions=find_regions(data),
+    )
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..outliers import compare_with_others
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 
 if TYPE_CHECKING:
@@ -62,6 +63,25 @@ class ScaledData:
         """Rows that are merged: no outliers, absences or vanishing scales, (n,) bool."""
         merged: BoolArray = ~(self.scaled.small_scale | self.observations.absent | self.scaled.outlier)
         return merged
+
+    @cached_property
+    def comparison(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean of the merged others of each row's group in the fit, its precision, the deviation: `compare_with_others`."""
+        return self.compare(self.merged)
+
+    def compare(self, merged: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Compare with the means of other rows (n,) than those that are merged."""
+        # Not the variances of `scaled`, which are enlarged where pairs disagree.
+        variance = self.fit.error_model.sigma_squared(self.fit.variance, self.fit.expected)
+        weight = np.where(self.scaled.small_scale | self.observations.absent, 0.0, 1.0 / variance)
+        return compare_with_others(
+            self.observations.intensity,
+            weight,
+            self.scaled.g,
+            self.observations.target_offsets,
+            merged,
+            n_threads=self.n_threads,
+        )
 
     @cached_property
     def intensity(self) -> FloatArray:

@@ -46,6 +46,9 @@ class OutputOptions(OptionScope, scope="output"):
     cif: str | None = option(None, "CIF of the core dictionary, for small molecules", own=True)
     crystal_name: str = option("XTAL", "crystal name in MTZ files")
     project_name: str = option("pyscale", "project name in MTZ files (dials.scale: DIALS)")
+    rogues: int = option(
+        50, "observations in the table of the worst ones, rejected or nearly so", range=(0, 100_000), own=True
+    )
     use_internal_variance: bool = option(
         False,
         "merged sigmas from the spread",
@@ -188,6 +191,12 @@ class JobOptions(OptionScope, scope="scaling_options"):
     )
     outlier_zmax: float = option(
         6.0, "largest deviation of an observation from its group, in sigmas", range=(3.0, None), common=True
+    )
+    outlier_pairs: Literal["judge", "keep"] = option(
+        "judge",
+        "two equivalents, all there are, that disagree by more than outlier_zmax; judge: the one that all else says is "
+        "wrong (95 %) is rejected, and where nothing tells, both are merged but left out of the fit; keep: both are used",
+        own=True,
     )
     emax: float | None = option(
         10.0,
