@@ -48,6 +48,8 @@ class Region:
         In standard deviations, of the most significant cell.
     ice : float or None
         Spacing of hexagonal ice that lies in the ring, Angstrom.
+    secondary : bool
+        Whether it was found beside stronger ones, to which the scales were fitted, so that it may follow from them.
     options : list of str
         Options that would leave the region out.
     """
@@ -67,6 +69,7 @@ class Region:
     relative_mean_square: float
     significance: float
     ice: float | None = None
+    secondary: bool = False
     options: list[str]
 
     def place(self) -> str:
@@ -141,21 +144,32 @@ class Regions:
         if not self.regions:
             return ""
         lines = ["Regions that deviate systematically (kept; the options would leave them out)"]
-        for region in self.regions[:_MOST_LOGGED]:
+        for region in self.primary[:_MOST_LOGGED]:
             lines += [f"  {region.place()}: {region.finding_text()}", f"    {' '.join(region.options)}"]
-        if len(self.regions) > _MOST_LOGGED:
-            lines.append(f"  and {len(self.regions) - _MOST_LOGGED} more in the JSON file")
+        if len(self.primary) > _MOST_LOGGED:
+            lines.append(f"  and {len(self.primary) - _MOST_LOGGED} more in the JSON file")
+        others = [region for region in self.regions if region.secondary]
+        if others:
+            lines.append("  These may only follow from what is above, since the scales were fitted with it:")
+            lines += [f"  {region.place()}: {region.finding_text()}" for region in others[:_MOST_LOGGED]]
         return "\n".join(lines)
+
+    @property
+    def primary(self) -> list[Region]:
+        """Those that stand out most."""
+        return [region for region in self.regions if not region.secondary]
 
     def warnings(self) -> list[str]:
         """One for each of the first regions."""
-        told = [
-            f"{region.place().capitalize()}: {region.finding_text()}. If there is a cause (shadow, ice, bad images), "
-            f"leave it out: {' '.join(region.options)}"
-            for region in self.regions[:_MOST_WARNED]
-        ]
-        if len(self.regions) > _MOST_WARNED:
-            told.append(f"{len(self.regions) - _MOST_WARNED} more regions deviate: see the log")
+        told = []
+        for region in self.primary[:_MOST_WARNED]:
+            place = region.place()
+            told.append(
+                f"{place[0].upper()}{place[1:]}: {region.finding_text()}. If there is a cause (shadow, ice, bad "
+                f"images), leave it out and scale again: {' '.join(region.options)}"
+            )
+        if (left := len(self.regions) - len(told)) > 0:
+            told.append(f"Regions that deviate less, or only follow from these: {left}; see the log")
         return told
 
 

@@ -16,8 +16,9 @@ from .scaled_data import ScaledData
 __all__ = ["find_regions"]
 
 _LIMIT = 4.0
-_PASSES = 8
+_PASSES = 4
 _STRONG = 3.0
+_LOW_FIRST = 2.0
 _NEIGHBOURS = 10
 _MIN_MAPPED = 10
 _SUFFICIENT_ROWS = 1000
@@ -100,8 +101,10 @@ class _Search:
         sums = self.detector_sums(detector)
         totals = sums.map(lambda a: a.sum(axis=(1, 2, 3), keepdims=True))
         own = find_deviating(sums, self.spread, self.limit, totals)
-        several = detector.n_maps > 1
-        common = own.seeds.sum(axis=0) > 0.5 * (sums.n > 0).sum(axis=0) if several else np.zeros(1, np.bool_)
+        if detector.n_maps == 1:
+            yield from self._detector_regions(detector, _of(own, 0), None)
+            return
+        common = own.seeds.sum(axis=0) > 0.5 * (sums.n > 0).sum(axis=0)
         left = ~own.seeds | common
         joint = find_deviating(
             sums.map(lambda a: (a * left).sum(axis=0)),
@@ -109,9 +112,8 @@ class _Search:
             self.limit,
             totals.map(lambda a: a.sum(axis=0)),
         )
-        for m in range(detector.n_maps if several else 0):
-            alone = _of(own, m, ~common & ~joint.seeds)
-            yield from self._detector_regions(detector, alone, m)
+        for m in range(detector.n_maps):
+            yield from self._detector_regions(detector, _of(own, m, ~common & ~joint.seeds), m)
         yield from self._detector_regions(detector, joint, None)
 
     def _detector_regions(self, detector: DetectorCells, findings: Findings, number: int | None) -> Iterator[_Found]:
@@ -120,7 +122,7 @@ class _Search:
         if number is None and detector.data_sets.size < n_data_sets and detector.data_sets.size == 1:
             name = self.data.prepared[int(detector.data_sets[0])].identifier
         for panel in range(detector.shape[0]):
-            of_panel = _of(findings, panel, np.ones(detector.shape[1:], np.bool_))
+            of_panel = _of(findings, panel)
             for finding, mask in components(of_panel):
                 areas = rectangles(mask)
                 covered = np.zeros_like(mask)
@@ -170,7 +172,7 @@ class _Search:
         low, high = float(rings.edges[span.start]), float(rings.edges[span.stop])
         d_max, d_min = round(1.0 / low + 5e-4, 3), round(1.0 / high - 5e-4, 3)
         rows = (rings.key >= span.start) & (rings.key < span.stop)
-        ice = [d for d in ICE if d_min <= d <= d_max]
+        ice = sorted((abs(d - 0.5 * (d_max + d_min)), d) for d in ICE if 0.997 * d_min <= d <= 1.003 * d_max)
         options = [f"exclude_resolution={d_max:.3f}:{d_min:.3f}"]
         return self._describe(
             "resolution",
@@ -179,7 +181,7 @@ class _Search:
             significance,
             options,
             d_range=[d_max, d_min],
-            ice=ice[0] if len(ice) == 1 else None,
+            ice=ice[0][1] if ice else None,
         )
 
     def _describe(
@@ -221,13 +223,15 @@ class _Search:
             options=options,
         )
         # Where a part is too low, its equivalents look too high.
-        return _Found(region, rows, significance * (1.5 if finding == "low" else 1.0))
+        return _Found(region, rows, significance * (_LOW_FIRST if finding == "low" else 1.0))
 
 
-def _of(findings: Findings, number: int, where: BoolArray) -> Findings:
+def _of(findings: Findings, number: int, where: BoolArray | None = None) -> Findings:
     """One map or panel of findings, limited to some cells."""
     parts = {name: getattr(findings, name)[number] for name in findings.__dataclass_fields__}
-    return Findings(**{name: part if part.dtype != np.bool_ else part & where for name, part in parts.items()})
+    if where is not None:
+        parts = {name: part & where if part.dtype == np.bool_ else part for name, part in parts.items()}
+    return Findings(**parts)
 
 
 def find_regions(data: ScaledData) -> Regions | None:
@@ -247,7 +251,8 @@ def find_regions(data: ScaledData) -> Regions | None:
         most = max(f.weight for f in found)
         kind = next(f.region.kind for f in found if f.weight == most)
         chosen = [f for f in found if f.region.kind == kind and f.weight >= 0.7 * most]
-        regions += [f.region for f in sorted(chosen, key=lambda f: -f.weight)]
+        secondary = bool(regions)
+        regions += [replace(f.region, secondary=secondary) for f in sorted(chosen, key=lambda f: -f.weight)]
         search.gone |= np.logical_or.reduce([f.rows for f in chosen])
     return Regions(n_cells=search.n_cells, regions=regions, map=_map(search, regions))
 

@@ -64,7 +64,7 @@ def region_table(regions: Document) -> Table:
     ]
     rows = [
         [
-            _place(r),
+            _place(r) + (" (may follow from others)" if r["secondary"] else ""),
             r["finding"],
             fixed(r["relative_intensity"], 2),
             fixed(r["mean_deviation"], 2),
