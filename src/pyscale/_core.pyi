@@ -358,6 +358,14 @@ def compare_with_others(
     merged: NDArray[np.uint8],
     n_threads: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def sum_over_cells(
+    key: NDArray[np.int32],
+    deviation: NDArray[np.float64],
+    square: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    rejected: NDArray[np.uint8],
+    n_cells: int,
+) -> NDArray[np.float64]: ...
 
 N_SEGMENTS: int
 

@@ -139,9 +139,9 @@ def compare_with_others(
 
     Returns
     -------
-    mean, precision, z : (n,) float64
-        Mean M of I/g of the others, 1 over its variance, and (I/g - M) over its standard deviation, with sign. Mean
-        and z are NaN, the precision 0, where there are no others or the row is unusable.
+    mean, sigma, z : (n,) float64
+        Mean M of I/g of the others, the standard deviation of I/g - M, and (I/g - M) over it, with sign. NaN where
+        there are no others or the row is unusable.
     """
     return _core.compare_with_others(intensity, weight, inverse_scale_factor, offsets, _bytes(merged), n_threads)
 

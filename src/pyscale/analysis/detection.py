@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage, stats
 
+from .. import _core
 from ..typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["CellSums", "Findings", "RowTerms", "cell_sums", "components", "find_deviating", "local_median", "threshold"]
@@ -32,21 +34,24 @@ class RowTerms:
     Attributes
     ----------
     deviation : (n,) float64
-        From the mean of the others in standard deviations, limited.
+        From the mean of the others in standard deviations, limited; NaN for rows that are left out.
     square : (n,) float64
         Its square over the mean square at that resolution.
     signal : (n,) float64
         Expected intensity over the same standard deviation.
     rejected : (n,) bool
-    use : (n,) bool
-        Rows that have these.
     """
 
     deviation: FloatArray
     square: FloatArray
     signal: FloatArray
     rejected: BoolArray
-    use: BoolArray
+
+    @cached_property
+    def use(self) -> BoolArray:
+        """Rows that are not left out, (n,) bool."""
+        use: BoolArray = np.isfinite(self.deviation)
+        return use
 
 
 @dataclass(frozen=True)
@@ -124,21 +129,9 @@ def _divided(a: FloatArray, b: FloatArray) -> FloatArray:
 
 def cell_sums(key: IntArray, terms: RowTerms, n_cells: int) -> CellSums:
     """Sum over cells; rows of key -1 are in none."""
-    use = terms.use & (key >= 0)
-    cell = key[use]
-    deviation, signal = terms.deviation[use], terms.signal[use]
-
-    def total(values: FloatArray | None) -> FloatArray:
-        return np.bincount(cell, values, n_cells).astype(np.float64)
-
-    return CellSums(
-        n=total(None),
-        deviation=total(deviation),
-        square=total(terms.square[use]),
-        cross=total(deviation * signal),
-        signal=total(signal**2),
-        rejected=total(terms.rejected[use].astype(np.float64)),
-    )
+    rejected = terms.rejected.view(np.uint8)
+    sums = _core.sum_over_cells(key, terms.deviation, terms.square, terms.signal, rejected, n_cells)
+    return CellSums(*np.ascontiguousarray(sums.T))
 
 
 def threshold(n_tests: int) -> float:

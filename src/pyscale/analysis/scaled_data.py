@@ -66,7 +66,7 @@ class ScaledData:
 
     @cached_property
     def comparison(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Mean of the merged others of each row's group in the fit, its precision, the deviation: `compare_with_others`."""
+        """Mean of the merged others of each row's group in the fit, sigma and deviation: `compare_with_others`."""
         return self.compare(self.merged)
 
     def compare(self, merged: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -49,6 +49,8 @@ class _Search:
         self.mean: FloatArray
         self.spread = (1.0, 1.0)
         self.ring_sums: CellSums
+        self.detector_sums: list[CellSums]
+        self.map_sums: list[CellSums]
 
     @property
     def n_cells(self) -> dict[str, int]:
@@ -67,20 +69,21 @@ class _Search:
     def look(self) -> None:
         """Compare observations with their equivalents, none of which are in regions found so far."""
         data = self.data
-        mean, precision, z = data.comparison if not self.gone.any() else data.compare(data.merged & ~self.gone)
-        use = np.isfinite(z) & ~self.gone
-        variance = data.variance + np.divide(1.0, precision, out=np.zeros(len(data)), where=precision > 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            signal = np.where(use, data.expected / np.sqrt(variance), 0.0)
-        deviation = np.where(use, np.clip(z, -_LIMIT, _LIMIT), 0.0)
-        terms = RowTerms(deviation, deviation**2, signal, data.scaled.outlier, use)
+        mean, sigma, z = data.compare(data.merged & ~self.gone) if self.gone.any() else data.comparison
+        deviation = np.clip(z, -_LIMIT, _LIMIT)
+        deviation[self.gone] = np.nan
+        terms = RowTerms(deviation, deviation**2, data.expected / sigma, data.scaled.outlier)
         rings = cell_sums(self.rings.key, terms, self.n_rings)
         usual = np.maximum(local_median(rings.mean_square, rings.n, _NEIGHBOURS), 1e-3)
         self.terms = replace(terms, square=terms.square / usual[self.rings.key])
         self.ring_sums = replace(rings, square=rings.square / usual)
         self.mean = mean
-        if use.any():
-            self.spread = (max(float(deviation[use].std()), 0.1), float(self.terms.square[use].std()))
+        if self.terms.use.any():
+            used = self.terms.use
+            self.spread = (max(float(deviation[used].std()), 0.1), float(self.terms.square[used].std()))
+        self.detector_sums = [self._sums_of(detector) for detector in self.detectors]
+        if not self.gone.any():
+            self.map_sums = self.detector_sums
 
     def found(self) -> list[_Found]:
         """All regions that now stand out."""
@@ -89,16 +92,15 @@ class _Search:
         return [*self._on_detectors(), *self._in_sweeps(), *self._in_rings()]
 
     def _on_detectors(self) -> Iterator[_Found]:
-        for detector in self.detectors:
-            yield from self._on_detector(detector)
+        for detector, sums in zip(self.detectors, self.detector_sums, strict=True):
+            yield from self._on_detector(detector, sums)
 
-    def detector_sums(self, detector: DetectorCells) -> CellSums:
+    def _sums_of(self, detector: DetectorCells) -> CellSums:
         """Sums of the maps of a detector, (maps, panels, ny, nx)."""
         sums = cell_sums(detector.key, self.terms, detector.n_maps * detector.n_blocks)
         return sums.map(lambda a: a.reshape(detector.n_maps, *detector.shape))
 
-    def _on_detector(self, detector: DetectorCells) -> Iterator[_Found]:
-        sums = self.detector_sums(detector)
+    def _on_detector(self, detector: DetectorCells, sums: CellSums) -> Iterator[_Found]:
         totals = sums.map(lambda a: a.sum(axis=(1, 2, 3), keepdims=True))
         own = find_deviating(sums, self.spread, self.limit, totals)
         if detector.n_maps == 1:
@@ -261,19 +263,17 @@ def _map(search: _Search, regions: list[Region]) -> DeviationMap | None:
     """Mean deviations on the panel with most alarm, of the data set with it or of all."""
     if not search.detectors:
         return None
-    search.gone = np.zeros_like(search.gone)
-    search.look()
     worst = next((r for r in regions if r.kind == "detector"), None)
     names = [p.identifier for p in search.data.prepared]
-    detector = search.detectors[0]
-    number, panel = None, 0
+    k, number, panel = 0, None, 0
     if worst is not None:
         panel = int(worst.panel or 0)
         if worst.data_set is not None:
             data_set = names.index(worst.data_set)
-            detector = next(d for d in search.detectors if data_set in d.data_sets)
-            number = detector.data_sets.tolist().index(data_set) if detector.n_maps > 1 else None
-    sums = search.detector_sums(detector)
+            k = next(k for k, d in enumerate(search.detectors) if data_set in d.data_sets)
+            of_detector = search.detectors[k].data_sets.tolist()
+            number = of_detector.index(data_set) if search.detectors[k].n_maps > 1 else None
+    detector, sums = search.detectors[k], search.map_sums[k]
     own = sums.map(lambda a: a.sum(axis=0)[panel] if number is None else a[number, panel])
     _, ny, nx = detector.shape
     w, h = detector.size
