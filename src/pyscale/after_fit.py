@@ -51,7 +51,7 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
 
 
 def _variance(fit: FitResult) -> FloatArray:
-    """sigma'^2 of the error model, for pairs that disagree as large as their difference shows it to be, (n,) float64."""
+    """sigma'^2 of the error model, for pairs that disagree as large as their difference shows, (n,) float64."""
     variance = fit.error_model.sigma_squared(fit.variance, fit.expected)
     rows = np.flatnonzero(fit.disputed).reshape(-1, 2)
     g = fit.g[rows]

@@ -21,8 +21,8 @@ from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakes
 from .observations import JobObservations
 from .options import ScalingOptions
 from .preparation import initial_imid
-from .rejection import OutlierRules
 from .reference_fit import NO_REFERENCE, centred_decay, moved_to_reference, reference_components, weighted_reference
+from .rejection import OutlierRules
 from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
 from .starting_scales import connected_components, starting_scales
 from .typing import BoolArray, FloatArray, IntArray
@@ -322,9 +322,10 @@ class Fit:
         if self.problem.n_groups > 0:
             return
         if self.excluded(state).sum() > self.obs.absent.sum():
+            beyond = int((state.standard | state.pair).sum())
             raise DataError(
                 f"every group of equivalents has lost its observations ({int(state.wilson.sum())} by emax, "
-                f"{int((state.standard | state.pair).sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
+                f"{beyond} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
                 "these options, or give a simpler model"
             )
         raise DataError(

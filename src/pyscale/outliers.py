@@ -128,7 +128,7 @@ def compare_with_others(
     *,
     n_threads: int = 1,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compare each row with the weighted mean of the other merged rows of its group, whether it is merged itself or not.
+    """Compare each row, merged itself or not, with the weighted mean of the other merged rows of its group.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from .typing import BoolArray, FloatArray, IndexArray
 __all__ = ["BIJVOET", "DisputedPairs", "posterior_odds", "tail_of_intensities", "undisputed_mates"]
 
 BIJVOET = 0.3
-"""Standard deviation of I(+) - I(-) relative to their mean that is allowed for: more than all but few reflections have."""
+"""Standard deviation of I(+) - I(-) relative to their mean that is allowed for: few have more."""
 CERTAIN = math.log(19.0)
 _DECADES = math.log(1e4)
 """Range of ln |deviation| of a wrong intensity about which nothing is known."""
@@ -84,8 +84,9 @@ def _log_prior(x: FloatArray, variance: FloatArray, mean: FloatArray) -> FloatAr
     """ln p(x) of a measured intensity: exponential of some mean with Gaussian error, and its rare exceptions."""
     sigma = np.sqrt(variance)
     wilson = 0.5 * variance / mean**2 - x / mean + log_ndtr((x - variance / mean) / sigma) - np.log(mean)
-    beyond = np.log(_UNUSUAL * mean) - 2.0 * np.log(mean + np.abs(x)) + log_ndtr(x / sigma)
-    return np.logaddexp(wilson, beyond)
+    beyond: FloatArray = np.log(_UNUSUAL * mean) - 2.0 * np.log(mean + np.abs(x)) + log_ndtr(x / sigma)
+    result: FloatArray = np.logaddexp(wilson, beyond)
+    return result
 
 
 def _log_right(pairs: DisputedPairs, k: int, tail: float) -> FloatArray:

@@ -197,4 +197,5 @@ def resolution_rings(data: ScaledData) -> Rings:
     n_rings = max(int(n), 1)
     width = max(high - low, 1e-9) / n_rings
     key = np.minimum((x - low) / width, n_rings - 1).astype(np.int32)
-    return Rings(low + width * np.arange(n_rings + 1), key)
+    edges: FloatArray = low + width * np.arange(n_rings + 1, dtype=np.float64)
+    return Rings(edges, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,9 +91,12 @@ class CellSums:
         """Mean square deviation relative to that at the same resolution."""
         return _divided(self.square, self.n)
 
-    def map(self, function: object) -> CellSums:
+    def part(self, begin: int, end: int) -> CellSums:
+        """Return consecutive cells."""
+        return self.map(lambda a: a[begin:end])
+
+    def map(self, function: Callable[[FloatArray], FloatArray]) -> CellSums:
         """Apply a function to all sums."""
-        assert callable(function)
         return CellSums(*(function(getattr(self, name)) for name in self.__dataclass_fields__))
 
 

@@ -13,6 +13,8 @@ from .scaled_data import ScaledData
 
 __all__ = ["Places", "block_places", "detector_places", "panel_sizes", "rows_of_blocks"]
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Places:
@@ -36,11 +38,13 @@ def panel_sizes(experiment: Experiment) -> tuple[tuple[float, float], ...]:
     if experiment.detector is None:
         return ()
     sizes = [panel.get("image_size") for panel in experiment.panels]
-    known = [isinstance(size, (list, tuple)) and len(size) == 2 for size in sizes]
-    return tuple((float(s[0]), float(s[1])) if k else (0.0, 0.0) for s, k in zip(sizes, known, strict=True))
+    return tuple(
+        (float(size[0]), float(size[1])) if isinstance(size, (list, tuple)) and len(size) == 2 else (0.0, 0.0)
+        for size in sizes
+    )
 
 
-def block_places(block: PreparedRows, rows: slice | IndexArray = slice(None)) -> Places:
+def block_places(block: PreparedRows, rows: slice | IndexArray = _ALL) -> Places:
     """Places of rows of a block; nowhere if there is no detector."""
     centroid = block.table.centroid_column()
     x, y = np.array(centroid[rows, 0]), np.array(centroid[rows, 1])

@@ -174,7 +174,7 @@ class Regions:
 
 
 def rectangles(mask: BoolArray) -> list[tuple[slice, slice]]:
-    """Cover a connected mask (ny, nx) by rectangles: its bounding box if that is nearly full, else the largest first."""
+    """Cover a mask (ny, nx) by rectangles: its bounding box if that is nearly full, else the largest first."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     if mask[box].mean() > 0.8:

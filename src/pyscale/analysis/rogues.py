@@ -143,6 +143,11 @@ def _described(data: ScaledData, rows: IndexArray, e: FloatArray) -> list[Rogue]
     n_others = np.array(
         [np.count_nonzero(data.merged[offsets[h] : offsets[h + 1]]) for h in group.tolist()], np.int64
     ) - data.merged[rows].astype(np.int64)
+    # As the error model has it, not as enlarged where pairs disagree.
+    sigma = (
+        np.sqrt(data.fit.error_model.sigma_squared(data.fit.variance[rows], data.fit.expected[rows]))
+        / data.scaled.g[rows]
+    )
     places, asu = detector_places(data, rows), to_asu(data.space_group, obs.miller_index[rows])[0]
     rules = {rule: outlier[rows] for rule, outlier in data.fit.rejected.items()}
 
@@ -161,7 +166,7 @@ def _described(data: ScaledData, rows: IndexArray, e: FloatArray) -> list[Rogue]
             asu_miller_index=asu[k].tolist(),
             d=float(obs.d_spacing[i]),
             intensity=float(data.intensity[i]),
-            sigma=float(np.sqrt(data.variance[i])),
+            sigma=float(sigma[k]),
             mean_of_others=number(mean[i]),
             n_others=int(n_others[k]),
             deviation=number(z[i]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..typing import BoolArray, FloatArray, IntArray
+from ..typing import BoolArray, FloatArray
 from .cells import DetectorCells, ImageCells, Rings, detector_cells, image_cells, resolution_rings
 from .detection import CellSums, Findings, RowTerms, cell_sums, components, find_deviating, local_median, threshold
 from .regions import DeviationMap, Region, Regions, rectangles, rounded_map
@@ -147,7 +147,7 @@ class _Search:
             return
         sums = cell_sums(sweeps.key, self.terms, int(sweeps.offsets[-1]))
         for k, (begin, end) in enumerate(zip(sweeps.offsets[:-1].tolist(), sweeps.offsets[1:].tolist(), strict=True)):
-            of_sweep = sums.map(lambda a, part=slice(begin, end): a[part])
+            of_sweep = sums.part(begin, end)
             findings = find_deviating(of_sweep, self.spread, self.limit, of_sweep.map(np.sum))
             for finding, mask in components(findings) if findings.seeds.any() else ():
                 yield self._image_region(sweeps, k, finding, mask, float(findings.significance[mask].max()))
@@ -205,7 +205,8 @@ class _Search:
         strong = np.flatnonzero(use & (data.expected > _STRONG * np.sqrt(data.variance)))
         strong = strong[self.mean[strong] > 0]
         ratio = float(np.median(data.intensity[strong] / self.mean[strong])) if strong.size else None
-        elsewhere = float(self.terms.square[self.terms.use & ~rows].mean()) if (self.terms.use & ~rows).any() else 1.0
+        others = self.terms.use & ~rows
+        elsewhere = float(self.terms.square[others].mean()) if others.any() else 1.0
         region = Region(
             kind=kind,
             finding=finding,
@@ -216,7 +217,7 @@ class _Search:
             d_range=d_range,
             n_observations=int(np.count_nonzero(use)),
             n_rejected=int(np.count_nonzero(use & self.terms.rejected)),
-            fraction=float(np.count_nonzero(use) / max(np.count_nonzero(self.terms.use), 1)),
+            fraction=int(np.count_nonzero(use)) / max(int(np.count_nonzero(self.terms.use)), 1),
             relative_intensity=ratio,
             mean_deviation=float(self.terms.deviation[use].mean()) if use.any() else 0.0,
             relative_mean_square=float(self.terms.square[use].mean()) / max(elsewhere, 1e-9) if use.any() else 0.0,
@@ -244,7 +245,8 @@ def find_regions(data: ScaledData) -> Regions | None:
     """
     if np.count_nonzero(np.isfinite(data.comparison[2])) < _SUFFICIENT_ROWS:
         return None
-    search, regions = _Search(data), []
+    search = _Search(data)
+    regions: list[Region] = []
     for _ in range(_PASSES):
         search.look()
         found = search.found()

@@ -195,7 +195,8 @@ class JobOptions(OptionScope, scope="scaling_options"):
     outlier_pairs: Literal["judge", "keep"] = option(
         "judge",
         "two equivalents, all there are, that disagree by more than outlier_zmax; judge: the one that all else says is "
-        "wrong (95 %) is rejected, and where nothing tells, both are merged but left out of the fit; keep: both are used",
+        "wrong (95 %) is rejected; where nothing tells, both are merged, with larger sigmas, but left out of the fit; "
+        "keep: both are used",
         own=True,
     )
     emax: float | None = option(
