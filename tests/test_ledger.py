@@ -144,7 +144,8 @@ def test_the_ledger_of_a_job_is_that_of_its_table(small_result: ScalingResult) -
     for k, (entry, p) in enumerate(zip(result.ledger, result.prepared, strict=True)):
         here = kept & (observations.data_set == k)
         assert entry.merged == np.count_nonzero(here)
-        assert entry.used_in_fit == sum(size[g] > 1 for g in observations.group[here].tolist())
+        fitted = here & ~result.fit.disputed
+        assert entry.used_in_fit == sum(size[g] > 1 for g in observations.group[fitted].tolist())
         assert entry.read == len(result.job.data_sets[k].reflections)
         assert entry.read - entry.partials_merged == len(p.table)
         gone = sum(sum(getattr(entry, kind).values()) for kind in ("filtered", "user_excluded", "rejected"))

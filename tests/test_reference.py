@@ -233,7 +233,8 @@ def test_a_wrong_observation_of_two_is_told_by_the_reference(simulation: Simulat
     job = make_job(one.job.experiments, [one.table])
     result, without = pyscale.scale(job, reference=path), pyscale.scale(job)
     found, before = (r.table["flags"][wrong] & OUTLIER > 0 for r in (result, without))
-    assert wrong.size > 10 and not before.any() and found.mean() > 0.9
+    # without it only those that are too strong for any reflection are told
+    assert wrong.size > 10 and before.mean() < 0.5 and found.mean() > 0.9
 
 
 def test_the_cutoff_of_scales_follows_the_reference(simulation: Simulation, tmp_path: Path) -> None:

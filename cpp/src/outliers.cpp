@@ -195,4 +195,74 @@ std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity, Sp
   return outlier;
 }
 
+std::vector<std::uint8_t> disputed_pairs(Span<const double> intensity, Span<const double> weight,
+                                         Span<const double> g, Span<const Index> offsets, double zmax,
+                                         Span<const std::uint8_t> excluded, int n_threads,
+                                         const ReferenceView& reference) {
+  reference.validate(offsets.size() - 1);
+  std::vector<std::uint8_t> disputed(static_cast<std::size_t>(intensity.size()), 0);
+  for_each_group({intensity, weight, g, excluded, reference}, offsets, n_threads, [&](const GroupTest& test) {
+    if (test.size() != 2 || test.has_reference() || !(test.z(0) > zmax)) return;
+    disputed[test.position(0)] = disputed[test.position(1)] = 1;
+  });
+  return disputed;
+}
+
+Comparison compare_with_others(Span<const double> intensity, Span<const double> weight, Span<const double> g,
+                               Span<const Index> offsets, Span<const std::uint8_t> merged, int n_threads) {
+  const Observations obs{intensity, weight, g, {}};
+  const Index n = intensity.size();
+  require_size("weight", weight.size(), n);
+  require_size("g", g.size(), n);
+  require_size("merged", merged.size(), n);
+  require_offsets("offsets", offsets, n);
+  const std::vector<double> undefined(static_cast<std::size_t>(n), std::numeric_limits<double>::quiet_NaN());
+  Comparison result{undefined, undefined, undefined};
+  const auto edges = balanced_group_edges(offsets, n / rows_per_chunk + 1);
+  for_each_chunk(edges, n_threads, [&](Index, Index first_group, Index last_group) {
+    for (Index h = first_group; h < last_group; ++h) {
+      double wgg = 0, wgi = 0;
+      const auto counts = [&](Index i) { return merged[i] != 0 && obs.usable(i); };
+      for (Index i = offsets[h]; i < offsets[h + 1]; ++i)
+        if (counts(i)) {
+          wgg += weight[i] * g[i] * g[i];
+          wgi += weight[i] * g[i] * intensity[i];
+        }
+      for (Index i = offsets[h]; i < offsets[h + 1]; ++i) {
+        if (!obs.usable(i)) continue;
+        const double own = counts(i) ? weight[i] * g[i] * g[i] : 0.0;
+        const double others = wgg - own;
+        if (!(others > negligible_share * wgg)) continue;
+        const double x = intensity[i] / g[i];
+        result.mean[i] = (wgi - own * x) / others;
+        result.sigma[i] = std::sqrt(1 / (weight[i] * g[i] * g[i]) + 1 / others);
+        result.z[i] = (x - result.mean[i]) / result.sigma[i];
+      }
+    }
+  });
+  return result;
+}
+
+std::vector<double> sum_over_cells(Span<const std::int32_t> key, Span<const double> deviation,
+                                   Span<const double> square, Span<const double> signal,
+                                   Span<const std::uint8_t> rejected, Index n_cells) {
+  const Index n = key.size();
+  require_size("deviation", deviation.size(), n);
+  require_size("square", square.size(), n);
+  require_size("signal", signal.size(), n);
+  require_size("rejected", rejected.size(), n);
+  std::vector<double> sums(static_cast<std::size_t>(n_cells * n_cell_sums), 0.0);
+  for (Index i = 0; i < n; ++i) {
+    if (key[i] < 0 || key[i] >= n_cells || !std::isfinite(deviation[i])) continue;
+    double* const cell = sums.data() + static_cast<Index>(key[i]) * n_cell_sums;
+    cell[0] += 1;
+    cell[1] += deviation[i];
+    cell[2] += square[i];
+    cell[3] += deviation[i] * signal[i];
+    cell[4] += signal[i] * signal[i];
+    cell[5] += rejected[i] != 0;
+  }
+  return sums;
+}
+
 }  // namespace pyscale

@@ -389,6 +389,33 @@ def find_outliers(
     reference_weight: NDArray[np.float64] | None = None,
     at_once: bool = False,
 ) -> NDArray[np.uint8]: ...
+def disputed_pairs(
+    intensity: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    g: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    zmax: float,
+    excluded: NDArray[np.uint8],
+    n_threads: int = 1,
+    reference: NDArray[np.float64] | None = None,
+    reference_weight: NDArray[np.float64] | None = None,
+) -> NDArray[np.uint8]: ...
+def compare_with_others(
+    intensity: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    g: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    merged: NDArray[np.uint8],
+    n_threads: int = 1,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def sum_over_cells(
+    key: NDArray[np.int32],
+    deviation: NDArray[np.float64],
+    square: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    rejected: NDArray[np.uint8],
+    n_cells: int,
+) -> NDArray[np.float64]: ...
 
 N_SEGMENTS: int
 

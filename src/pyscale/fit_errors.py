@@ -26,7 +26,17 @@ _WEAK, _LARGEST_A = 3.0, 2.5
 
 @dataclass
 class FitState:
-    """What a round leaves to the next."""
+    """What a round leaves to the next.
+
+    Attributes
+    ----------
+    standard, wilson, pair : (n,) bool
+        Outliers by rule, disjoint.
+    disputed : (n,) bool
+        Pairs that disagree where nothing tells which one is wrong: merged, but not used in the fit.
+    small : (n,) bool
+        Rows whose g is too small.
+    """
 
     parameters: FloatArray
     g: FloatArray
@@ -36,7 +46,21 @@ class FitState:
     weight: FloatArray = field(default_factory=lambda: np.zeros(0))
     standard: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     wilson: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    pair: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    disputed: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     small: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    @property
+    def rejected(self) -> dict[str, BoolArray]:
+        """Outliers by rule, those of too small a scale left out."""
+        rules = {"standard": self.standard, "wilson": self.wilson, "pair": self.pair}
+        return {rule: outlier & ~self.small for rule, outlier in rules.items()}
+
+    @property
+    def outlier(self) -> BoolArray:
+        """Outliers by any rule, (n,) bool."""
+        result: BoolArray = self.standard | self.wilson | self.pair
+        return result
 
 
 class ErrorModelRefiner:

@@ -22,12 +22,11 @@ from .joint_model import JointModel, RestraintRows
 from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakest_parameter
 from .observations import JobObservations
 from .options import ScalingOptions
-from .outliers import find_outliers, wilson_outliers
 from .preparation import initial_imid
 from .reference_fit import NO_REFERENCE, centred_decay, moved_to_reference, reference_components, weighted_reference
+from .rejection import OutlierRules
 from .smoothness import has_smooth_restraint, smooth_rows, stabilising_rows
 from .starting_scales import connected_components, starting_scales
-from .symmetry import epsilon_and_centric
 from .typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["Fit"]
@@ -99,9 +98,7 @@ class Fit:
             fit_start.error_model if fit_start.error_model_determined is False else None,
             n_threads,
         )
-        offsets = observations.offsets
-        epsilon, _ = epsilon_and_centric(space_group, observations.miller_index[offsets[:-1]])
-        self.epsilon = np.repeat(epsilon.astype(np.float64), np.diff(offsets))
+        self.outlier_rules = OutlierRules(observations, options, space_group, n_threads)
 
     def evaluate(self, parameters: FloatArray) -> FloatArray:
         """Inverse scale factors of all observations, (n,) float64."""
@@ -111,9 +108,8 @@ class Fit:
         """State before the first round, from robust overall scales, or the solution of an earlier fit."""
         parameters = self._starting_parameters()
         nothing = np.zeros(len(self.obs), np.bool_)
-        stored = self.errors.start(self.fit_start)
-        state = FitState(parameters, self.evaluate(parameters), stored)
-        state.standard, state.wilson, state.small = nothing, nothing, nothing
+        state = FitState(parameters, self.evaluate(parameters), self.errors.start(self.fit_start))
+        state.standard = state.wilson = state.pair = state.disputed = state.small = nothing
         state.expected = np.maximum(self.obs.intensity, 0.0)
         if not self.fit_start.is_solution:
             self.update_errors(state, "first")
@@ -153,12 +149,12 @@ class Fit:
 
     def excluded(self, state: FitState) -> BoolArray:
         """Observations that take no part in means of groups, (n,) bool."""
-        result: BoolArray = state.standard | state.wilson | state.small | self.obs.absent
+        result: BoolArray = state.outlier | state.small | self.obs.absent
         return result if self.obs.not_fitted is None else result | self.obs.not_fitted
 
     def uninformative(self, state: FitState) -> BoolArray:
         """Those that take no part in fit, error model and choice of intensities, (n,) bool: the free set too."""
-        result: BoolArray = self.excluded(state) | self.fit_weights.free
+        result: BoolArray = self.excluded(state) | state.disputed | self.fit_weights.free
         return result
 
     def update_errors(self, state: FitState, stage: Stage | None) -> None:
@@ -167,7 +163,9 @@ class Fit:
         if stage is not None:
             state.expected = self.expected(state, self.excluded(state))
             self.update_error_model(state, stage)
-        self._find_outliers(state)
+        self.outlier_rules.apply(
+            state, self.obs, self.reference, lambda without: self._statistical_weights(state, without)
+        )
         excluded = self.excluded(state)
         state.weight = self._weights(state, excluded)
         self._weigh_reference(state)
@@ -200,8 +198,15 @@ class Fit:
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
         sigma_squared = self.sigma_squared(state)
-        unused = excluded if self.obs.selected is None else excluded | ~self.obs.selected
+        unused = excluded | state.disputed
+        if self.obs.selected is not None:
+            unused |= ~self.obs.selected
         return np.where(unused, 0.0, 1.0 / sigma_squared)
+
+    def _statistical_weights(self, state: FitState, without: BoolArray) -> FloatArray:
+        """1/sigma'^2 of all observations by expected intensities without some of them, which the state keeps, (n,)."""
+        state.expected = self.expected(state, without)
+        return 1.0 / self.sigma_squared(state)
 
     def expected(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Expected intensities g I_h of all observations, (n,) float64."""
@@ -236,33 +241,6 @@ class Fit:
         """
         excluded = self.uninformative(state)
         return self.errors.settle(state, self.obs, self.variance(state), excluded) is not None
-
-    def _find_outliers(self, state: FitState) -> None:
-        job = self.options.scaling_options
-        unusable = state.small | self.obs.absent
-        if job.emax:
-            wilson = wilson_outliers(
-                self.obs.intensity, state.g, self.obs.d_spacing, self.epsilon, emax=float(job.emax)
-            )
-            state.wilson = wilson & ~unusable
-        if job.outlier_rejection is None:
-            return
-        unusable = unusable | state.wilson
-        for _ in range(2):
-            # Expected intensities, and with them the sigmas, must not contain the outliers looked for.
-            state.expected = self.expected(state, unusable | state.standard)
-            weight = 1.0 / self.sigma_squared(state)
-            state.standard = find_outliers(
-                self.obs.intensity,
-                weight,
-                state.g,
-                self.obs.target_offsets,
-                zmax=job.outlier_zmax,
-                excluded=unusable,
-                reference=self.reference if self.obs.reference is not None and self.obs.reference.judges else None,
-                at_once=job.outlier_rejection == "simple",
-                n_threads=self.n_threads,
-            )
 
     def choose_intensities(self, state: FitState) -> None:
         """Take the crossover between profile fitting and summation that the scaled data agree with best."""
@@ -348,9 +326,10 @@ class Fit:
         if self.problem.n_groups > 0:
             return
         if self.excluded(state).sum() > self.obs.absent.sum():
+            beyond = int((state.standard | state.pair).sum())
             raise DataError(
                 f"every group of equivalents has lost its observations ({int(state.wilson.sum())} by emax, "
-                f"{int(state.standard.sum())} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
+                f"{beyond} by outlier_zmax, {int(state.small.sum())} by small_scale_cutoff): relax "
                 "these options, or give a simpler model"
             )
         raise DataError(

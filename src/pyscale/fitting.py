@@ -85,6 +85,8 @@ class FitResult:
         None when the error model was switched off.
     rejected : dict of (n,) bool
         Outliers by rule; disjoint.
+    disputed : (n,) bool
+        Pairs that disagree where nothing tells which one is wrong: merged, but not used in the fit.
     small_scale : (n,) bool
         Rows whose g is too small to be trusted.
     fate : (n,) uint8
@@ -124,6 +126,7 @@ class FitResult:
     error_models: ErrorModels
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
+    disputed: BoolArray
     small_scale: BoolArray
     fate: ByteArray
     component: IntArray
@@ -153,7 +156,7 @@ class FitResult:
     def of_data_sets(self, chosen: BoolArray) -> FitResult:
         """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
         observations, rows = self.observations.of_data_sets(chosen)
-        names = ("g", "g_variance", "expected", "variance", "sigma_squared", "small_scale", "fate")
+        names = ("g", "g_variance", "expected", "variance", "sigma_squared", "disputed", "small_scale", "fate")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in names},
@@ -241,7 +244,7 @@ def _round(number: int, result: Minimisation, fit: Fit, state: FitState) -> FitR
         initial_cost=result.initial_cost,
         cost=result.cost,
         n_observations=int(fit.problem.n_observations),
-        n_outliers=int(np.count_nonzero(state.standard | state.wilson)),
+        n_outliers=int(np.count_nonzero(state.outlier)),
         a=state.error_models.common.a,
         b=state.error_models.common.b,
     )
@@ -320,7 +323,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         g_variance = _core.local_scale_factor_variances(
             joint.core, fit.core, parameters, covariance.local.values, fit.n_threads
         )
-    rejected = {"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small}
+    rejected, disputed = state.rejected, state.disputed & ~state.small
     return FitResult(
         models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
@@ -335,12 +338,13 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         sigma_squared=fit.sigma_squared(state),
         error_model_fit=state.error_model_fit,
         rejected=rejected,
+        disputed=disputed,
         small_scale=state.small,
         fate=observation_fates(
             fit.obs,
             filtered={"small_scale": state.small, "systematic_absence": fit.obs.absent},
             rejected=rejected,
-            not_used={"free_set": fit.fit_weights.free},
+            not_used={"free_set": fit.fit_weights.free, "disputed": disputed},
         ),
         component=fit.label,
         rounds=rounds,

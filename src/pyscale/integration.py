@@ -9,13 +9,17 @@ from .intensity_choice import IntegratedIntensities
 from .reflections import Flag, ReflectionTable
 from .typing import BoolArray, FloatArray
 
-__all__ = ["column_or", "detector_efficiency", "integrated", "integrated_intensities"]
+__all__ = ["column_or", "detector_efficiency", "has_any", "integrated", "integrated_intensities"]
 
 
 def integrated(flags: np.ndarray, which: str) -> BoolArray:
     """Rows whose summed ("sum") or profile-fitted ("prf") intensity is valid, (n,) bool."""
-    bit = Flag.integrated_prf if which == "prf" else Flag.integrated_sum
-    result: BoolArray = (flags & np.uint64(int(bit))) != 0
+    return has_any(flags, Flag.integrated_prf if which == "prf" else Flag.integrated_sum)
+
+
+def has_any(flags: np.ndarray, bits: Flag) -> BoolArray:
+    """Rows that have any of some bits, (n,) bool."""
+    result: BoolArray = (flags & np.uint64(int(bits))) != 0
     return result
 
 
@@ -32,11 +36,11 @@ def detector_efficiency(table: ReflectionTable) -> FloatArray:
     return column_or(table, "qe" if "qe" in table else "dqe", 1.0)
 
 
-def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
+def integrated_intensities(table: ReflectionTable, *, with_saturated_sums: bool = True) -> IntegratedIntensities:
     """Profile-fitted and summed intensities of each row, NaN where flags say that there is none.
 
     The summed intensity is divided by the partiality; where the table has `partiality.inv.variance`, that of 1/p
-    is propagated.
+    is propagated. Sums of overloaded reflections are too low; they may be left out.
     """
     flags = table["flags"]
     nothing = np.full(len(table), np.nan)
@@ -44,6 +48,8 @@ def integrated_intensities(table: ReflectionTable) -> IntegratedIntensities:
     for which in values:
         if f"intensity.{which}.value" in table:
             use = integrated(flags, which)
+            if which == "sum" and not with_saturated_sums:
+                use &= ~has_any(flags, Flag.overloaded)
             columns = (table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"])
             values[which] = (np.where(use, columns[0], np.nan), np.where(use, columns[1], np.nan))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -18,6 +18,7 @@ from .prepared import PreparedDataSet, PreparedRows, blocks_of
 from .reflections import ReflectionTable
 from .symmetry import rotation_matrices
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
+from .unit_cells import wavelengths
 
 if TYPE_CHECKING:
     from .reference import GroupReference
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["JobObservations", "beam_directions", "collect", "max_scattering_angle_deg"]
 
 _T = TypeVar("_T", bound=np.generic)
+_LONGEST_OF_ELECTRONS = 0.1
+"""Angstrom; 15 kV, where no X-rays are used."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class JobObservations:
         Number of the Friedel-merged group.
     absent : (n,) bool
         Systematic absences, which are left out of fit and merging.
+    has_bijvoet : bool
+        Whether Friedel mates may differ: not in electron diffraction.
     not_fitted : (n,) bool or None
         Observations that are scaled and merged, but take no part in the fit; None if there are none.
     was_outlier : (n,) bool or None
@@ -77,6 +82,7 @@ class JobObservations:
     absent: BoolArray
     miller_index: IntArray
     integrated: IntegratedIntensities
+    has_bijvoet: bool = True
     not_fitted: BoolArray | None = None
     was_outlier: BoolArray | None = None
     selected: BoolArray | None = None
@@ -267,10 +273,17 @@ def collect(
             summation_variance=sorted_rows.take(lambda b: b.integrated.summation_variance),
             conversion=sorted_rows.take(lambda b: b.integrated.conversion),
         ),
+        has_bijvoet=_has_bijvoet(prepared),
         not_fitted=partial if partial.any() else None,
         was_outlier=earlier if earlier.any() else None,
         of_stills=bool(prepared) and prepared[0].data_set.experiment.is_still,
     )
+
+
+def _has_bijvoet(prepared: Sequence[PreparedDataSet]) -> bool:
+    """Whether any data set is of a wavelength that no electrons for diffraction have."""
+    found = wavelengths(p.data_set.experiment for p in prepared)
+    return not found or max(found) > _LONGEST_OF_ELECTRONS
 
 
 def _joined(parts: Sequence[NDArray[_T]]) -> NDArray[_T]:

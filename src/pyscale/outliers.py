@@ -7,7 +7,14 @@ import numpy as np
 from pyscale import _core
 from pyscale.typing import BoolArray, ByteArray, FloatArray, IndexArray
 
-__all__ = ["find_outliers", "leave_one_out_z", "wilson_outliers"]
+__all__ = [
+    "compare_with_others",
+    "find_disputed_pairs",
+    "find_outliers",
+    "leave_one_out_z",
+    "wilson_expected",
+    "wilson_outliers",
+]
 
 _MIN_ROWS_FOR_WILSON = 100
 
@@ -92,6 +99,53 @@ def find_outliers(
     return _core.find_outliers(*args).view(np.bool_)
 
 
+def find_disputed_pairs(
+    intensity: FloatArray,
+    weight: FloatArray,
+    inverse_scale_factor: FloatArray,
+    offsets: IndexArray,
+    *,
+    zmax: float,
+    excluded: BoolArray,
+    reference: tuple[FloatArray, FloatArray] | None = None,
+    n_threads: int = 1,
+) -> IndexArray:
+    """Groups that come down to two rows which deviate from each other by more than `zmax`, (m, 2) int64.
+
+    Parameters are those of `find_outliers`, whose outliers should be among the excluded rows. Groups with a reference,
+    which has judged them, are left alone.
+    """
+    args = (intensity, weight, inverse_scale_factor, offsets, zmax, _bytes(excluded), n_threads)
+    return np.flatnonzero(_core.disputed_pairs(*args, *(reference or (None, None)))).reshape(-1, 2)
+
+
+def compare_with_others(
+    intensity: FloatArray,
+    weight: FloatArray,
+    inverse_scale_factor: FloatArray,
+    offsets: IndexArray,
+    merged: BoolArray,
+    *,
+    n_threads: int = 1,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compare each row, merged itself or not, with the weighted mean of the other merged rows of its group.
+
+    Parameters
+    ----------
+    intensity, weight, inverse_scale_factor, offsets
+        As in `leave_one_out_z`; weights are taken as they are.
+    merged : (n,) bool
+        Rows that count in means.
+
+    Returns
+    -------
+    mean, sigma, z : (n,) float64
+        Mean M of I/g of the others, the standard deviation of I/g - M, and (I/g - M) over it, with sign. NaN where
+        there are no others or the row is unusable.
+    """
+    return _core.compare_with_others(intensity, weight, inverse_scale_factor, offsets, _bytes(merged), n_threads)
+
+
 def wilson_outliers(
     intensity: FloatArray,
     inverse_scale_factor: FloatArray,
@@ -119,16 +173,26 @@ def wilson_outliers(
     (n,) bool
         False for rows with g <= 0, and everywhere when there are too few rows for a normalisation.
     """
-    outlier = np.zeros(intensity.size, dtype=np.bool_)
+    outlier: BoolArray = intensity > emax**2 * wilson_expected(intensity, inverse_scale_factor, d_spacing, epsilon)
+    return outlier
+
+
+def wilson_expected(
+    intensity: FloatArray, inverse_scale_factor: FloatArray, d_spacing: FloatArray, epsilon: FloatArray
+) -> FloatArray:
+    """Expected unscaled intensity g epsilon <I / (g epsilon)> of each row, (n,) float64; see `wilson_outliers`.
+
+    Infinite for rows with g <= 0, and everywhere when there are too few rows for a normalisation.
+    """
+    result = np.full(intensity.size, np.inf)
     rows = np.flatnonzero(
         (inverse_scale_factor > 0) & (d_spacing > 0) & np.isfinite(d_spacing) & np.isfinite(intensity)
     )
     if rows.size < _MIN_ROWS_FOR_WILSON:
-        return outlier
-    normalised = np.maximum(intensity[rows], 0.0) / (inverse_scale_factor[rows] * epsilon[rows])
-    expected = wilson_mean(normalised, d_spacing[rows] ** -2.0)
-    outlier[rows] = normalised > emax**2 * expected
-    return outlier
+        return result
+    factor = inverse_scale_factor[rows] * epsilon[rows]
+    result[rows] = factor * wilson_mean(np.maximum(intensity[rows], 0.0) / factor, d_spacing[rows] ** -2.0)
+    return result
 
 
 def wilson_mean(normalised: FloatArray, d_star_sq: FloatArray) -> FloatArray:

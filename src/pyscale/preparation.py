@@ -18,7 +18,7 @@ from .input_checks import (
     scan_limits,
     smallest_resolution,
 )
-from .integration import column_or, detector_efficiency, integrated
+from .integration import column_or, detector_efficiency, has_any, integrated
 from .intensity_choice import PROFILE, SUMMATION
 from .io.imported import INPUT_FATES
 from .options import AUTO, ScalingOptions
@@ -140,6 +140,7 @@ def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: Scaling
         absent=np.zeros(len(table), np.bool_),
         was_outlier=was_outlier,
         imids=np.full(len(data_sets), initial_imid(options)),
+        with_saturated_sums=options.reflection_selection.overloaded == "keep",
         suitable=np.ones(len(table), np.bool_),
         fate=np.zeros(len(table), np.uint8),
     )
@@ -248,6 +249,7 @@ def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
     if "input_fate" in table:
         for reason, number in INPUT_FATES.items():
             p.discard("filtered", reason, table["input_fate"] == number)
+    _drop_flagged(p, flags, options)
     either = integrated(flags, "prf") | integrated(flags, "sum")
     p.discard("filtered", "not_integrated", ~either | (np.isnan(intensity) & np.isnan(variance)))
     p.discard("filtered", "not_indexed", np.isnan(p.d_spacing))
@@ -272,6 +274,22 @@ def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
                 value, variance = table[f"intensity.{which}.value"], table[f"intensity.{which}.variance"]
                 weak = integrated(flags, which) & (value < cut.min_isigi * np.sqrt(np.abs(variance)))
                 p.discard("filtered", "min_isigi", weak)
+
+
+def _drop_flagged(p: PreparedRows, flags: np.ndarray, options: ScalingOptions) -> None:
+    """Set aside what integration has marked as overloaded or overlapped, as the options say."""
+    selection, valid = options.reflection_selection, integrated(flags, "prf") | integrated(flags, "sum")
+    overloaded = valid & has_any(flags, Flag.overloaded)
+    if selection.overloaded == "profile":
+        overloaded &= ~integrated(flags, "prf")
+    if selection.overloaded != "keep":
+        p.discard("filtered", "overloaded", overloaded)
+    bits = {
+        "keep": Flag(0),
+        "drop_foreground": Flag.overlapped_fg,
+        "drop": Flag.overlapped_fg | Flag.overlapped_bg,
+    }[selection.overlapped]
+    p.discard("filtered", "overlapped", valid & has_any(flags, bits))
 
 
 def small_scale_cutoff(options: ScalingOptions) -> float:

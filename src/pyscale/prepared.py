@@ -48,6 +48,8 @@ class PreparedRows:
         See `PreparedDataSet`.
     imids : (n_data_sets,) float64
         Crossovers between profile-fitted and summed intensities.
+    with_saturated_sums : bool
+        Whether summed intensities of overloaded reflections are used.
     reasons : list of (kind, reason)
         Why rows left, in the order in which they did.
     fate : (n,) uint8
@@ -65,6 +67,7 @@ class PreparedRows:
     imids: FloatArray
     suitable: BoolArray
     fate: ByteArray
+    with_saturated_sums: bool = True
     reasons: list[tuple[str, str]] = field(default_factory=list)
     given_factor: FloatArray | None = None
     _integrated: IntegratedIntensities | None = field(default=None, repr=False)
@@ -74,7 +77,7 @@ class PreparedRows:
     def integrated(self) -> IntegratedIntensities:
         """Both integration results."""
         if self._integrated is None:
-            self._integrated = integrated_intensities(self.table)
+            self._integrated = integrated_intensities(self.table, with_saturated_sums=self.with_saturated_sums)
         return self._integrated
 
     @property

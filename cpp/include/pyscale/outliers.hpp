@@ -44,4 +44,41 @@ std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity, Sp
                                                 Span<const std::uint8_t> excluded, int n_threads,
                                                 const ReferenceView& reference = {});
 
+/// Marks the rows of groups that come down to two usable rows which disagree by more than `zmax`: the
+/// leave-one-out test says that, but not which of them is wrong. Groups with a reference are left alone,
+/// since it has judged them. Parameters as in find_outliers; excluded should hold the outliers found so far.
+/// \return (n) 1 for both rows of such a group
+std::vector<std::uint8_t> disputed_pairs(Span<const double> intensity, Span<const double> weight,
+                                         Span<const double> g, Span<const Index> offsets, double zmax,
+                                         Span<const std::uint8_t> excluded, int n_threads,
+                                         const ReferenceView& reference = {});
+
+/// What the other rows of a group say of each row.
+struct Comparison {
+  std::vector<double> mean;  ///< M_i, weighted mean of I/g of the others; NaN if there are none
+  std::vector<double>
+      sigma;  ///< of I_i/g_i - M_i: sqrt(1/(w_i g_i^2) + 1/B_i), B_i = sum of w g^2 over the others
+  std::vector<double> z;  ///< (I_i/g_i - M_i) / sigma
+};
+
+/// Compares every row with the weighted mean of the other rows of its group that are merged, itself merged or
+/// not.
+/// \param intensity, weight, g (n) sorted by group; weight = 1 / sigma'^2, not limited
+/// \param merged (n) non-zero: the row counts in means
+Comparison compare_with_others(Span<const double> intensity, Span<const double> weight, Span<const double> g,
+                               Span<const Index> offsets, Span<const std::uint8_t> merged, int n_threads);
+
+/// Number of sums over a cell: observations, deviations, squares, deviation x signal, signal squared,
+/// rejected.
+inline constexpr int n_cell_sums = 6;
+
+/// Sums over the rows of cells, in the order of the rows.
+/// \param key (n) cell of each row; others than 0 ... n_cells - 1 are in none
+/// \param deviation, square, signal (n); rows whose deviation is not finite are left out
+/// \param rejected (n) non-zero: counts as rejected
+/// \return (n_cells x n_cell_sums)
+std::vector<double> sum_over_cells(Span<const std::int32_t> key, Span<const double> deviation,
+                                   Span<const double> square, Span<const double> signal,
+                                   Span<const std::uint8_t> rejected, Index n_cells);
+
 }  // namespace pyscale

@@ -12,8 +12,11 @@ from .anisotropy import Anisotropy
 from .by_data_set import ByDataSet, by_data_set
 from .by_image import ByImage, ImageBins, by_image
 from .radiation_damage import RadiationDamage, radiation_damage
+from .regions import Regions
 from .resolution import Resolution
+from .rogues import Rogues, find_rogues
 from .scaled_data import ScaledData
+from .systematic import find_regions
 
 __all__ = ["Analyses", "Analysis", "analyse"]
 
@@ -42,6 +45,8 @@ class Analyses:
     by_data_set: ByDataSet | None = None
     by_image: ByImage | None = None
     radiation_damage: RadiationDamage | None = None
+    rogues: Rogues | None = None
+    regions: Regions | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
@@ -69,6 +74,8 @@ def analyse(data: ScaledData) -> Analyses:
         by_data_set=by_data_set(data, agreement, pairs),
         by_image=images,
         radiation_damage=radiation_damage(data, images),
+        rogues=find_rogues(data, data.options.output.rogues),
+        regions=find_regions(data),
     )
     for _, analysis in analyses:
         if text := analysis.text():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..outliers import compare_with_others
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
 
 if TYPE_CHECKING:
@@ -65,6 +66,25 @@ class ScaledData:
     def merged(self) -> BoolArray:
         """Rows that are merged: no outliers, absences or vanishing scales, none beyond the data's limits, (n,) bool."""
         return self.scaled.merged(self.observations.absent)
+
+    @cached_property
+    def comparison(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean of the merged others of each row's group in the fit, sigma and deviation: `compare_with_others`."""
+        return self.compare(self.merged)
+
+    def compare(self, merged: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Compare with the means of other rows (n,) than those that are merged."""
+        # Not the variances of `scaled`, which are enlarged where pairs disagree.
+        variance = self.fit.sigma_squared
+        weight = np.where(self.scaled.small_scale | self.observations.absent, 0.0, 1.0 / variance)
+        return compare_with_others(
+            self.observations.intensity,
+            weight,
+            self.scaled.g,
+            self.observations.target_offsets,
+            merged,
+            n_threads=self.n_threads,
+        )
 
     @cached_property
     def intensity(self) -> FloatArray:

@@ -47,6 +47,9 @@ class OutputOptions(OptionScope, scope="output"):
     cif: str | None = option(None, "CIF of the core dictionary, for small molecules", own=True)
     crystal_name: str = option("XTAL", "crystal name in MTZ files")
     project_name: str = option("pyscale", "project name in MTZ files (dials.scale: DIALS)")
+    rogues: int = option(
+        50, "observations in the table of the worst ones, rejected or nearly so", range=(0, 100_000), own=True
+    )
     use_internal_variance: bool = option(
         False,
         "merged sigmas from the spread",
@@ -150,6 +153,13 @@ class JobOptions(OptionScope, scope="scaling_options"):
     )
     outlier_zmax: float = option(
         6.0, "largest deviation of an observation from its group, in sigmas", range=(3.0, None), common=True
+    )
+    outlier_pairs: Literal["judge", "keep"] = option(
+        "judge",
+        "two equivalents, all there are, that disagree by more than outlier_zmax; judge: the one that all else says is "
+        "wrong (95 %) is rejected; where nothing tells, both are merged, with larger sigmas, but left out of the fit; "
+        "keep: both are used",
+        own=True,
     )
     emax: float | None = option(
         10.0,

@@ -115,6 +115,19 @@ class ReflectionSelectionOptions(OptionScope, scope="reflection_selection"):
         aliases=("intensity",),
     )
     combine: CombineOptions = CombineOptions()
+    overloaded: Literal["profile", "keep", "drop"] = option(
+        "profile",
+        "reflections flagged as overloaded; profile: their profile-fitted intensities are used, and those without one "
+        "left out, since a sum over saturated pixels is too low; keep: sums too, where integration calls them valid; "
+        "drop: all are left out",
+        own=True,
+    )
+    overlapped: Literal["keep", "drop_foreground", "drop"] = option(
+        "keep",
+        "reflections flagged as overlapped; keep: used, since integration shares out the pixels; drop_foreground: left "
+        "out where the peaks overlap; drop: where backgrounds do, too",
+        own=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import filtering, limits, model_tables, parts, tables
+from . import filtering, limits, model_tables, outliers, parts, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -66,6 +66,9 @@ def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
         figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
     if document["error_model"].get("bins"):
         figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
+    regions = document["analyses"]["regions"]
+    if regions is not None and regions["map"] is not None:
+        figures["deviations"] = outliers.deviation_figure(regions["map"])
     if document["filtering"] is not None:
         figures["filtering"] = filtering.candidate_figure(document["filtering"])
     if len(document["datasets"]) > 1:
@@ -100,6 +103,11 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         job_tables["error_groups"] = groups
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
+    rogues, regions = document["analyses"]["rogues"], document["analyses"]["regions"]
+    if rogues is not None and rogues["worst"]:
+        job_tables["rogues"] = outliers.rogue_table(rogues)
+    if regions is not None and regions["regions"]:
+        job_tables["regions"] = outliers.region_table(regions)
     if document["filtering"] is not None:
         job_tables["filtering_history"] = filtering.history_table(document["filtering"])
         job_tables["filtering_removed"] = filtering.removed_table(document["filtering"])
