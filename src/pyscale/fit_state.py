@@ -270,7 +270,7 @@ class Fit:
         self.imid, tried = choose_imid(
             self.obs.integrated,
             state.g,
-            self.obs.offsets,
+            self.obs.target_offsets,
             ~self.uninformative(state),
             selection.combine.Imid,
         )

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from ..unit_cells import wavelengths
+from .absences import AbsenceAnalysis, absence_analysis
+from .anomalous_signal import AnomalousAnalysis, anomalous_analysis
+from .pseudo_translation import PseudoTranslation, pseudo_translation
 from .scaled_data import ScaledData
+from .twinning import TwinAnalysis, twin_analysis
+from .wilson import WilsonAnalysis, wilson_plot
 
 __all__ = ["Analyses", "Analysis", "analyse"]
 
@@ -31,6 +37,12 @@ class Analysis(Protocol):
 class Analyses:
     """The analyses of a job; None where the data do not allow one."""
 
+    wilson: WilsonAnalysis | None = None
+    pseudo_translation: PseudoTranslation | None = None
+    twinning: TwinAnalysis | None = None
+    absences: AbsenceAnalysis | None = None
+    anomalous_signal: AnomalousAnalysis | None = None
+
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
             analysis = getattr(self, f.name)
@@ -46,12 +58,24 @@ class Analyses:
         return [warning for _, analysis in self for warning in analysis.warnings()]
 
 
-def analyse(data: ScaledData) -> Analyses:  # noqa: ARG001
+def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
-    analyses = Analyses()
+    cell, space_group = data.unit_cell, data.space_group
+    translation = pseudo_translation(data.normalised, cell, space_group)
+    analyses = Analyses(
+        wilson=wilson_plot(data.normalised, cell, space_group, _wavelength(data)),
+        pseudo_translation=translation,
+        twinning=twin_analysis(data.normalised, cell, space_group, translation),
+        absences=absence_analysis(data),
+        anomalous_signal=anomalous_analysis(data),
+    )
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})
         for warning in analysis.warnings():
             _logger.warning("%s", warning)
     return analyses
+
+
+def _wavelength(data: ScaledData) -> float:
+    return wavelengths([data.prepared[0].data_set.experiment])[0]

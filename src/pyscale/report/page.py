@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import filtering, model_tables, tables
+from . import filtering, intensity_figures, model_tables, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -58,6 +58,7 @@ def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
 
 def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
     figures = job_figures.resolution_figures(document["merging_statistics"])
+    figures |= intensity_figures.intensity_figures(document["analyses"])
     if document["error_model"].get("bins"):
         figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
     if document["filtering"] is not None:
@@ -74,6 +75,7 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         "fit": tables.run_table(document),
         "error_model": tables.error_model_table(document["error_model"]),
         "shells": tables.shell_table(statistics),
+        "intensity_statistics": intensity_figures.intensity_statistics_table(document["analyses"]),
         "summary": tables.summary_table(document),
         "rounds": tables.round_table(fit),
         "ledger": tables.ledger_table(document["ledger"]),
