@@ -83,7 +83,7 @@ def test_nothing_of_the_fit_knows_the_free_set(data: SimulatedData, result: Scal
     assert changed.free_set.free != plain.free_set.free
     np.testing.assert_array_equal(changed.fit.parameters, plain.fit.parameters)
     assert changed.fit.error_model == plain.fit.error_model
-    assert changed.fit.imid == plain.fit.imid
+    assert changed.fit.intensity_choice.common == plain.fit.intensity_choice.common
     assert changed.free_set.work == plain.free_set.work
     weights = [[c.restraints for m in r.models for c in m.components] for r in (changed, plain)]
     assert weights[0] == weights[1]

@@ -15,7 +15,7 @@ from pyscale.intensity_choice import (
     SUMMATION,
     IntegratedIntensities,
     candidate_imids,
-    choose_imid,
+    choose_imids,
     combined_intensities,
 )
 
@@ -64,16 +64,22 @@ def test_selecting_and_joining_rows() -> None:
 
 
 def test_candidates() -> None:
-    data = both([1.0] * 4, [30.0, 50.0, 100_000.0, NAN])
     mean = 100_080.0 / 3
-    assert candidate_imids(data) == pytest.approx([0.0, 1.0, mean, 10_000.0])
-    weak = both([1.0] * 3, [1.0, 2.0, 3000.0 - 3.0])
-    assert candidate_imids(weak) == pytest.approx([0.0, 1.0, 1000.0, 299.7])
-    # the mean counts as 10 at least, and tenths of the maximum go on until one is not above it
-    many = both([1.0] * 2000, [0.0] * 1999 + [5000.0])
-    assert candidate_imids(many) == pytest.approx([0.0, 1.0, 10.0, 500.0, 50.0, 5.0])
-    assert candidate_imids(many, [3.0, 0.0]) == [3.0, 0.0]
-    assert candidate_imids(both([1.0], [NAN])) == [PROFILE]
+    low = np.full(3, 2.0)
+    assert candidate_imids(np.array([30.0, 50.0, 100_000.0]), low) == pytest.approx([0.0, 1.0, mean, 10_000.0])
+    assert candidate_imids(np.array([1.0, 2.0, 2997.0]), low) == pytest.approx([0.0, 1.0, 1000.0, 299.7])
+    # the mean counts as the median sigma at least, and tenths of the maximum go on until one is not above it
+    many, sigma = np.array([0.0] * 1999 + [5000.0]), np.full(2000, 10.0)
+    assert candidate_imids(many, sigma) == pytest.approx([0.0, 1.0, 10.0, 500.0, 50.0, 5.0])
+    assert candidate_imids(many, sigma, [3.0, 0.0]) == [3.0, 0.0]
+    assert candidate_imids(np.zeros(0), np.zeros(0)) == [PROFILE]
+
+
+@pytest.mark.parametrize("k", [1e-6, 1e5])
+def test_candidates_scale_with_the_data(k: float) -> None:
+    many, sigma = np.array([0.0] * 1999 + [5000.0]), np.full(2000, 10.0)
+    expected = [0.0, 1.0, *(k * c for c in candidate_imids(many, sigma)[2:])]
+    assert candidate_imids(k * many, k * sigma) == pytest.approx(expected)
 
 
 def simulated(
@@ -98,8 +104,68 @@ def simulated(
 
 def choose(case: dict[str, np.ndarray], use: np.ndarray | None = None) -> tuple[float, dict[float, float]]:
     use = np.ones(case["g"].size, np.bool_) if use is None else use
-    imid, tried = choose_imid(case["integrated"], case["g"], case["offsets"], use)
-    return imid, {c.imid: c.r_meas for c in tried}
+    data_set = np.zeros(case["g"].size, np.int32)
+    choice = choose_imids(case["integrated"], case["g"], case["offsets"], use, data_set, 2)
+    assert choice.of_data_set == {} and choice.common == choice.imids[1]
+    return float(choice.imids[0]), {c.imid: c.r_meas for c in choice.tried}
+
+
+def mixed() -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Groups of six, two observations of each of three data sets: 0 better by profile, 1 by summation, 2 has sums."""
+    case, other = simulated((10.0, 0.02), (30.0, 0.06)), simulated((30.0, 0.06), (10.0, 0.02))
+    data_set = np.tile(np.array([0, 1, 2], np.int32).repeat(2), 1000)
+    first, second = case["integrated"], other["integrated"]
+    arrays = [
+        np.where(data_set == 0, getattr(first, name), getattr(second, name))
+        for name in ("profile", "profile_variance", "summation", "summation_variance", "conversion")
+    ]
+    arrays[0][data_set == 2] = np.nan
+    arrays[1][data_set == 2] = np.nan
+    return {**case, "integrated": IntegratedIntensities(*arrays)}, data_set
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_each_data_set_takes_what_is_better_for_it(n_threads: int) -> None:
+    case, data_set = mixed()
+    use = np.ones(data_set.size, np.bool_)
+    arguments = (case["integrated"], case["g"], case["offsets"], use, data_set, 5)
+    choice = choose_imids(*arguments, joint=False, n_threads=n_threads)
+    joint = choose_imids(*arguments)
+    assert choice.imids[:3].tolist() == [PROFILE, SUMMATION, SUMMATION]
+    assert choice.imids[3:].tolist() == joint.imids[3:].tolist()
+    assert choice.common is None and joint.common is not None
+    assert choice.of_data_set.keys() == {0, 1} and choice.tried == joint.tried
+    for k, tried in choice.of_data_set.items():
+        rows = np.flatnonzero(data_set == k)
+        alone = choose_imids(
+            case["integrated"].select(rows),
+            case["g"][rows],
+            np.arange(1001) * 2,
+            np.ones(rows.size, np.bool_),
+            np.zeros(rows.size, np.int32),
+            1,
+        )
+        assert [c.imid for c in tried] == [c.imid for c in alone.tried]
+        assert_allclose([c.r_meas for c in tried], [c.r_meas for c in alone.tried], rtol=1e-12)
+    part = choice.of_data_sets(np.array([False, True, True, False, False]))
+    assert part.imids.tolist() == [SUMMATION, SUMMATION] and part.of_data_set == {0: choice.of_data_set[1]}
+
+
+def test_a_data_set_that_cannot_be_judged_takes_the_common_choice() -> None:
+    case, data_set = mixed()
+    few = np.where((data_set == 1) & (np.arange(data_set.size) > 200), 0, data_set).astype(np.int32)
+    use = np.ones(few.size, np.bool_)
+    choice = choose_imids(case["integrated"], case["g"], case["offsets"], use, few, 3, joint=False)
+    assert choice.of_data_set.keys() == {0}
+    assert choice.imids[1] == min(choice.tried, key=lambda c: c.r_meas).imid
+
+
+def test_crossovers_of_rows() -> None:
+    data = both([10.0, NAN, 30.0, 40.0, 50.0], [11.0, 21.0, NAN, 41.0, 100.0], conversion=2.0)
+    imids = np.array([PROFILE, PROFILE, SUMMATION, SUMMATION, 100.0])
+    value, variance = combined_intensities(data, imids)
+    assert_allclose(value, [20.0, 42.0, 60.0, 82.0, 150.0])
+    assert_allclose(variance, value / 50)
 
 
 def test_the_better_result_wins_where_it_is_better_everywhere() -> None:
@@ -147,7 +213,7 @@ def test_r_meas_of_the_candidates_is_that_of_a_plain_loop() -> None:
 def test_nothing_to_compare() -> None:
     case = simulated((10.0, 0.02), (30.0, 0.06))
     imid, tried = choose(case, np.zeros(case["g"].size, np.bool_))
-    assert imid == PROFILE and all(math.isnan(r) for r in tried.values())
+    assert imid == PROFILE and tried.keys() == {PROFILE} and math.isnan(tried[PROFILE])
     single = {**case, "offsets": np.arange(case["g"].size + 1)}
     imid, tried = choose(single)
     assert imid == PROFILE and all(math.isnan(r) for r in tried.values())

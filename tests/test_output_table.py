@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
+from pyscale.fates import fate_number
 from pyscale.reflections import Flag
 from pyscale.result import ScalingResult
 
@@ -14,6 +15,8 @@ ADDED = {
     "intensity.scale.value",
     "intensity.scale.variance",
     "d",
+    "n_records",
+    "pyscale_fate",
 }
 
 
@@ -46,6 +49,9 @@ def test_flags_tell_the_fate(small_result: ScalingResult) -> None:
         assert_array_equal(scaled, ~(by_user | filtered | outlier | small | absent))
         assert by_user.any() and filtered.any()
         n_outliers += np.count_nonzero(outlier)
+        assert_array_equal(table["pyscale_fate"][rows], result.fit.fate[here])
+        for fate in p.fates:
+            assert (table["pyscale_fate"][fate.rows] == fate_number(fate.kind, fate.reason)).all()
         # bits of integration stay
         bits = np.uint64(int(Flag.bad_for_scaling | Flag.scaled))
         assert_array_equal(flags & ~bits, p.table["flags"] & ~bits)
@@ -76,6 +82,6 @@ def test_values(small_result: ScalingResult) -> None:
 def test_columns(small_result: ScalingResult) -> None:
     for p, table in zip(small_result.prepared, small_result.tables, strict=True):
         assert set(table.names()) == set(p.table.names()) | ADDED
-        assert not ADDED & (set(p.table.names()) - {"d"})
+        assert not ADDED & (set(p.table.names()) - {"d", "n_records"})
         for name in ("miller_index", "intensity.sum.value", "partiality", "s1"):
             assert_array_equal(table[name], p.table[name])

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = PYSCALE_VERSION;
   py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
   pyscale_python::bind_byte_rows(m);
+  pyscale_python::bind_crossover(m);
   pyscale_python::bind_delta_cc_half(m);
   pyscale_python::bind_error_model(m);
   pyscale_python::bind_french_wilson(m);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <pyscale/covariance.hpp>
+#include <pyscale/crossover.hpp>
 #include <pyscale/delta_cc_half.hpp>
 #include <pyscale/french_wilson.hpp>
 #include <pyscale/number_rows.hpp>
@@ -96,6 +97,12 @@ void errors(int n_threads) {
   cc_half.add(delta.bin_cc_half);
   cc_half.add(delta.without);
   cc_half.print("delta_cc_half");
+  const std::vector<Index> classes{0, static_cast<Index>(c.offsets.size()) - 1}, candidates{0, 4};
+  const std::vector<double> imid{0, 1, 50, 500};
+  Checksum crossover;
+  crossover.add(pyscale::r_meas_of_crossovers({c.intensity, c.weight, c.g, c.weight, c.g, c.offsets, classes},
+                                              imid, candidates, n_threads));
+  crossover.print("crossover");
 }
 
 void selection(int n_threads) {

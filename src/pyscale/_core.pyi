@@ -311,6 +311,18 @@ def read_flex_bools(data: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]: 
 def read_number_rows(
     text: NDArray[np.uint8], width: int, wanted: NDArray[np.int32], first_line: int, n_threads: int
 ) -> tuple[NDArray[np.float64], int]: ...
+def r_meas_of_crossovers(
+    profile: NDArray[np.float64],
+    profile_variance: NDArray[np.float64],
+    summation: NDArray[np.float64],
+    summation_variance: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    class_offsets: NDArray[np.int64],
+    imid: NDArray[np.float64],
+    candidate_offsets: NDArray[np.int64],
+    n_threads: int = 1,
+) -> NDArray[np.float64]: ...
 def delta_cc_half(
     intensity: NDArray[np.float64],
     offsets: NDArray[np.int64],

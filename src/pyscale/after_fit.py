@@ -47,6 +47,7 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
         scale_variance=merged**2 * fit.g_variance,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
+        fate=fit.fate,
     )
 
 
@@ -98,7 +99,6 @@ def logged_ledger(
     prepared: Sequence[PreparedDataSet], observations: JobObservations, fit: FitResult
 ) -> list[LedgerEntry]:
     """What became of every observation, in the log too."""
-    gone = {"small_scale": fit.small_scale, "systematic_absence": observations.absent & ~fit.small_scale}
-    ledger = make_ledger(prepared, observations, gone, fit.rejected)
+    ledger = make_ledger(prepared, observations, fit.fate, fit.rejected)
     _logger.info("What became of the observations:\n%s", ledger_table(ledger))
     return ledger

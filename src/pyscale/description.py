@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data_ranges import data_set_ranges
-from .dataset import job_of_files, read_files
+from .dataset import job_of_files, load_job, read_files
 from .errors import DataError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .dataset import Job
 
-__all__ = ["describe_files", "describe_job"]
+__all__ = ["describe_files", "describe_job", "describe_reflections"]
 
 _MAX_ROWS = 50
 
@@ -54,6 +54,25 @@ def describe_job(job: Job, missing: Sequence[str] = ()) -> str:
     """Return as text: data sets, their ranges, columns, flags, stored scaling models, and what is missing."""
     tables = [d.reflections for d in job.data_sets]
     return _render(chain(_sections(job.experiments, tables, job.n_unindexed), _remarks(job, tables, missing)))
+
+
+def describe_reflections(paths: Sequence[PathLike], indices: Sequence[str], options: InputOptions | None = None) -> str:
+    """Return as text what files say of some reflections, "h k l" each; see `reflection_lookup.look_up`.
+
+    Raises
+    ------
+    UsageError
+        If an index is none, or a file cannot be opened.
+    DataError
+        If a file is corrupt or lacks what is needed, or experiments and reflections do not match.
+    """
+    from .job_checks import common_space_group
+    from .reflection_lookup import look_up, parse_miller_index
+    from .reflection_text import reflections_text
+
+    wanted = [parse_miller_index(index) for index in indices]
+    job = load_job(paths, options)
+    return reflections_text(look_up(job, wanted), common_space_group(job).xhm())
 
 
 def _remarks(job: Job, tables: Sequence[ReflectionTable], missing: Sequence[str]) -> Iterator[RenderableType]:

@@ -77,6 +77,7 @@ def _decisions(result: ScalingResult) -> dict[str, Any]:
 def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
     experiments = [d.experiment for d in result.job.data_sets]
     wavelength = wavelengths(experiments)
+    imids, tried = result.fit.intensity_choice.imids.tolist(), result.fit.intensity_choice.of_data_set
     return [
         {
             "identifier": p.identifier,
@@ -86,6 +87,8 @@ def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
             "oscillation": None if e.oscillation is None else list(e.oscillation),
             "wavelength": wavelength[k],
             "component": int(result.fit.component[k]),
+            "imid": imids[k],
+            "tried_imids": [{"imid": c.imid, "r_meas": _finite([c.r_meas])[0]} for c in tried.get(k, ())],
             "model": {"type": model.model, "components": [_component(c) for c in model.components]},
         }
         for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
@@ -120,8 +123,8 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
     fit = result.fit
     return {
         "rounds": [asdict(r) for r in fit.rounds],
-        "imid": fit.imid,
-        "tried_imids": [asdict(c) for c in fit.tried_imids],
+        "imid": fit.intensity_choice.common,
+        "tried_imids": [asdict(c) for c in fit.intensity_choice.tried],
         "without_data": fit.without_data,
         "termination": fit.termination,
         "message": fit.message,

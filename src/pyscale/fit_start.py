@@ -14,7 +14,7 @@ from .error_model import ErrorModel
 from .options import ScalingOptions
 from .options.scaling import ErrorModelOptions
 from .scaling_model import DataSetModel
-from .typing import BoolArray
+from .typing import BoolArray, FloatArray
 
 __all__ = ["FitStart", "fit_start"]
 
@@ -37,15 +37,15 @@ class FitStart:
         The stored one.
     error_model_determined : bool or None
         Whether the data determined it, False if it was fixed since they could not; None if unknown.
-    imid : float or None
-        Stored crossover from profile-fitted to summed intensities, which is then not looked for again.
+    imids : (n_data_sets,) float64 or None
+        Stored crossovers from profile-fitted to summed intensities, which are then not looked for again.
     """
 
     kept: tuple[bool, ...] = ()
     is_solution: bool = False
     error_model: ErrorModel | None = None
     error_model_determined: bool | None = None
-    imid: float | None = None
+    imids: FloatArray | None = None
 
     def kept_data_sets(self, n_data_sets: int) -> BoolArray:
         """Whether each data set's parameters are those of an earlier fit, (n_data_sets,) bool."""
@@ -88,7 +88,7 @@ def fit_start(
             "The stored error model was fixed since the data could not determine it, and is used again: take sigmas "
             "for too small (reset_error_model=True tries anew)"
         )
-    return FitStart(kept, is_solution, error_model, determined, _imid(configurations, all(kept), given))
+    return FitStart(kept, is_solution, error_model, determined, _imids(configurations, all(kept), options, given))
 
 
 def _determined(configurations: Sequence[dict[str, Any]], choice: ErrorModelOptions) -> bool | None:
@@ -124,18 +124,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _imid(configurations: Sequence[dict[str, Any]], all_kept: bool, given: Collection[str]) -> float | None:
+def _imids(
+    configurations: Sequence[dict[str, Any]], all_kept: bool, options: ScalingOptions, given: Collection[str]
+) -> FloatArray | None:
     stored = [float(c["Imid"]) for c in configurations if _is_number(c.get("Imid")) and c["Imid"] >= 0]
     values = sorted(set(stored))
     if any(option in given for option in _CHOICES_OF_INTENSITY) or not values:
         return None
-    if len(values) == 1 and all_kept and len(stored) == len(configurations):
-        _logger.info(
-            "The crossover between profile and summation intensities is that of the stored models: %g", values[0]
-        )
-        return values[0]
+    may_differ = not options.reflection_selection.combine.joint_analysis
+    if (len(values) == 1 or may_differ) and all_kept and len(stored) == len(configurations):
+        listed = ", ".join(f"{v:g}" for v in values[:5])
+        _logger.info("The crossover between profile and summation intensities is that of the stored models: %s", listed)
+        return np.array(stored)
     reason = f"the stored models have different ones ({', '.join(f'{v:g}' for v in values[:5])})"
-    if len(values) == 1:
+    if len(values) == 1 or may_differ:
         reason = "some data sets have none stored"
     _logger.info(
         "The crossover between profile and summation intensities is looked for again: %s",

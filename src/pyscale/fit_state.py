@@ -15,7 +15,7 @@ from .evidence import Steps, settle_restraints
 from .fit_errors import FitState, refine, settled_by_weak
 from .fit_start import FitStart
 from .fit_weights import FitWeights
-from .intensity_choice import PROFILE, SUMMATION, ImidCandidate, choose_imid
+from .intensity_choice import IntensityChoice, choose_imids, log_choice
 from .joint_model import JointModel, RestraintRows
 from .minimiser import Engine, Minimisation, Minimiser, engine_of_rounds, weakest_parameter
 from .observations import JobObservations
@@ -67,9 +67,10 @@ class Fit:
             joint = centred_decay(joint, joint.parameters, np.isin(self.label, self.label[kept]), kept)
         self.information: FloatArray | None = None
         self.steps: Steps = {}
-        self.imid = initial_imid(options) if fit_start.imid is None else fit_start.imid
-        if fit_start.imid is not None:
-            observations = observations.with_imid(fit_start.imid)
+        imids = np.full(len(joint.models), initial_imid(options)) if fit_start.imids is None else fit_start.imids
+        self.intensity_choice = IntensityChoice(imids)
+        if fit_start.imids is not None:
+            observations = observations.with_imids(imids)
         self.obs, self.joint, self.options, self.n_threads = observations, joint, options, n_threads
         self.fit_start = fit_start
         self.small_scale_cutoff = small_scale_cutoff
@@ -89,7 +90,6 @@ class Fit:
         )
         self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
         self.rows, self.around = joint.restraint_rows(), joint.parameters
-        self.tried_imids: list[ImidCandidate] = []
         self.count_slope = self._count_slope()
         self.fixed_error_model = fit_start.error_model if fit_start.error_model_determined is False else None
         offsets = observations.offsets
@@ -267,16 +267,19 @@ class Fit:
         selection = self.options.reflection_selection
         if selection.intensity_choice != "combine" or not self.obs.integrated.has_both.any():
             return
-        self.imid, tried = choose_imid(
+        self.intensity_choice = choose_imids(
             self.obs.integrated,
             state.g,
             self.obs.target_offsets,
             ~self.uninformative(state),
+            self.obs.data_set,
+            len(self.joint.models),
             selection.combine.Imid,
+            joint=selection.combine.joint_analysis,
+            n_threads=self.n_threads,
         )
-        self.tried_imids = tried
-        _log_imids(self.imid, tried)
-        self.obs = self.obs.with_imid(self.imid)
+        log_choice(self.intensity_choice)
+        self.obs = self.obs.with_imids(self.intensity_choice.imids)
         self.count_slope = self._count_slope()
         self.problem.set_intensity(self.obs.intensity)
 
@@ -396,12 +399,3 @@ class Fit:
             "" if it.accepted else " (rejected)",
         )
         return True
-
-
-def _log_imids(chosen: float, tried: list[ImidCandidate]) -> None:
-    names = {PROFILE: "prf only", SUMMATION: "sum only"}
-    lines = [f"{names.get(c.imid, f'Imid = {c.imid:.6g}'):<24}{c.r_meas:.4f}" for c in tried]
-    _logger.info("%-24s%s\n%s", "Combination", "Rmeas", "\n".join(lines))
-    what = {PROFILE: "Profile intensities", SUMMATION: "Summation intensities"}
-    best = what.get(chosen, f"Combined intensities with Imid = {chosen:.6g}")
-    _logger.info("%s determined to be best for scaling.", best)

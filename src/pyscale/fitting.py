@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from .error_model import ErrorModel, ErrorModelFit
+from .fates import observation_fates
 from .fit_errors import FitState
 from .fit_start import FitStart
 from .fit_state import Fit
@@ -22,7 +23,7 @@ from .gauge import (
     fix_gauge,
     parameter_covariance,
 )
-from .intensity_choice import ImidCandidate
+from .intensity_choice import IntensityChoice
 from .joint_model import JointModel, RestraintRows
 from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
@@ -32,7 +33,7 @@ from .options import ScalingOptions
 from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
-from .typing import BoolArray, FloatArray, IntArray
+from .typing import BoolArray, ByteArray, FloatArray, IntArray
 
 __all__ = ["FitResult", "FitRound", "fit_job"]
 
@@ -82,6 +83,8 @@ class FitResult:
         Outliers by rule; disjoint.
     small_scale : (n,) bool
         Rows whose g is too small to be trusted.
+    fate : (n,) uint8
+        What became of the rows (`fates`).
     component : (n_data_sets,) int32
         Connected component of each data set.
     weakest : str
@@ -89,8 +92,8 @@ class FitResult:
     observations : JobObservations
         With the intensities that were scaled.
     options : ScalingOptions
-    imid, tried_imids : float, list of ImidCandidate
-        Crossover from profile-fitted to summed intensities, and the candidates, none if it was known.
+    intensity_choice : IntensityChoice
+        Crossovers from profile-fitted to summed intensities, and the candidates, none if they were known.
     error_model_given_up : bool
         Whether it was fixed since the data cannot tell it.
     without_data : dict of str to list of int
@@ -117,6 +120,7 @@ class FitResult:
     error_model_fit: ErrorModelFit | None
     rejected: dict[str, BoolArray]
     small_scale: BoolArray
+    fate: ByteArray
     component: IntArray
     rounds: list[FitRound]
     termination: str
@@ -127,8 +131,7 @@ class FitResult:
     n_observations: int
     n_groups: int
     observations: JobObservations
-    imid: float
-    tried_imids: list[ImidCandidate]
+    intensity_choice: IntensityChoice
     error_model_given_up: bool
     without_data: dict[str, list[int]]
     free: BoolArray
@@ -145,13 +148,14 @@ class FitResult:
     def of_data_sets(self, chosen: BoolArray) -> FitResult:
         """Return what the fit says of some data sets (n_data_sets,); parameters and covariance stay those of all."""
         observations, rows = self.observations.of_data_sets(chosen)
-        names = ("g", "g_variance", "expected", "variance", "small_scale")
+        names = ("g", "g_variance", "expected", "variance", "small_scale", "fate")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in names},
             models=[m for m, is_chosen in zip(self.models, chosen.tolist(), strict=True) if is_chosen],
             rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
             component=self.component[chosen],
+            intensity_choice=self.intensity_choice.of_data_sets(chosen),
             observations=observations,
         )
 
@@ -177,7 +181,7 @@ def fit_job(
     fit = Fit(observations, joint, space_group, options, small_scale_cutoff, n_threads, start)
     state = fit.start()
     rounds: list[FitRound] = []
-    first_settled = 1 if start.is_solution and start.imid is not None else 2
+    first_settled = 1 if start.is_solution and start.imids is not None else 2
     settled = _SETTLED_RESTRAINT[0] + _SETTLED_RESTRAINT[1] * joint.n_parameters
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
@@ -189,7 +193,7 @@ def fit_job(
                 if fit.settle_error_model(state):
                     state = fit.start()
                     result = fit.minimise(state, number, early)
-            if start.imid is None:
+            if start.imids is None:
                 fit.choose_intensities(state)
         before = fit.uninformative(state)
         change = fit.update_restraints(state, result, settled if number == 1 and start.is_solution else 0.0)
@@ -308,6 +312,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         g_variance = _core.local_scale_factor_variances(
             joint.core, fit.core, parameters, covariance.local.values, fit.n_threads
         )
+    rejected = {"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small}
     return FitResult(
         models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
@@ -319,8 +324,14 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         variance=fit.variance(state),
         error_model=state.error_model,
         error_model_fit=state.error_model_fit,
-        rejected={"standard": state.standard & ~state.small, "wilson": state.wilson & ~state.small},
+        rejected=rejected,
         small_scale=state.small,
+        fate=observation_fates(
+            fit.obs,
+            filtered={"small_scale": state.small, "systematic_absence": fit.obs.absent},
+            rejected=rejected,
+            not_used={"free_set": fit.fit_weights.free},
+        ),
         component=fit.label,
         rounds=rounds,
         termination=result.termination,
@@ -331,8 +342,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         n_observations=int(problem.n_observations),
         n_groups=int(problem.n_groups),
         observations=fit.obs,
-        imid=fit.imid,
-        tried_imids=fit.tried_imids,
+        intensity_choice=fit.intensity_choice,
         error_model_given_up=fit.fixed_error_model is not None,
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
         free=fit.fit_weights.free,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .fates import FATES
 from .observations import JobObservations
-from .prepared import PreparedDataSet
-from .typing import BoolArray
+from .prepared import PreparedDataSet, blocks_of
+from .typing import ByteArray
 
 __all__ = ["LedgerEntry", "ledger_table", "make_ledger"]
 
@@ -20,7 +21,8 @@ _MOST_LISTED = 200
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One data set: read = partials_merged + filtered + user_excluded + rejected + merged.
+    """One data set: read = partials_merged + filtered + user_excluded + rejected + merged, and
+    merged = used_in_fit + not_used_in_fit.
 
     Attributes
     ----------
@@ -34,7 +36,9 @@ class LedgerEntry:
     merged : int
         Observations in the merging statistics.
     used_in_fit : int
-        Of these, observations in groups of two or more, a reference counted.
+        Of these, observations that the models were fitted to, in groups of two or more, a reference counted.
+    not_used_in_fit : dict of str to int
+        Of these, the others, by reason.
     """
 
     identifier: str
@@ -45,6 +49,7 @@ class LedgerEntry:
     rejected: dict[str, int]
     merged: int
     used_in_fit: int
+    not_used_in_fit: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the identifier."""
@@ -52,47 +57,43 @@ class LedgerEntry:
 
 
 def make_ledger(
-    prepared: Sequence[PreparedDataSet],
-    observations: JobObservations,
-    gone: dict[str, BoolArray],
-    rejected: dict[str, BoolArray],
+    prepared: Sequence[PreparedDataSet], observations: JobObservations, fate: ByteArray, rules: Collection[str]
 ) -> list[LedgerEntry]:
-    """Count. `gone` are observations filtered after the fit, `rejected` outliers, both by reason and disjoint."""
-    n = len(prepared)
-    out = np.logical_or.reduce([*gone.values(), *rejected.values(), np.zeros(len(observations), np.bool_)])
-    merged = ~out
-    fitted = merged if observations.not_fitted is None else merged & ~observations.not_fitted
-    if observations.selected is not None:
-        fitted = fitted & observations.selected
-    in_group = np.add.reduceat(fitted.astype(np.int64), observations.target_offsets[:-1])
-    if observations.reference is not None:
-        in_group += observations.reference.known
-    used = fitted & np.repeat(in_group > 1, np.diff(observations.target_offsets))
+    """Count.
 
-    def per_data_set(mask: BoolArray) -> list[int]:
-        counts: list[int] = np.bincount(observations.data_set[mask], minlength=n).tolist()
-        return counts
-
-    counted_gone = {reason: per_data_set(mask) for reason, mask in gone.items()}
-    counted_rejected = {rule: per_data_set(mask) for rule, mask in rejected.items()}
-    counted_merged, counted_used = per_data_set(merged), per_data_set(used)
+    Parameters
+    ----------
+    prepared, observations
+        The data sets, and their rows that were scaled.
+    fate : (n,) uint8
+        What became of each observation (`fates`).
+    rules : collection of str
+        Outlier rules, which are listed even if they rejected nothing.
+    """
+    n = max(FATES) + 1
+    late = np.bincount(observations.data_set.astype(np.int64) * n + fate, minlength=n * len(prepared)).reshape(-1, n)
+    early = {id(block): (block.reasons, block.counts()) for block in blocks_of(prepared)}
     entries = []
-    for k, p in enumerate(prepared):
-        early: dict[str, dict[str, int]] = {"filtered": {}, "user_excluded": {}}
-        for fate in p.fates:
-            reasons = early[fate.kind]
-            reasons[fate.reason] = reasons.get(fate.reason, 0) + int(fate.rows.sum())
-        late = {reason: c[k] for reason, c in counted_gone.items() if c[k]}
+    for p, counts in zip(prepared, late.tolist(), strict=True):
+        by_kind: dict[str, dict[str, int]] = {kind: {} for kind in ("filtered", "user_excluded", "rejected")}
+        by_kind |= {"used_in_fit": {}, "not_used_in_fit": {}}
+        by_kind["rejected"] = dict.fromkeys(rules, 0)
+        reasons, of_block = early[id(p.block)]
+        found = [*zip(reasons, of_block[p.number].tolist(), strict=True)]
+        found += [((FATES[k].kind, FATES[k].reason), counts[k]) for k in FATES]
+        for (kind, reason), number in found:
+            if number:
+                by_kind[kind][reason] = by_kind[kind].get(reason, 0) + number
+        used, not_used = sum(by_kind.pop("used_in_fit").values()), by_kind.pop("not_used_in_fit")
         entries.append(
             LedgerEntry(
                 identifier=p.identifier,
                 read=p.n_read,
                 partials_merged=p.n_partials_merged,
-                filtered=early["filtered"] | late,
-                user_excluded=early["user_excluded"],
-                rejected={rule: c[k] for rule, c in counted_rejected.items()},
-                merged=counted_merged[k],
-                used_in_fit=counted_used[k],
+                **by_kind,
+                merged=used + sum(not_used.values()),
+                used_in_fit=used,
+                not_used_in_fit=not_used,
             )
         )
     return entries
@@ -100,7 +101,8 @@ def make_ledger(
 
 def total_entry(ledger: Sequence[LedgerEntry]) -> LedgerEntry:
     """All data sets together."""
-    by_reason: dict[str, Counter[str]] = {"filtered": Counter(), "user_excluded": Counter(), "rejected": Counter()}
+    kinds = ("filtered", "user_excluded", "rejected", "not_used_in_fit")
+    by_reason: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     for entry in ledger:
         for kind, counter in by_reason.items():
             counter.update(getattr(entry, kind))
@@ -113,6 +115,7 @@ def total_entry(ledger: Sequence[LedgerEntry]) -> LedgerEntry:
         rejected=dict(by_reason["rejected"]),
         merged=sum(e.merged for e in ledger),
         used_in_fit=sum(e.used_in_fit for e in ledger),
+        not_used_in_fit=dict(by_reason["not_used_in_fit"]),
     )
 
 
@@ -128,6 +131,7 @@ def ledger_table(ledger: Sequence[LedgerEntry]) -> str:
         ):
             rows += [(f"  {kind}: {reason}", -n) for reason, n in reasons.items()]
         rows += [("merged", entry.merged), ("  of these used in the fit", entry.used_in_fit)]
+        rows += [(f"  of these not in the fit: {reason}", n) for reason, n in entry.not_used_in_fit.items()]
         label = entry.identifier if len(entry.identifier) <= 12 else entry.identifier[:9] + "..."
         for text, number in rows:
             if number or not text.startswith(" "):

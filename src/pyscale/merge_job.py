@@ -41,7 +41,7 @@ from .threads import thread_count
 from .typing import BoolArray
 from .unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
 
-__all__ = ["merge_files", "merge_job"]
+__all__ = ["MergingRules", "merge_files", "merge_job"]
 
 #: Of files that other programs have scaled, as in dials.merge.
 _LEAST_PARTIALITY = 0.4
@@ -70,7 +70,7 @@ def merge_job(job: Job, options: MergeOptions) -> MergeResult:
         If the data have not been scaled, or nothing is left to merge.
     """
     clock = _Clock()
-    by = _Merging(_selected(job, options), options, clock)
+    by = MergingRules(_selected(job, options), options, clock)
     known = _known_flags(by)
     rows = select_scaled_rows(by.job.data_sets, by.cell, options, by.least_partiality, by.n_threads)
     clock.stop("select")
@@ -113,11 +113,11 @@ class _Clock:
         self._last = now
 
 
-class _Merging:
+class MergingRules:
     """How a job is merged."""
 
-    def __init__(self, job: Job, options: MergeOptions, clock: _Clock) -> None:
-        self.job, self.options, self.clock = job, options, clock
+    def __init__(self, job: Job, options: MergeOptions, clock: _Clock | None = None) -> None:
+        self.job, self.options, self.clock = job, options, clock or _Clock()
         self.n_threads = thread_count(options.nproc)
         self.cell = _unit_cell(job, options)
         self.space_group: Any = common_space_group(job)
@@ -169,7 +169,7 @@ def _own_models(job: Job) -> list[Any]:
     return list(models.values()) if all(map(is_own_model, models.values())) else []
 
 
-def _merge_wavelengths(by: _Merging, rows: ScaledRows, whole: SortedObservations) -> list[MergedDataSet]:
+def _merge_wavelengths(by: MergingRules, rows: ScaledRows, whole: SortedObservations) -> list[MergedDataSet]:
     experiments = [d.experiment for d in by.job.data_sets]
     values = np.array(wavelengths(experiments))
     choice = by.options.wavelength_tolerance
@@ -196,7 +196,7 @@ def _merge_wavelengths(by: _Merging, rows: ScaledRows, whole: SortedObservations
     return merged
 
 
-def _merge_one(by: _Merging, obs: SortedObservations) -> dict[str, Any]:
+def _merge_one(by: MergingRules, obs: SortedObservations) -> dict[str, Any]:
     """Merged reflections of one wavelength with what belongs to them."""
     options, group, n_threads = by.options, by.space_group, by.n_threads
     merged = merge_sorted(obs, group, use_internal_variance=options.merging.use_internal_variance, n_threads=n_threads)
@@ -213,7 +213,7 @@ def _merge_one(by: _Merging, obs: SortedObservations) -> dict[str, Any]:
     return {"merged": merged, "statistics": statistics, "halves": halves, "amplitudes": amplitudes}
 
 
-def _amplitudes(by: _Merging, merged: MergedReflections) -> Amplitudes | None:
+def _amplitudes(by: MergingRules, merged: MergedReflections) -> Amplitudes | None:
     choice = by.options.french_wilson
     few = len(merged.intensity) < choice.min_reflections
     if few and not choice.fallback_to_flat_prior:
@@ -239,7 +239,7 @@ def _names(options: MergeOptions, n: int) -> tuple[list[str], list[str]]:
     return crystals, names
 
 
-def _known_flags(by: _Merging) -> KnownFlags | None:
+def _known_flags(by: MergingRules) -> KnownFlags | None:
     choice = by.options.r_free_flags
     if choice.reference is None or not choice.generate:
         return None
@@ -247,7 +247,7 @@ def _known_flags(by: _Merging) -> KnownFlags | None:
     return read_free_flags(choice.reference, by.cell, by.space_group, *tolerances)
 
 
-def _free_flags(by: _Merging, merged: Sequence[MergedDataSet], known: KnownFlags | None) -> FreeFlags:
+def _free_flags(by: MergingRules, merged: Sequence[MergedDataSet], known: KnownFlags | None) -> FreeFlags:
     choice = by.options.r_free_flags
     index = np.concatenate([d.merged.miller_index for d in merged])
     if len(merged) > 1:

@@ -91,9 +91,10 @@ class JobObservations:
         usable: BoolArray = ~self.absent
         return usable if self.not_fitted is None else usable & ~self.not_fitted
 
-    def with_imid(self, imid: float) -> JobObservations:
-        """Return the observations with the intensities of another crossover (`intensity_choice`)."""
-        intensity, variance = combined_intensities(self.integrated, imid)
+    def with_imids(self, imids: FloatArray) -> JobObservations:
+        """Return the observations with the intensities of other crossovers of the data sets (`intensity_choice`)."""
+        alike = bool((imids == imids[0]).all())
+        intensity, variance = combined_intensities(self.integrated, imids[0] if alike else imids[self.data_set])
         return replace(self, intensity=intensity, variance=variance)
 
     def of_data_sets(self, chosen: BoolArray) -> tuple[JobObservations, BoolArray]:

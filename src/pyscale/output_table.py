@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from .fates import FATE_COLUMN, fate_number
 from .observations import JobObservations
 from .prepared import PreparedDataSet, PreparedRows, blocks_of
 from .reflections import Flag, ReflectionTable
-from .typing import BoolArray, FloatArray, IndexArray
+from .typing import BoolArray, ByteArray, FloatArray, IndexArray, IntArray
 
 __all__ = ["ScaledObservations", "scaled_tables"]
 
@@ -41,6 +42,8 @@ class ScaledObservations:
     scale_variance : (n,) float64
         I_h^2 var(g): what the uncertainty of the scale adds.
     outlier, small_scale : (n,) bool
+    fate : (n,) uint8
+        What became of them (`fates`).
     """
 
     g: FloatArray
@@ -49,6 +52,7 @@ class ScaledObservations:
     scale_variance: FloatArray
     outlier: BoolArray
     small_scale: BoolArray
+    fate: ByteArray
 
     def of(self, rows: slice | IndexArray) -> ScaledObservations:
         """Return some observations."""
@@ -70,10 +74,18 @@ def scaled_tables(
         parts = np.stack([block.offsets[numbers], block.offsets[numbers + 1]], axis=1)
         tables += [table.select(slice(*part)) for part in parts.tolist()]
         first += numbers.size
+    _count_records(tables)
     for p, table in zip(prepared, tables, strict=True):
         table.source = p.data_set.reflections.source
         table.identifiers = dict(p.data_set.reflections.identifiers)
     return tables
+
+
+def _count_records(tables: Sequence[ReflectionTable]) -> None:
+    """Where some tables have the number of rows that each row was, all have it, so that it can be written."""
+    lacking = [table for table in tables if "n_records" not in table]
+    for table in lacking if len(lacking) < len(tables) else []:
+        table["n_records"] = np.ones(len(table), np.int32)
 
 
 def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservations) -> ReflectionTable:
@@ -99,7 +111,15 @@ def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservati
     block.forget_intensities()
     table["d"] = np.where(np.isfinite(block.d_spacing), block.d_spacing, 0.0)
     table["flags"] = _flags(block, rows, scaled.outlier, scaled.small_scale)
+    table[FATE_COLUMN] = _fates(block, rows, scaled.fate)
     return table
+
+
+def _fates(block: PreparedRows, rows: IndexArray, fate: ByteArray) -> IntArray:
+    """Numbers of `fates`: of the rows that left before the fit by their reasons, of the others by `fate`."""
+    fates = np.array([0, *(fate_number(*of_reason) for of_reason in block.reasons)], np.int32)[block.fate]
+    fates[rows] = fate
+    return fates
 
 
 def _flags(block: PreparedRows, rows: IndexArray, outlier: BoolArray, small_scale: BoolArray) -> np.ndarray:

@@ -139,7 +139,7 @@ def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: Scaling
         image_z=np.ascontiguousarray(table.centroids()[:, 2]),
         absent=np.zeros(len(table), np.bool_),
         was_outlier=was_outlier,
-        imid=initial_imid(options),
+        imids=np.full(len(data_sets), initial_imid(options)),
         suitable=np.ones(len(table), np.bool_),
         fate=np.zeros(len(table), np.uint8),
     )

@@ -13,7 +13,7 @@ from .intensity_choice import IntegratedIntensities, combined_intensities
 from .reflections import ReflectionTable
 from .typing import BoolArray, ByteArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["Fate", "PreparedDataSet", "PreparedRows", "blocks_of"]
+__all__ = ["Fate", "PreparedDataSet", "PreparedRows", "blocks_of", "choose_intensities"]
 
 _ALL = slice(None)
 
@@ -46,8 +46,8 @@ class PreparedRows:
         Array coordinate of the centroid, where image k covers [k - 1, k].
     absent, was_outlier, suitable : (n,) bool
         See `PreparedDataSet`.
-    imid : float
-        Crossover between profile-fitted and summed intensities.
+    imids : (n_data_sets,) float64
+        Crossovers between profile-fitted and summed intensities.
     reasons : list of (kind, reason)
         Why rows left, in the order in which they did.
     fate : (n,) uint8
@@ -62,7 +62,7 @@ class PreparedRows:
     image_z: FloatArray
     absent: BoolArray
     was_outlier: BoolArray
-    imid: float
+    imids: FloatArray
     suitable: BoolArray
     fate: ByteArray
     reasons: list[tuple[str, str]] = field(default_factory=list)
@@ -81,13 +81,14 @@ class PreparedRows:
     def chosen(self) -> tuple[FloatArray, FloatArray]:
         """Intensity and variance with the crossover, two (n,) float64."""
         if self._chosen is None:
-            self._chosen = combined_intensities(self.integrated, self.imid)
+            imid = self.spread(self.imids)
+            self._chosen = combined_intensities(self.integrated, imid)
         return self._chosen
 
-    def choose_intensities(self, imid: float) -> None:
-        """Take the intensities of another crossover between profile fitting and summation."""
-        if imid != self.imid:
-            self.imid, self._chosen = imid, None
+    def choose_intensities(self, imids: FloatArray) -> None:
+        """Take the intensities of other crossovers between profile fitting and summation, (n_data_sets,) float64."""
+        if (imids != self.imids).any():
+            self.imids, self._chosen = imids, None
 
     def factors(self) -> FloatArray:
         """Factor of g that is known beforehand, (n,) float64."""
@@ -269,3 +270,15 @@ class PreparedDataSet:
 def blocks_of(prepared: Sequence[PreparedDataSet]) -> list[PreparedRows]:
     """The rows of all data sets of a job, in their order."""
     return list({id(p.block): p.block for p in prepared}.values())
+
+
+def choose_intensities(prepared: Sequence[PreparedDataSet], imids: FloatArray) -> None:
+    """Take the intensities of other crossovers for the data sets of a job, (n_data_sets,) float64."""
+    numbers: dict[int, list[int]] = {}
+    for k, p in enumerate(prepared):
+        numbers.setdefault(id(p.block), []).append(k)
+    for chosen in numbers.values():
+        block = prepared[chosen[0]].block
+        of_block = block.imids.copy()
+        of_block[[prepared[k].number for k in chosen]] = imids[chosen]
+        block.choose_intensities(of_block)

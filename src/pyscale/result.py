@@ -132,18 +132,19 @@ class ScalingResult:
         indices = range(len(self.job.experiments))
         experiments = self.job.experiments.select(indices)
         for index, (data_set, model) in enumerate(zip(self.job.data_sets, self.models, strict=True)):
-            document = model_to_dict(model, self._configuration(data_set.experiment), *_rotation(data_set.experiment))
+            configuration = self._configuration(data_set.experiment, index)
+            document = model_to_dict(model, configuration, *_rotation(data_set.experiment))
             experiments.set_scaling_model(index, document)
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         experiments.add_history(f"{stamp}|pyscale scale|{__version__}|scaled")
         return experiments
 
-    def _configuration(self, experiment: Any) -> dict[str, Any]:
+    def _configuration(self, experiment: Any, index: int) -> dict[str, Any]:
         model = self.fit.error_model
         extra: dict[str, Any] = {
             "error_model_type": "BasicErrorModel",
             "error_model_parameters": [model.a, model.b],
-            "Imid": self.fit.imid,
+            "Imid": float(self.fit.intensity_choice.imids[index]),
             "pyscale": {"error_model": self._own_error_model(), "anomalous": self.options.anomalous},
         }
         images, oscillation = valid_span(experiment), experiment.oscillation

@@ -22,7 +22,7 @@ from .statistics import LIMIT_TOLERANCE
 from .symmetry import UnitCellLike, inverse_d_squared, systematic_absences
 from .typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["ScaledRows", "select_scaled_rows"]
+__all__ = ["ScaledRows", "is_scaled", "reasons_left_out", "select_scaled_rows"]
 
 _COLUMNS = ("intensity.scale.value", "intensity.scale.variance", "inverse_scale_factor", "flags", "miller_index")
 _ROWS_AT_ONCE = 32_768
@@ -94,6 +94,22 @@ def select_scaled_rows(
     return rows
 
 
+def is_scaled(table: ReflectionTable) -> bool:
+    """Whether a table has the columns of scaling."""
+    return all(name in table for name in _COLUMNS)
+
+
+def reasons_left_out(
+    data_sets: Sequence[DataSet], cell: UnitCellLike, options: MergeOptions, least_partiality: float
+) -> list[str]:
+    """Why each row of scaled data sets, one after the other, is not merged; empty for rows that are."""
+    table = ReflectionTable.concatenate([d.reflections for d in data_sets])
+    reasons = np.full(len(table), "", dtype=object)
+    for reason, rows in _Chooser(table, data_sets, cell, options, least_partiality).reasons(slice(0, len(table))):
+        reasons[rows & (reasons == "")] = reason
+    return [str(reason) for reason in reasons]
+
+
 class _Chooser:
     """Which rows of a table are merged: judged in blocks, whose columns stay in the processor's memory."""
 
@@ -118,12 +134,12 @@ class _Chooser:
         """Return which rows of a block are kept, and how many are not, by the first reason that applies."""
         kept = np.ones(len(self._table["flags"][block]), dtype=np.bool_)
         left_out: dict[str, int] = {}
-        for reason, rows in self._reasons(block):
+        for reason, rows in self.reasons(block):
             left_out[reason] = int(np.count_nonzero(kept & rows))
             kept &= ~rows
         return kept, left_out
 
-    def _reasons(self, block: slice) -> Iterator[tuple[str, BoolArray]]:
+    def reasons(self, block: slice) -> Iterator[tuple[str, BoolArray]]:
         """Why rows are left out, in the order in which reasons are asked for."""
         table, options, flags = self._table, self._options, self._table["flags"][block]
         g, index = table["inverse_scale_factor"][block], table["miller_index"][block]

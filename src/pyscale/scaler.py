@@ -41,7 +41,7 @@ from .options import ScalingOptions, with_changes
 from .options.importing import InputOptions
 from .planning import build_models, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
-from .prepared import PreparedDataSet, blocks_of
+from .prepared import PreparedDataSet, blocks_of, choose_intensities
 from .reflection_selection import ReflectionSelection, select_reflections
 from .reindexing import consistently_indexed
 from .result import ScalingResult
@@ -231,8 +231,7 @@ def _scale_once(
         _logger.info("Only the new data sets are merged and written (only_save_targeted)")
         plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
         before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
-    for block in blocks_of(before.data_sets):
-        block.choose_intensities(fit.imid)
+    choose_intensities(before.data_sets, fit.intensity_choice.imids)
     scaled = scaled_observations(fit)
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)

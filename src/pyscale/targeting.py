@@ -219,7 +219,7 @@ def start_after_target(fit: FitResult) -> FitStart:
         is_solution=True,
         error_model=fit.error_model,
         error_model_determined=not fit.error_model_given_up,
-        imid=fit.imid,
+        imids=fit.intensity_choice.imids,
     )
 
 

@@ -17,8 +17,6 @@ __all__ = ["CutDataOptions", "DatasetSelectionOptions", "FilteringOptions", "Ref
 
 UnitCell = tuple[float, float, float, float, float, float]
 
-_JOINT = "scale the data sets in separate jobs"
-
 
 @dataclass(frozen=True, kw_only=True)
 class MultiDatasetSelectionOptions(OptionScope, scope="reflection_selection.random.multi_dataset"):
@@ -78,7 +76,9 @@ class CombineOptions(OptionScope, scope="reflection_selection.combine"):
         "candidate intensities where profile and sum weigh the same (0: profile only, 1: sum only); default: a scan",
         range=(0.0, None),
     )
-    joint_analysis: bool = option(True, "one Imid for all data sets", unavailable=_JOINT)
+    joint_analysis: bool = option(
+        True, "one Imid for all data sets; False: one for each that its own equivalents can judge"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         "rounds": tables.round_table(fit),
         "ledger": tables.ledger_table(document["ledger"]),
         "times": tables.time_table(fit),
-        "intensities": tables.intensity_table(fit),
+        "intensities": tables.intensity_table(document),
     }
     if len(document["datasets"]) > MAX_DETAILED:
         job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])

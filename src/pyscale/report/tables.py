@@ -197,7 +197,7 @@ def run_table(document: Document) -> Table:
     gauge = listed(fit["gauge"], "; ") or "nothing free"
     rows = [
         ["Termination", f"{fit['termination']}: {fit['message']}"],
-        ["Intensities", _intensities(fit["imid"])],
+        ["Intensities", "of each data set its own" if fit["imid"] is None else _intensities(fit["imid"])],
         ["χ² per degree of freedom", significant(fit["chi_squared"])],
         ["Cost Φ", significant(fit["cost"], 6)],
         ["Observations in the fit", count(fit["n_observations"])],
@@ -217,10 +217,17 @@ def _intensities(imid: float) -> str:
     return names.get(imid) or f"combined, crossover at {significant(imid)}"
 
 
-def intensity_table(fit: Document) -> Table:
-    """The crossovers between profile-fitted and summed intensities that were tried."""
-    rows = [[_intensities(c["imid"]), fixed(c["r_meas"], 4)] for c in fit["tried_imids"]]
-    return Table(["Intensities", _R_MEAS], rows)
+def intensity_table(document: Document) -> Table:
+    """The crossovers between profile-fitted and summed intensities that were tried, and those of each data set."""
+    rows = [[_intensities(c["imid"]), fixed(c["r_meas"], 4)] for c in document["fit"]["tried_imids"]]
+    own = document["datasets"] if document["fit"]["imid"] is None else []
+    for d in own[:_MAX_ROWS]:
+        best = [c["r_meas"] for c in d["tried_imids"] if c["imid"] == d["imid"]]
+        rows.append([f"{d['identifier']}: {_intensities(d['imid'])}", fixed(best[0], 4) if best else MISSING])
+    left = len(own) - _MAX_ROWS
+    return Table(
+        ["Intensities", _R_MEAS], rows, note=f"{left} more data sets are in the JSON file." if left > 0 else ""
+    )
 
 
 def error_model_table(model: Document) -> Table:
@@ -306,6 +313,10 @@ def ledger_table(ledger: Document) -> Table:
             for reason in _reasons(ledger.values(), kind)
         ]
     getters += [("Merged", lambda e: int(e["merged"])), ("Of these in the fit", lambda e: int(e["used_in_fit"]))]
+    getters += [
+        (f"Not in the fit ({reason})", lambda e, reason=reason: int(e["not_used_in_fit"].get(reason, 0)))  # type: ignore[misc]
+        for reason in _reasons(ledger.values(), "not_used_in_fit")
+    ]
     counts = [[get(entry) for _, get in getters] for entry in ledger.values()]
     totals = [sum(column) for column in zip(*counts, strict=True)]
     rows = [["all data sets", *map(count, totals)]]
