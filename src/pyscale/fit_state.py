@@ -250,7 +250,7 @@ class Fit:
         self.intensity_choice = choose_imids(
             self.obs.integrated,
             state.g,
-            self.obs.offsets,
+            self.obs.target_offsets,
             ~self.uninformative(state),
             self.obs.data_set,
             len(self.joint.models),

@@ -89,7 +89,12 @@ def french_wilson(
 
 
 def wilson_prior(
-    intensity: FloatArray, sigma: FloatArray, epsilon: FloatArray, is_centric: BoolArray, d_star_sq: FloatArray
+    intensity: FloatArray,
+    sigma: FloatArray,
+    epsilon: FloatArray,
+    is_centric: BoolArray,
+    d_star_sq: FloatArray,
+    breadth: int = 1,
 ) -> FloatArray:
     """Mean intensity, epsilon included, to expect of each reflection at its resolution, smooth in 1/d^2.
 
@@ -103,6 +108,8 @@ def wilson_prior(
     intensity, sigma, epsilon, d_star_sq : (n,) float64
         Sigma > 0; 1/d^2 in A^-2.
     is_centric : (n,) bool
+    breadth : int
+        Times the usual number of reflections in the moving averages, for means that follow single reflections less.
 
     Returns
     -------
@@ -111,7 +118,7 @@ def wilson_prior(
     """
     order = np.lexsort((sigma, intensity, d_star_sq))
     x, value, error = d_star_sq[order], (intensity / epsilon)[order], (sigma / epsilon)[order]
-    window = int(np.clip(len(order) // 40, *_WINDOW))
+    window = breadth * int(np.clip(len(order) // 40, *_WINDOW))
     trend = _fall_off(x, value, error, window)
     ratio, noise = value / trend, (error / trend) ** 2
     excess = np.where(is_centric[order], 2.0, 1.0)

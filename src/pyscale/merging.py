@@ -20,6 +20,7 @@ __all__ = [
     "merge_reflections",
     "merge_sorted",
     "sort_observations",
+    "sorted_rows",
     "with_common_scale_errors",
 ]
 
@@ -161,6 +162,51 @@ def sort_observations(
         is_centric=groups["is_centric"].astype(np.bool_),
         anomalous_parent=np.searchsorted(offsets, anomalous[:-1], side="right").astype(np.int64) - 1,
         anomalous_is_minus=groups["is_minus"][anomalous[:-1]].astype(np.bool_),
+    )
+
+
+def sorted_rows(
+    chosen: BoolArray,
+    miller_index: IntArray,
+    intensity: FloatArray,
+    variance: FloatArray,
+    anomalous_offsets: IndexArray,
+    space_group: SpaceGroupLike,
+    n_threads: int = 1,
+) -> SortedObservations:
+    """Take some of the observations that are in canonical order already; nothing is sorted again.
+
+    Parameters
+    ----------
+    chosen : (n,) bool
+        Those to take; whose variance is not positive are left out too.
+    miller_index : (n, 3) int32
+    intensity, variance : (n,) float64
+    anomalous_offsets : (n_anomalous_groups + 1,) int64
+        First observation of each group, Friedel mates apart.
+    """
+    chosen = chosen & (variance > 0)
+    if not chosen.any():
+        raise DataError("no observation with a positive variance is left to merge")
+    size = np.add.reduceat(chosen.astype(np.int64), anomalous_offsets[:-1])
+    first = anomalous_offsets[:-1][size > 0]
+    anomalous = np.concatenate([[0], np.cumsum(size[size > 0])]).astype(np.int64)
+    # One observation of each group tells what the group is.
+    index = np.ascontiguousarray(miller_index[first], dtype=np.int32)
+    groups = _core.group_reflections(
+        index, rotation_matrices(space_group), np.zeros(len(index), dtype=np.int64), n_threads
+    )
+    offsets = groups["offsets"]
+    return SortedObservations(
+        intensity=np.ascontiguousarray(intensity[chosen]),
+        variance=np.ascontiguousarray(variance[chosen]),
+        order=np.flatnonzero(chosen),
+        offsets=anomalous[offsets],
+        anomalous_offsets=anomalous,
+        asu_index=np.asarray(groups["asu_index"], dtype=np.int32),
+        is_centric=groups["is_centric"].astype(np.bool_),
+        anomalous_parent=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
+        anomalous_is_minus=groups["is_minus"].astype(np.bool_),
     )
 
 

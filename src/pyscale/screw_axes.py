@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import gemmi
@@ -25,7 +25,16 @@ from .symmetry import (
 )
 from .typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["ScrewAssessment", "ScrewAxis", "SpaceGroupCandidate", "assess_screw_axes", "candidate_space_groups"]
+__all__ = [
+    "AxialReflections",
+    "ScrewAssessment",
+    "ScrewAxis",
+    "SpaceGroupCandidate",
+    "assess_reflections",
+    "assess_screw_axes",
+    "candidate_space_groups",
+    "rank_by_absences",
+]
 
 #: Forbidden reflections: shares of those with nothing but noise, a little intensity, and as much as any other.
 _ABSENT_SHARES = (0.88, 0.10, 0.02)
@@ -187,18 +196,76 @@ def assess_screw_axes(
         return None
     _, intensity, sigma = _core.merge(obs.intensity, obs.variance, obs.offsets, False, n_threads)
     index = obs.asu_index
-    axial = _on_axes(index, rotation_matrices(space_group))
     factor, _ = epsilon_and_centric(space_group, index)
     epsilon = factor.astype(np.float64)
     prior = wilson_prior(intensity, sigma, epsilon, obs.is_centric, inverse_d_squared(unit_cell, index))
-    axial_index = np.ascontiguousarray(index[axial])
-    centric = obs.is_centric[axial]
-    scores = _scores(intensity[axial], sigma[axial], prior[axial], centric)
-    absent = np.array([systematic_absences(g, axial_index) for g in groups]).reshape(len(groups), -1)
-    asked = ~absent.all(axis=0)
-    candidates = _ranked(groups, absent[:, asked], [s[asked] for s in scores])
-    axes = _axes(groups, axial_index, intensity[axial], sigma[axial], scores)
-    return ScrewAssessment(axes, candidates)
+    reflections = AxialReflections(index, intensity, sigma, prior, obs.is_centric)
+    return assess_reflections(reflections.select(reflections.on_axes(space_group)), space_group)
+
+
+@dataclass(frozen=True)
+class AxialReflections:
+    """Merged reflections to be tested for absence, those absent in the present label included.
+
+    Attributes
+    ----------
+    miller_index : (n, 3) int32
+    intensity, sigma : (n,) float64
+    prior : (n,) float64
+        Expected intensity of a reflection that is present.
+    is_centric : (n,) bool
+    """
+
+    miller_index: IntArray
+    intensity: FloatArray
+    sigma: FloatArray
+    prior: FloatArray
+    is_centric: BoolArray
+
+    def select(self, rows: BoolArray) -> AxialReflections:
+        """Return some of them."""
+        index = np.ascontiguousarray(self.miller_index[rows])
+        return AxialReflections(index, self.intensity[rows], self.sigma[rows], self.prior[rows], self.is_centric[rows])
+
+    def on_axes(self, space_group: SpaceGroupLike) -> BoolArray:
+        """Whether a rotation of the point group leaves each where it is, (n,) bool."""
+        return _on_axes(self.miller_index, rotation_matrices(space_group))
+
+    @cached_property
+    def scores(self) -> tuple[FloatArray, FloatArray]:
+        """Logarithm of the likelihood of each if it is present, and if it is forbidden, two (n,) float64."""
+        return _scores(self.intensity, self.sigma, self.prior, self.is_centric)
+
+    @property
+    def log_odds(self) -> FloatArray:
+        """Logarithm of the odds of each that it is forbidden, (n,) float64."""
+        present, forbidden = self.scores
+        result: FloatArray = forbidden - present
+        return result
+
+
+def assess_reflections(axial: AxialReflections, space_group: SpaceGroupLike) -> ScrewAssessment | None:
+    """Do what `assess_screw_axes` does with merged reflections; those on no axis change nothing."""
+    groups = candidate_space_groups(space_group)
+    if len(groups) < 2:
+        return None
+    on_axes = axial.on_axes(space_group)
+    if not on_axes.all():
+        axial = axial.select(on_axes)
+    axes = _axes(groups, axial.miller_index, axial.intensity, axial.sigma, axial.scores)
+    return ScrewAssessment(axes, _ranked(groups, axial))
+
+
+def rank_by_absences(reflections: AxialReflections, space_group: SpaceGroupLike) -> tuple[SpaceGroupCandidate, ...]:
+    """Space groups of the same rotations, whatever their centring and glide planes, by their absences."""
+    own = find_space_group(space_group)
+    rotations = _rotation_set(own)
+    groups = [
+        g
+        for g in [own, *gemmi.spacegroup_table()]
+        if g.point_group_hm() == own.point_group_hm() and _rotation_set(g) == rotations
+    ]
+    return _ranked(list({g.xhm(): g for g in groups}.values()), reflections)
 
 
 def _on_axes(index: IntArray, rotations: IntArray) -> BoolArray:
@@ -226,8 +293,11 @@ def _scores(
     return present, absent
 
 
-def _ranked(groups: list[Any], absent: BoolArray, scores: list[FloatArray]) -> tuple[SpaceGroupCandidate, ...]:
-    present, forbidden = scores
+def _ranked(groups: list[Any], reflections: AxialReflections) -> tuple[SpaceGroupCandidate, ...]:
+    absent = np.array([systematic_absences(g, reflections.miller_index) for g in groups]).reshape(len(groups), -1)
+    asked = ~absent.all(axis=0)
+    absent = absent[:, asked]
+    present, forbidden = (score[asked] for score in reflections.scores)
     total = np.where(absent, forbidden, present).sum(axis=1)
     patterns: dict[bytes, float] = {a.tobytes(): float(t) for a, t in zip(absent, total, strict=True)}
     norm = reduce(np.logaddexp, patterns.values())

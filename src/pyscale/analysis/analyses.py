@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from ..unit_cells import wavelengths
+from .absences import AbsenceAnalysis, absence_analysis
 from .agreement import Agreement, Pairs
 from .anisotropy import Anisotropy
+from .anomalous_signal import AnomalousAnalysis, anomalous_analysis
 from .by_data_set import ByDataSet, by_data_set
 from .by_image import ByImage, ImageBins, by_image
+from .pseudo_translation import PseudoTranslation, pseudo_translation
 from .radiation_damage import RadiationDamage, radiation_damage
 from .regions import Regions
 from .resolution import Resolution
 from .rogues import Rogues, find_rogues
 from .scaled_data import ScaledData
 from .systematic import find_regions
+from .twinning import TwinAnalysis, twin_analysis
+from .wilson import WilsonAnalysis, wilson_plot
 
 __all__ = ["Analyses", "Analysis", "analyse"]
 
@@ -47,6 +53,11 @@ class Analyses:
     radiation_damage: RadiationDamage | None = None
     rogues: Rogues | None = None
     regions: Regions | None = None
+    wilson: WilsonAnalysis | None = None
+    pseudo_translation: PseudoTranslation | None = None
+    twinning: TwinAnalysis | None = None
+    absences: AbsenceAnalysis | None = None
+    anomalous_signal: AnomalousAnalysis | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Analysis]]:
         for f in fields(self):
@@ -68,6 +79,8 @@ def analyse(data: ScaledData) -> Analyses:
     limits = data.limits.with_statistics(data.statistics)
     agreement, pairs = Agreement(data), Pairs.of(data)
     images = by_image(data, agreement, pairs, ImageBins.of(data))
+    cell, space_group = data.unit_cell, data.space_group
+    translation = pseudo_translation(data.normalised, cell, space_group)
     analyses = Analyses(
         resolution=limits.resolution,
         anisotropy=limits.anisotropy,
@@ -76,6 +89,11 @@ def analyse(data: ScaledData) -> Analyses:
         radiation_damage=radiation_damage(data, images),
         rogues=find_rogues(data, data.options.output.rogues),
         regions=find_regions(data),
+        wilson=wilson_plot(data.normalised, cell, space_group, _wavelength(data)),
+        pseudo_translation=translation,
+        twinning=twin_analysis(data.normalised, cell, space_group, translation),
+        absences=absence_analysis(data),
+        anomalous_signal=anomalous_analysis(data),
     )
     for _, analysis in analyses:
         if text := analysis.text():
@@ -83,3 +101,7 @@ def analyse(data: ScaledData) -> Analyses:
         for warning in analysis.warnings():
             _logger.warning("%s", warning)
     return analyses
+
+
+def _wavelength(data: ScaledData) -> float:
+    return wavelengths([data.prepared[0].data_set.experiment])[0]

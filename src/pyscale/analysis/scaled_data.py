@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..merging import SortedObservations, sorted_rows
 from ..outliers import compare_with_others
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
+from .normalised import NormalisedIntensities, normalise
 
 if TYPE_CHECKING:
     from ..data_limits import DataLimits
@@ -115,3 +117,26 @@ class ScaledData:
     def offsets(self) -> IndexArray:
         """First row of each group, Friedel mates together, (n_groups + 1,) int64."""
         return self.observations.offsets
+
+    def sorted_observations(self, rows: BoolArray) -> SortedObservations:
+        """Scaled observations of some rows (n,) bool, as they are merged."""
+        observations = self.observations
+        return sorted_rows(
+            rows & ~self.scaled.small_scale,
+            self.miller_index,
+            self.intensity,
+            self.variance,
+            observations.anomalous_offsets,
+            self.space_group,
+            self.n_threads,
+        )
+
+    @cached_property
+    def merged_observations(self) -> SortedObservations:
+        """The rows that are merged, sorted by group."""
+        return self.sorted_observations(self.merged)
+
+    @cached_property
+    def normalised(self) -> NormalisedIntensities:
+        """Merged intensities, Friedel mates together, relative to the mean at their resolution and direction."""
+        return normalise(self.merged_observations, self.unit_cell, self.space_group, self.n_threads)

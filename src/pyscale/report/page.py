@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pyscale.option_text import changed_options, format_option
 
 from . import figures as job_figures
-from . import filtering, limits, model_tables, outliers, parts, tables
+from . import filtering, intensity_figures, limits, model_tables, outliers, parts, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
@@ -64,6 +64,7 @@ def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
         figures |= limits.limit_figures(resolution)
     if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
         figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
+    figures |= intensity_figures.intensity_figures(document["analyses"])
     if document["error_model"].get("bins"):
         figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
     regions = document["analyses"]["regions"]
@@ -85,6 +86,7 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         "fit": tables.run_table(document),
         "error_model": tables.error_model_table(document["error_model"]),
         "shells": tables.shell_table(statistics),
+        "intensity_statistics": intensity_figures.intensity_statistics_table(document["analyses"]),
         "summary": tables.summary_table(document),
         "rounds": tables.round_table(fit),
         "ledger": tables.ledger_table(document["ledger"]),

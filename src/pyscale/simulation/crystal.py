@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..typing import BoolArray, FloatArray, IndexArray, IntArray
+from .disorder import translation_modulation, twin_partners, twinned
 from .options import MAX_OBSERVATIONS, SimulationOptions
 
 __all__ = ["TrueCrystal", "make_crystal", "random_rotation"]
@@ -42,6 +43,10 @@ class TrueCrystal:
         Mean of the two mates: the true merged intensity of the unique reflection.
     anisotropic_b : (3, 3) float64
         What is added to the Wilson B factor along directions of the unrotated crystal, Å².
+    untwinned_intensity : (n,) float64
+        Intensity of this reflection from one domain alone; `intensity` where there is no twin.
+    twin_law : str
+        Its triplet; empty without a twin.
     centric, epsilon : (n_unique,) bool and int64
         Centric flag and multiplicity factor (without centring) of each unique reflection.
     """
@@ -56,6 +61,8 @@ class TrueCrystal:
     intensity: FloatArray
     merged_intensity: FloatArray
     anisotropic_b: FloatArray
+    untwinned_intensity: FloatArray
+    twin_law: str
     centric: BoolArray
     epsilon: IndexArray
 
@@ -79,13 +86,16 @@ def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCr
     anisotropic_b = _anisotropic_tensor(options, b_matrix, rotations)
     expected = _wilson_mean(options, unique @ b_matrix.T, anisotropic_b)
     normalised = np.where(centric, rng.chisquare(1.0, len(unique)), rng.exponential(size=len(unique)))
-    mean = epsilon * expected * normalised
+    mean = epsilon * expected * translation_modulation(options, unique, rotations) * normalised
     # <|N(0, 1)|> = sqrt(2 / pi); the clip keeps both mates positive
     difference = options.anomalous * math.sqrt(math.pi / 2.0) * rng.normal(size=len(unique))
     half_difference = np.where(centric, 0.0, 0.5 * mean * np.clip(difference, -1.8, 1.8))
 
     index, group, plus = _expand(unique, rotations)
     reciprocal = index @ b_matrix.T
+    own = mean[group] + np.where(plus, 1.0, -1.0) * half_difference[group]
+    name, partner = twin_partners(options, index, space_group)
+    intensity, merged = (twinned(values, partner, options.twin_fraction) for values in (own, mean[group]))
     return TrueCrystal(
         space_group=space_group,
         b_matrix=b_matrix,
@@ -94,9 +104,11 @@ def make_crystal(options: SimulationOptions, rng: np.random.Generator) -> TrueCr
         friedel_plus=plus,
         reciprocal=reciprocal,
         d=1.0 / np.linalg.norm(reciprocal, axis=1),
-        intensity=mean[group] + np.where(plus, 1.0, -1.0) * half_difference[group],
-        merged_intensity=mean[group],
+        intensity=intensity,
+        merged_intensity=merged,
         anisotropic_b=anisotropic_b,
+        untwinned_intensity=own,
+        twin_law=name,
         centric=centric,
         epsilon=np.asarray(epsilon, np.int64),
     )

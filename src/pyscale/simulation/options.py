@@ -77,6 +77,18 @@ class SimulationOptions:
         (0.0, 0.0, 0.0), "added to wilson_b along a*, c x a* and c (Å²), as the symmetry allows", (-200.0, 500.0)
     )
     anomalous: float = _option(0.0, "mean |I(+) − I(−)| over mean I of acentric reflections", (0.0, 0.5))
+    twin_fraction: float = _option(0.0, "share of the second domain of a twin; 0: no twin", (0.0, 0.5))
+    twin_law: str = _option(
+        "", "twin law as new h, k, l in terms of the old, such as h,-h-k,-l; empty: the first that the lattice has"
+    )
+    pseudo_translation: tuple[float, float, float] = _option(
+        (0.0, 0.0, 0.0), "vector (fractional) by which copies of a molecule are related (pseudo_translation_fraction)"
+    )
+    pseudo_translation_fraction: float = _option(
+        0.0,
+        "how alike the copies are: expected intensities are 1 + this times cos(2π h·vector); 0: no copies",
+        (0.0, 1.0),
+    )
     background: float = _option(2.0, "background (counts per pixel)", (0.0, 1e6))
     multiplicative_error: float = _option(0.03, "relative error of every intensity", (0.0, 0.5))
     outlier_fraction: float = _option(0.002, "fraction of planted outliers", (0.0, 0.5))
@@ -159,6 +171,8 @@ class SimulationOptions:
                 raise UsageError(
                     f"{name} has {len(given)} values for n_sweeps={self.n_sweeps}: give none, one, or one per sweep"
                 )
+        if self.pseudo_translation_fraction > 0.0 and not any(self.pseudo_translation):
+            raise UsageError("pseudo_translation_fraction needs pseudo_translation, the vector between the copies")
         self._check_effects()
         if min(self.image_size) < 1:
             raise UsageError(f"image_size={self.image_size} must be positive")

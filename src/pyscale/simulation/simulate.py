@@ -56,7 +56,8 @@ class SimulatedData:
         Per row, all experiments one after the other:
 
         - `g`: inverse scale factor;
-        - `I`: true merged intensity of the unique reflection; `I_own`: that of this Friedel mate;
+        - `I`: true merged intensity of the unique reflection; `I_own`: that of this Friedel mate; `I_untwinned`: the
+          latter without the other domain, where there is a twin, whose law is in `twin_law`;
         - `damage`: the factor of the true intensity by site-specific radiation damage, which is no part of g;
         - `sigma`: true standard deviation of the corrected profile intensity (stills: summed), multiplicative
           error included, outliers not;
@@ -178,6 +179,8 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
         raise UsageError("no reflection is recorded: check detector, d_min, wavelength, sweep_width, keep and gap")
     truth.update(_scale_parameters(options, [e.parameters for e in experiments]))
     truth["crystal/anisotropic_b"] = crystal.anisotropic_b
+    if crystal.twin_law:
+        truth["twin_law"] = np.array(crystal.twin_law)
     truth["options"] = np.array(json.dumps(dataclasses.asdict(options)))
     models = [e.models for e in experiments]
     return SimulatedData(
@@ -239,6 +242,8 @@ def _simulate_one(
         "id": np.full(len(rows), number, np.int32),
         **{f"ln_factor/{name}": values[rows] for name, values in scale.ln_factors.items()},
     }
+    if crystal.twin_law:
+        truth["I_untwinned"] = crystal.untwinned_intensity[reflection]
     models = ExperimentModels(identifier, geometry, orientation)
     if options.gap != (0, 0):
         keep = _outside_gap(options, spots.z[rows])

@@ -1,0 +1,148 @@
+"""Plots and table of how merged intensities are distributed: Wilson plot, moments, L test, anomalous signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import asin, pi
+from typing import Any
+
+from .numbers import count, fixed, with_sigma
+from .plots import BLUE, COLORS, GREEN, ORANGE, Figure, axis, line
+from .table import Table
+
+__all__ = ["intensity_figures", "intensity_statistics_table"]
+
+_GREY = "#888888"
+
+
+def intensity_figures(analyses: dict[str, Any]) -> dict[str, Figure]:
+    """Return those plots that the analyses of a document allow."""
+    figures: dict[str, Figure] = {}
+    if wilson := analyses.get("wilson"):
+        figures["wilson"] = _wilson(wilson)
+    if twinning := analyses.get("twinning"):
+        figures["moments"] = _moments(twinning)
+        if twinning["l_test"] is not None:
+            figures["l-test"] = _l_test(twinning)
+    anomalous = analyses.get("anomalous_signal")
+    if anomalous and anomalous["wavelengths"]:
+        figures["anomalous-cc"] = _anomalous(anomalous["wavelengths"], "cc_anom", "CC anomalous", 0.0)
+        figures["anomalous-differences"] = _anomalous(
+            anomalous["wavelengths"], "difference_over_sigma", "mean |I(+) − I(−)|/σ", None
+        )
+    return figures
+
+
+def _resolution(shells: Sequence[dict[str, Any]]) -> tuple[list[float], dict[str, Any]]:
+    """Middles of shells in 1/d^2, and an axis that tells d."""
+    x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
+    stride = max(1, len(shells) // 7)
+    ticks = {"tickvals": [s["d_min"] ** -2 for s in shells[::stride]]}
+    ticks["ticktext"] = [f"{s['d_min']:.2f}" for s in shells[::stride]]
+    return x, axis("resolution d (Å)", **ticks)
+
+
+def _wilson(wilson: dict[str, Any]) -> Figure:
+    shells = [s for s in wilson["shells"] if s["log_ratio"] is not None]
+    _, x_axis = _resolution(shells)
+    x = [4 * s["s_squared"] for s in shells]
+    fitted = [k for k, s in enumerate(shells) if s["fitted"]]
+    others = [k for k, s in enumerate(shells) if not s["fitted"]]
+
+    def points(name: str, chosen: list[int], color: str) -> dict[str, Any]:
+        y = [shells[k]["log_ratio"] for k in chosen]
+        errors = {"type": "data", "array": [shells[k]["sigma"] for k in chosen], "thickness": 1, "color": color}
+        return line(name, [x[k] for k in chosen], y, color, mode="markers", error_y=errors)
+
+    ends = [x[fitted[0]], x[fitted[-1]]]
+    values = [wilson["log_scale"] - 0.5 * wilson["b"] * e for e in ends]
+    data = [points("fitted", fitted, BLUE), points("not fitted", others, _GREY)]
+    data.append(line(f"B = {wilson['b']:.1f} Å²", ends, values, ORANGE, mode="lines"))
+    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis("ln(⟨I/ε⟩ / Σf²)")}}
+
+
+def _moments(twinning: dict[str, Any]) -> Figure:
+    x, x_axis = _resolution(twinning["shells"])
+    data = []
+    for kind, color, expected in (("acentric", BLUE, (2.0, 1.5)), ("centric", GREEN, (3.0, 2.0))):
+        known = [(at, s[kind]) for at, s in zip(x, twinning["shells"], strict=True) if s[kind] is not None]
+        if not known:
+            continue
+        errors = {"type": "data", "array": [m["sigma"] for _, m in known], "thickness": 1, "color": color}
+        data.append(line(kind, [at for at, _ in known], [m["value"] for _, m in known], color, error_y=errors))
+        for name, value, dash in zip(("untwinned", "perfect twin"), expected, ("dash", "dot"), strict=True):
+            dashed = {"mode": "lines", "line": {"color": color, "dash": dash, "width": 1}}
+            data.append(line(f"{kind}, {name}", [x[0], x[-1]], [value, value], color, **dashed))
+    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis("⟨I²⟩/⟨I⟩²")}}
+
+
+def _l_test(twinning: dict[str, Any]) -> Figure:
+    observed = [0.0, *twinning["l_test"]["cumulative"]]
+    x = [k / (len(observed) - 1) for k in range(len(observed))]
+    data = [line("observed", x, observed, BLUE)]
+    for name, values, dash in (
+        ("acentric, untwinned", x, "dash"),
+        ("acentric, perfect twin", [0.5 * v * (3 - v * v) for v in x], "dot"),
+        ("centric, untwinned", [2 / pi * asin(v) for v in x], "dashdot"),
+    ):
+        data.append(line(name, x, values, _GREY, mode="lines", line={"color": _GREY, "dash": dash, "width": 1}))
+    return {"data": data, "layout": {"xaxis": axis("|L|"), "yaxis": axis("part of pairs below")}}
+
+
+def _anomalous(signals: Sequence[dict[str, Any]], key: str, title: str, level: float | None) -> Figure:
+    data = []
+    x_axis: dict[str, Any] = {}
+    for k, signal in enumerate(signals[: len(COLORS)]):
+        x, x_axis = _resolution(signal["shells"])
+        name = f"{signal['wavelength']:.4f} Å" if len(signals) > 1 else "observed"
+        data.append(line(name, x, [s[key] for s in signal["shells"]], COLORS[k]))
+        if level is None:
+            noise = {"mode": "lines", "line": {"color": COLORS[k], "dash": "dash", "width": 1}}
+            label = f"{name}, without signal" if len(signals) > 1 else "without signal"
+            data.append(line(label, x, [s["without_signal"] for s in signal["shells"]], COLORS[k], **noise))
+    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis(title)}}
+
+
+def intensity_statistics_table(analyses: dict[str, Any]) -> Table:
+    """What these analyses found, one line each."""
+    rows = []
+    if wilson := analyses.get("wilson"):
+        text = f"B = {with_sigma(wilson['b'], wilson['sigma_b'])} Å²"
+        between = f"{fixed(wilson['d_max'], 2)}–{fixed(wilson['d_min'], 2)} Å, {wilson['composition']} assumed"
+        rows.append(["Wilson plot", text, between if wilson["is_good"] else f"{between}; no straight line"])
+    if wilson and wilson["anisotropy"]:
+        rows.append(
+            ["Anisotropy", f"ΔB = {fixed(wilson['anisotropy'], 1)} Å²", "largest difference between directions"]
+        )
+    if translation := analyses.get("pseudo_translation"):
+        text = "pseudo-translation" if translation["significant"] else "none"
+        place = ", ".join(fixed(v, 3) for v in translation["vector"])
+        peak = f"highest Patterson peak {fixed(100 * translation['height'], 1)} % of the origin at ({place})"
+        rows.append(["Pseudo-translation", text, peak])
+    if twinning := analyses.get("twinning"):
+        rows.append(["Twinning", twinning["verdict"], twinning["reason"]])
+        for law in twinning["laws"]:
+            fraction = f"twin fraction {with_sigma(law['fraction'], law['sigma'])}"
+            rows.append([f"Twin law {law['operator']}", fraction, f"H test, {count(law['n_pairs'])} pairs"])
+    if absences := analyses.get("absences"):
+        rows.append(["Systematic absences", *_absences(absences)])
+    if anomalous := analyses.get("anomalous_signal"):
+        if not anomalous["applicable"]:
+            rows.append(["Anomalous signal", "not applicable", anomalous["reason"]])
+        for signal in anomalous["wavelengths"]:
+            reach = f" to {fixed(signal['d_min'], 2)} Å" if signal["d_min"] is not None else ""
+            overall = signal["overall"]
+            numbers = f"CC {fixed(overall['cc_anom'], 2)}, |ΔI|/σ {fixed(overall['difference_over_sigma'], 2)}"
+            numbers += f" ({fixed(overall['without_signal'], 2)} without)"
+            rows.append([f"Anomalous signal, {signal['wavelength']:.4f} Å", signal["verdict"] + reach, numbers])
+    return Table(["Intensities", "Verdict", "Reason"], rows)
+
+
+def _absences(absences: dict[str, Any]) -> tuple[str, str]:
+    name = absences["space_group"]
+    forbidden = f"{count(absences['n_present'])} of {count(absences['n_forbidden'])} forbidden reflections above 4σ"
+    if absences["contradicted"]:
+        return f"not those of {name}", forbidden
+    if absences["suggestions"]:
+        return f"more than {name} has", "they agree with " + ", ".join(absences["suggestions"])
+    return f"nothing against {name}", forbidden
