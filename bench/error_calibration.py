@@ -3,7 +3,7 @@
     python bench/error_calibration.py [--per-kind 30] [--seed 0] [--basic]
 
 For each kind: rms and median size of the pulls of merged intensities, (merged - true) / sigma, in the mean over sets
-and the extreme sets; how often a and b of the error model lie within two standard errors of the truth, where the true
+and the extreme sets, over reflections measured twice or more (nothing can tell whether a single one is an outlier); how often a and b of the error model lie within two standard errors of the truth, where the true
 scale is in the model's basis; and the same pulls with dials.scale's error model (error_model=basic).
 """
 
@@ -101,7 +101,7 @@ def pulls(data: SimulatedData, sweep: np.ndarray, result: ScalingResult) -> np.n
     grouped = sort_observations(
         obs.miller_index[used],
         obs.intensity[used] / g,
-        fit.sigma_squared[used] / g**2 + mean * scale_variance,
+        result.scaled.variance[used] / g**2 + mean * scale_variance,
         result.space_group,
         rank=np.flatnonzero(used),
     )
@@ -124,7 +124,8 @@ def pulls(data: SimulatedData, sweep: np.ndarray, result: ScalingResult) -> np.n
     else:
         first, value, sigma = truth[grouped.offsets[:-1]], merged.intensity, merged.sigma
         d = obs.d_spacing[used][grouped.order][grouped.offsets[:-1]]
-    return (value - fitted_to(first, value, sigma, d)) / sigma
+    n_obs = np.diff(grouped.anomalous_offsets if apart else grouped.offsets)
+    return ((value - fitted_to(first, value, sigma, d)) / sigma)[n_obs > 1]
 
 
 def fitted_to(truth: np.ndarray, value: np.ndarray, sigma: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ __all__ = ["BIJVOET", "DisputedPairs", "posterior_odds", "tail_of_intensities", 
 
 BIJVOET = 0.3
 """Standard deviation of I(+) - I(-) relative to their mean that is allowed for: few have more."""
+_LARGE_BIJVOET = 2.0
+"""Largest such difference, in standard deviations, that may be one."""
 CERTAIN = math.log(19.0)
 _DECADES = math.log(1e4)
 """Range of ln |deviation| of a wrong intensity about which nothing is known."""
@@ -63,8 +65,8 @@ def tail_of_intensities(normalised: FloatArray) -> float:
 def undisputed_mates(value: FloatArray, variance: FloatArray, zmax: float) -> BoolArray:
     """Pairs (m, 2) of I(+) and I(-) whose disagreement may be a Bijvoet difference, (m,) bool."""
     difference = np.abs(value[:, 0] - value[:, 1])
-    allowed = variance.sum(axis=1) + (BIJVOET * np.maximum(value.mean(axis=1), 0.0)) ** 2
-    result: BoolArray = difference <= zmax * np.sqrt(allowed)
+    allowed = zmax * np.sqrt(variance.sum(axis=1)) + _LARGE_BIJVOET * BIJVOET * np.maximum(value.mean(axis=1), 0.0)
+    result: BoolArray = difference <= allowed
     return result
 
 

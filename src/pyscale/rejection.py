@@ -11,11 +11,14 @@ from .fit_errors import FitState
 from .observations import JobObservations
 from .options import ScalingOptions
 from .outliers import find_disputed_pairs, find_outliers, wilson_expected
-from .pairs import CERTAIN, DisputedPairs, posterior_odds, tail_of_intensities, undisputed_mates
+from .pairs import BIJVOET, CERTAIN, DisputedPairs, posterior_odds, tail_of_intensities, undisputed_mates
 from .symmetry import epsilon_and_centric
 from .typing import BoolArray, FloatArray
 
 __all__ = ["OutlierRules"]
+
+_LARGEST_BIJVOET = 3.0
+"""Largest difference of mates in units of the usual one."""
 
 
 class OutlierRules:
@@ -103,9 +106,20 @@ class OutlierRules:
         alone = np.repeat(
             np.add.reduceat(~left, obs.anomalous_offsets[:-1], dtype=np.int64) < 2, np.diff(obs.anomalous_offsets)
         )
-        wrong = apart | alone
+        wrong = apart | alone | ~self._may_be_bijvoet(state, obs)
         wrong[disputed.ravel()] = True
         return found & wrong
+
+    def _may_be_bijvoet(self, state: FitState, obs: JobObservations) -> BoolArray:
+        """Whether a row differs from its group by no more than Friedel mates may, (n,) bool.
+
+        Structure factors of mates differ by much the same whatever their size, intensities by the root of theirs
+        and of the mean intensity.
+        """
+        mean = np.maximum(wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon), 0.0)
+        largest = _LARGEST_BIJVOET * BIJVOET * np.sqrt(np.maximum(state.expected, 0.0) * mean)
+        possible: BoolArray = np.abs(obs.intensity - state.expected) <= largest
+        return possible
 
     def _judge_pairs(
         self,
