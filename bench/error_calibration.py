@@ -3,8 +3,9 @@
     python bench/error_calibration.py [--per-kind 30] [--seed 0] [--basic]
 
 For each kind: rms and median size of the pulls of merged intensities, (merged - true) / sigma, in the mean over sets
-and the extreme sets, over reflections measured twice or more (nothing can tell whether a single one is an outlier); how often a and b of the error model lie within two standard errors of the truth, where the true
-scale is in the model's basis; and the same pulls with dials.scale's error model (error_model=basic).
+and the extreme sets, over reflections measured twice or more (nothing can tell whether a single one is an outlier);
+how often a and b of the error model lie within two standard errors of the truth, where the true scale is in the
+model's basis; and the same pulls with dials.scale's error model (error_model=basic).
 """
 
 from __future__ import annotations
