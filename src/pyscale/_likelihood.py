@@ -39,6 +39,12 @@ class Terms(NamedTuple):
     score_variance: FloatArray
 
     @classmethod
+    def none(cls, n_models: int) -> Terms:
+        """Of a cost that has not been evaluated."""
+        matrices = np.zeros((n_models, 3, 3))
+        return cls(np.nan, np.zeros((n_models, 3)), matrices, matrices)
+
+    @classmethod
     def from_core(cls, cost: float, gradient: FloatArray, information: FloatArray, score: FloatArray) -> Terms:
         """From flat arrays with the elements of symmetric matrices."""
         return cls(cost, gradient.reshape(-1, 3), _matrices(information), _matrices(score))
@@ -236,11 +242,14 @@ class Shrunk:
     covariance : (k, 3, 3) float64
         Given mean and spread.
     common : Common
+    terms : Terms
+        At these parameters.
     """
 
     theta: FloatArray
     covariance: FloatArray
     common: Common
+    terms: Terms
 
 
 def shrink(
@@ -289,7 +298,7 @@ def shrink(
         if better is None:
             break
         theta, terms = better
-    return Shrunk(theta, covariance, common)
+    return Shrunk(theta, covariance, common, terms)
 
 
 def _penalty(common: Common, factor: float) -> Callable[[FloatArray], float]:

@@ -255,12 +255,16 @@ def refine_error_model(
     if stage in _SAMPLE:
         observations, rows = observations.sample(_SAMPLE[stage])
         groups = groups if groups is None or rows is None else groups[rows]
-    common = _refine_common(observations, start or ErrorModel(), fixed, stage, zmax)
-    n_models = 1 if groups is None else int(groups.max(initial=0)) + 1
-    enough = common.minimum.converged and common.repeated.row.size >= _MIN_FOR_B * 2
-    if groups is None or n_models < 2 or stage == "first" or not enough or common.caveat:
-        return common.result()
-    return _refine_groups(observations, common, groups, n_models, fixed, before, stage)
+    start = start or ErrorModel()
+    if groups is None or stage == "first" or not groups.any():
+        return _refine_common(observations, start, fixed, stage, zmax).result()
+    # Models that differ look like one with a third term: it is asked for when they have been told apart.
+    had_c = before is not None and before.common.mean[2] > 0
+    without_c = (fixed[0], fixed[1], 0.0) if fixed[2] is None else fixed
+    found, calls_for_c = _refine_groups(observations, start, without_c, groups, None if had_c else before, stage)
+    if calls_for_c and fixed[2] is None:
+        found, _ = _refine_groups(observations, start, fixed, groups, before if had_c else None, stage)
+    return found
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,11 @@ class _CommonFit:
             f"; a too large, b too small: strong intensities scatter by {100 * self.model.a * self.model.b:.0f} %, "
             f"groups of {least} do not average that out"
         )
+
+    @property
+    def calls_for_c(self) -> bool:
+        """Whether c > 0 would describe the scatter better."""
+        return self.minimum.converged and _call_for_c(self.minimum.terms, np.diag(self.minimum.covariance) > 0)
 
     def result(self) -> ErrorModelFit:
         theta, n_threads = self.model.theta[None], self.observations.n_threads
@@ -323,15 +332,13 @@ def _refine_common(obs: Equivalents, start: ErrorModel, fixed: Fixed, stage: Sta
 
 
 def _refine_groups(
-    obs: Equivalents,
-    common: _CommonFit,
-    groups: IntArray,
-    n_models: int,
-    fixed: Fixed,
-    before: Shrunk | None,
-    stage: Stage,
-) -> ErrorModelFit:
-    """Models of groups of data sets, shrunk towards what they have in common."""
+    obs: Equivalents, start: ErrorModel, fixed: Fixed, groups: IntArray, before: Shrunk | None, stage: Stage
+) -> tuple[ErrorModelFit, bool]:
+    """Models of groups of data sets, shrunk towards what they have in common, and whether these call for c > 0."""
+    common = _refine_common(obs, start, fixed, stage, 0.0)
+    if not common.minimum.converged or common.repeated.row.size < _MIN_FOR_B * 2 or common.caveat:
+        return common.result(), common.calls_for_c
+    n_models = int(groups.max()) + 1
     free = np.array([fixed[0] is None, fixed[1] is None, fixed[2] is None and common.model.c > 0])
     repeated, minimum = common.repeated, common.minimum
     for _ in range(_MAX_GROUP_CYCLES):
@@ -349,11 +356,12 @@ def _refine_groups(
         weight = 1.0 / np.where(obs.variance > 0, variance, np.inf)
         expected = obs.expected(weight, obs.excluded)
         repeated = repeated.with_expected(expected, obs.inverse_scale_factor, obs.conversion)
-    return replace(
+    fit = replace(
         common.result(),
         bins_when_wanted=BinsWhenWanted(repeated, common.expected[repeated.row], found.theta, model, obs.n_threads),
         shrunk=found,
     )
+    return fit, _call_for_c(found.terms, free)
 
 
 def as_given(
@@ -405,7 +413,7 @@ def _fit(repeated: Repeated, model: ErrorModel, free: BoolArray, stage: Stage, n
             return three
         theta = np.array([*three.theta[:2], 0.0])
     minimum = minimise(evaluate, theta, two, precision)
-    if free[2] and enough and stage != "first" and _calls_for_c(minimum, two):
+    if free[2] and enough and stage != "first" and _call_for_c(minimum.terms, two):
         minimum = minimise(evaluate, minimum.theta, free, precision)
     if enough or not free[1]:
         return minimum
@@ -415,20 +423,20 @@ def _fit(repeated: Repeated, model: ErrorModel, free: BoolArray, stage: Stage, n
     return replace(minimum, covariance=covariance, reason=f"{minimum.reason}; {note}")
 
 
-def _calls_for_c(minimum: Minimum, refined: BoolArray) -> bool:
-    """Efficient score test of c = 0 against c > 0 at the minimum with c = 0."""
-    information, score = minimum.terms.information[0], minimum.terms.score_variance[0]
-    others = np.flatnonzero(refined)
-    projection = np.zeros(3)
-    projection[2] = 1.0
+def _call_for_c(terms: Terms, refined: BoolArray) -> bool:
+    """Efficient score test of c = 0 against c > 0 in all models together."""
+    others = np.flatnonzero(refined & (np.arange(3) < 2))
+    projection = np.zeros((len(terms.gradient), 3))
+    projection[:, 2] = 1.0
     if others.size:
-        block = information[np.ix_(others, others)]
-        projection[others] = -np.linalg.lstsq(block, information[others, 2], rcond=1e-12)[0]
-    variance = float(projection @ score @ projection)
-    return variance > 0 and -float(projection @ minimum.terms.gradient[0]) > _C_APPEARS * math.sqrt(variance)
+        block = terms.information[:, others][:, :, others]
+        inverse = np.linalg.pinv(block, rcond=1e-12, hermitian=True)
+        projection[:, others] = -np.einsum("kij,kj->ki", inverse, terms.information[:, others, 2])
+    score = float(np.einsum("ki,ki->", projection, terms.gradient))
+    variance = float(np.einsum("ki,kij,kj->", projection, terms.score_variance, projection))
+    return variance > 0 and -score > _C_APPEARS * math.sqrt(variance)
 
 
 def _kept(theta: FloatArray, free: BoolArray, why: str) -> Minimum:
     covariance = np.diag(np.where(free, np.nan, 0.0))
-    nothing = Terms(math.nan, np.zeros((1, 3)), np.zeros((1, 3, 3)), np.zeros((1, 3, 3)))
-    return Minimum(theta, covariance, math.nan, converged=False, reason=f"kept: {why}", terms=nothing)
+    return Minimum(theta, covariance, math.nan, converged=False, reason=f"kept: {why}", terms=Terms.none(1))

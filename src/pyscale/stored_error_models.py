@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._likelihood import Common, Shrunk
+from ._likelihood import Common, Shrunk, Terms
 from .error_groups import error_model_groups
 from .error_model import ErrorModel
 from .error_models import ErrorModels
@@ -124,7 +124,7 @@ def grouped_error_models(configurations: Sequence[Configuration], choice: ErrorM
     mean, spread = (_three_numbers(common.get(name)) for name in ("mean", "spread"))
     if len(theta) != first.size or mean is None or spread is None:
         return None
-    return Shrunk(theta, np.zeros((len(theta), 3, 3)), Common(mean, spread))
+    return Shrunk(theta, np.zeros((len(theta), 3, 3)), Common(mean, spread), Terms.none(len(theta)))
 
 
 def _three_numbers(values: Any) -> FloatArray | None:
