@@ -79,7 +79,7 @@ def test_mates_that_are_apart_are_no_outliers_and_no_errors(scaled: Callable[...
     together, apart = (scaled(anomalous=0.2, apart=value, outlier_fraction=0.0) for value in (False, True))
     rejected = [int(r.fit.outlier.sum()) for r in (together, apart)]
     assert rejected[1] < 0.3 * rejected[0]
-    assert apart.fit.error_model.b < 0.03
+    assert apart.fit.error_models.common.b < 0.03
     truth = simulated(anomalous=0.2, outlier_fraction=0.0).truth
     obs = apart.observations
     own = truth["I_own"][obs.row] * truth["g"][obs.row]

@@ -74,7 +74,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["scale", "a.expt", "dmin=1"], "unknown option dmin: did you mean cut_data.d_min"),
         (["scale", "a.expt", "d_min=x"], "option cut_data.d_min=x: expected number or auto or None"),
         (["scale", "a.expt", "d_min=2", "d_max=1"], "must be less than cut_data.d_max=1"),
-        (["scale", "a.expt", "grouping=individual"], "not yet available"),
+        (["scale", "a.expt", "output.additional_stats=True"], "not yet available"),
         (["scale", "a.expt", "--verbos"], "unknown flag --verbos: did you mean --verbose?"),
         (["scale", "none.phil"], "cannot read options from none.phil"),
         (["simulate", "a.expt"], "pyscale simulate takes no files"),

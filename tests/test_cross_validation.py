@@ -74,7 +74,7 @@ def test_values_that_come_by_themselves() -> None:
         ({"parameter": "use_free_set"}, "cross validation cannot vary it"),
         ({"parameter": "output.log", "parameter_values": ("a", "b")}, "cross validation cannot vary it"),
         ({"parameter": "anomalous", "nfolds": 11}, "nfolds=11: there are 10 free sets of 10 %"),
-        ({"parameter": "grouping", "parameter_values": ("combined", "individual")}, "not yet available"),
+        ({"parameter": "output.additional_stats", "parameter_values": ("True", "False")}, "not yet available"),
     ],
 )
 def test_silly_options(changes: dict[str, Any], message: str) -> None:

@@ -67,9 +67,10 @@ def few() -> Job:
     return make_job(data.experiments(), [table])
 
 
-def filtered(job: Job, mode: str, **options: Any) -> ScalingResult:
+def filtered(job: Job, mode: str, error_model: dict[str, str] | None = None, **options: Any) -> ScalingResult:
     chosen = {"mode": mode, "group_size": 5, **options}
-    return pyscale.scale(job, nproc=1, filtering={"method": "deltacchalf", "deltacchalf": chosen})
+    filtering = {"method": "deltacchalf", "deltacchalf": chosen}
+    return pyscale.scale(job, nproc=1, filtering=filtering, weighting={"error_model": error_model or {}})
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +109,15 @@ def test_the_bad_images_are_removed_wherever_they_are(planted: Job) -> None:
 
 
 def test_sd_of_dials_is_blind_to_them(planted: Job) -> None:
-    result = filtered(planted, "dataset", rule="sd")
+    result = filtered(planted, "dataset", {"grouping": "combined"}, rule="sd")
     assert result.filtering is not None and not result.filtering.cycles[0].removed.any()
 
 
 def test_interior_or_from_the_ends(few: Job, by_images: ScalingResult) -> None:
     assert removed_images(by_images, few) == {1: [BAD_IMAGES], 3: [(1, 10)]}
-    assert removed_images(filtered(few, "image_group", interior=False), few) == {3: [(1, 10)]}
+    # an error model of its own would give the bad sweep less weight, and its images less influence on CC1/2
+    from_the_ends = filtered(few, "image_group", {"grouping": "combined"}, interior=False)
+    assert removed_images(from_the_ends, few) == {3: [(1, 10)]}
 
 
 def test_is_what_excluding_by_hand_gives(few: Job, by_images: ScalingResult) -> None:

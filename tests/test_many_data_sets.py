@@ -36,6 +36,11 @@ def spoilt(job: Job) -> Job:
     flags[::13] &= ~np.uint64(int(Flag.integrated))
     partial_id = table["partial_id"].copy()
     partial_id[1::11], index[1::11] = partial_id[0:-1:11][: len(partial_id[1::11])], index[0:-1:11][: len(index[1::11])]
+    for name in ("xyzcal.px", "entering", "panel"):
+        if name in table:
+            values = table[name].copy()
+            values[1::11] = values[0:-1:11][: len(values[1::11])]
+            table[name] = values
     table["miller_index"], table["flags"], table["partial_id"] = index, flags, partial_id
     table["partiality"] = np.where(np.arange(n) % 29 == 0, 0.0, 0.6 * table["partiality"])
     return make_job(job.experiments, [table])

@@ -111,7 +111,7 @@ def test_unit_of_intensity(inputs: Path, tmp_path: Path, factor: float) -> None:
     second = scale(inputs, refl=tmp_path / "other_unit.refl")
     assert_array_equal(second["flags"], first["flags"])
     # Restraints are in units of the cost, which has none; minimisations end within their tolerance.
-    assert_allclose(second["inverse_scale_factor"], first["inverse_scale_factor"], rtol=1e-6)
+    assert_allclose(second["inverse_scale_factor"], first["inverse_scale_factor"], rtol=5e-6)
     assert_allclose(second["intensity.scale.value"], factor * first["intensity.scale.value"], rtol=1e-9)
     for name in ("r_merge", "r_meas", "r_pim", "cc_half", "i_over_sigma"):
         found = document()["merging_statistics"]["overall"][name]

@@ -116,8 +116,9 @@ class OutlierRules:
         Structure factors of mates differ by much the same whatever their size, intensities by the root of theirs
         and of the mean intensity.
         """
+        expected = np.maximum(state.expected, 0.0)
         mean = np.maximum(wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon), 0.0)
-        largest = _LARGEST_BIJVOET * BIJVOET * np.sqrt(np.maximum(state.expected, 0.0) * mean)
+        largest = _LARGEST_BIJVOET * BIJVOET * np.sqrt(expected * np.where(np.isfinite(mean), mean, expected))
         possible: BoolArray = np.abs(obs.intensity - state.expected) <= largest
         return possible
 
