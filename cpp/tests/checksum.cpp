@@ -88,8 +88,12 @@ void errors(int n_threads) {
   model.add(obs.quadratic);
   model.add(residuals.residual);
   model.add(pyscale::residual_variances(view(obs), residuals.share, models.view(), n_threads));
-  model.add(pyscale::student_cost(view(obs), residuals.residual, residuals.share, models.view(), 4, 0.7,
-                                  n_threads));
+  const auto terms =
+      pyscale::student_cost(view(obs), residuals.residual, residuals.share, models.view(), 4, 0.7, n_threads);
+  model.add(terms.cost);
+  model.add(terms.gradient);
+  model.add(terms.information);
+  model.add(terms.score_variance);
   model.print("error_model");
   std::vector<std::int32_t> bin(c.offsets.size() - 1), candidate(c.intensity.size());
   for (std::size_t g = 0; g < bin.size(); ++g) bin[g] = static_cast<std::int32_t>(g % 10);
