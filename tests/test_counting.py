@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from pyscale.counting import count_variance_slope, expected_count_variance
+from pyscale.counting import count_variance_slope, expected_count_variance, slope_below_zero
 
 MEAN, BACKGROUND, N, N_GROUPS = 20.0, 5.0, 10, 20_000
 
@@ -129,3 +129,21 @@ def test_variances_stay_positive_and_grow_with_the_expected_intensity(
     assert changed(expected) >= min(variance, slope**2) + slope * max(expected, 0.0) * (1 - 1e-12)
     if slope == 0.0:
         assert changed(expected) == variance
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_variances_of_negative_intensities_do_is_taken_from_the_data(share: float) -> None:
+    """Two data sets of weak reflections: with variances of all counts, and with those of positive intensities only."""
+    rng = np.random.default_rng(3)
+    n = 20_000
+    background = rng.uniform(3.0, 6.0, n)
+    mean = rng.exponential(1.0, n)
+    intensity = rng.poisson(mean + background) - background
+    variance = background + np.where(intensity < 0, share * intensity, intensity)
+    unit = 25.0
+    slope = np.full(n, unit)
+    found = slope_below_zero(unit * intensity, unit**2 * variance, slope, np.zeros(n, np.int32), 2)
+    assert found[0] == pytest.approx(share, abs=0.15)
+    assert found[1] == 1.0
+    plain = expected_count_variance(unit**2 * variance, unit * intensity, unit * mean, slope, share)
+    np.testing.assert_allclose(plain, unit**2 * (background + mean), rtol=1e-9, atol=unit**2)

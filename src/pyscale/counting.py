@@ -4,7 +4,7 @@ An integrator estimates the variance of an intensity from the counts that it saw
 variance is low too, and the weight high: weighted means, and through them scales, are biased. Once the expected
 intensity E = g I_h of an observation is known, the part of its variance that came from its own counts is replaced:
 
-    V' = (V - k I) + k max(E, 0),
+    V' = (V - k max(I, 0) - q k min(I, 0)) + k max(E, 0),
 
 k being the variance per unit of intensity, LP / QE where intensities are photons. Detectors that count in other units,
 and variances that were rescaled, have another k: it is taken from the data.
@@ -17,7 +17,10 @@ import numpy as np
 from . import _core
 from .typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["count_variance_slope", "expected_count_variance"]
+__all__ = ["count_variance_slope", "expected_count_variance", "slope_below_zero"]
+
+_PRIOR = 1.0, 0.25
+"""What is thought of q before the data are seen, and how firmly."""
 
 
 def count_variance_slope(
@@ -53,8 +56,53 @@ def count_variance_slope(
     return slope
 
 
+def slope_below_zero(
+    intensity: FloatArray, variance: FloatArray, slope: FloatArray, data_set: IntArray, n_data_sets: int
+) -> FloatArray:
+    """Share q of k with which variances of negative intensities fall further.
+
+    It is 1 where a variance is that of the raw counts under the spot, which are never negative, 0 where an integrator
+    gives negative intensities the variance of the background. Weak observations tell: those above and below zero lie on
+    the same background, so that the difference of their mean variances is k times that of the mean intensities
+    above, plus q k times that below.
+
+    Parameters
+    ----------
+    intensity, variance, slope : (n,) float64
+    data_set : (n,) int32
+
+    Returns
+    -------
+    (n_data_sets,) float64
+        1 as far as the data do not tell.
+    """
+    # In units of k, where intensities are counts.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count, spread = intensity / slope, variance / slope**2
+    weak = (slope > 0) & np.isfinite(spread) & (np.abs(count) < np.sqrt(spread))
+    sums = []
+    for side in (weak & (count > 0), weak & (count < 0)):
+        rows = [count[side], spread[side], spread[side] ** 2]
+        n = np.maximum(np.bincount(data_set[side], minlength=n_data_sets), 1)
+        means = [np.bincount(data_set[side], values, n_data_sets) / n for values in rows]
+        sums.append((means[0], means[1], (means[2] - means[1] ** 2) / n, n))
+    (x_above, v_above, error_above, n_above), (x_below, v_below, error_below, n_below) = sums
+    known = (x_below < 0) & (np.minimum(n_above, n_below) > 1)
+    scale = np.where(known, -x_below, 1.0)
+    found = (v_above - v_below - x_above) / scale
+    precision = np.where(known, scale**2 / np.maximum(error_above + error_below, 1e-12), 0.0)
+    mean, sigma = _PRIOR
+    blend = (np.where(known, found, 0.0) * precision + mean / sigma**2) / (precision + 1.0 / sigma**2)
+    result: FloatArray = np.clip(blend, 0.0, 1.0)
+    return result
+
+
 def expected_count_variance(
-    variance: FloatArray, intensity: FloatArray, expected: FloatArray, slope: FloatArray
+    variance: FloatArray,
+    intensity: FloatArray,
+    expected: FloatArray,
+    slope: FloatArray,
+    below: FloatArray | float = 1.0,
 ) -> FloatArray:
     """Replace the part of each variance that came from the observed counts by that of the expected ones.
 
@@ -64,12 +112,14 @@ def expected_count_variance(
     ----------
     variance, intensity, expected, slope : (n,) float64
         On the scale of the unscaled intensity.
+    below : (n,) float64 or float
+        Share q of the slope below zero.
 
     Returns
     -------
     (n,) float64
     """
     floor = np.minimum(variance, slope**2)
-    background = np.maximum(variance - slope * intensity, floor)
+    background = np.maximum(variance - slope * np.where(intensity < 0, below * intensity, intensity), floor)
     result: FloatArray = background + slope * np.maximum(expected, 0.0)
     return result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .counting import count_variance_slope, expected_count_variance
+from .counting import count_variance_slope, expected_count_variance, slope_below_zero
 from .error_groups import error_model_groups
 from .error_model import expected_intensity
 from .error_model_fit import Stage
@@ -182,18 +182,18 @@ class Fit:
 
     def variance(self, state: FitState) -> FloatArray:
         """Variances of the unscaled intensities, of expected counts."""
-        return expected_count_variance(self.obs.variance, self.obs.intensity, state.expected, self.count_slope)
+        obs = self.obs
+        return expected_count_variance(obs.variance, obs.intensity, state.expected, *self.count_slope)
 
-    def _count_slope(self) -> FloatArray:
-        return count_variance_slope(
-            self.obs.intensity,
-            self.obs.variance,
-            self.obs.integrated.conversion,
-            self.obs.data_set,
-            len(self.joint.models),
-            self.fit_weights.free,
-            self.n_threads,
+    def _count_slope(self) -> tuple[FloatArray, FloatArray]:
+        """Variance per unit of intensity of each observation, and its share below zero, two (n,) float64."""
+        obs, n_data_sets, free = self.obs, len(self.joint.models), self.fit_weights.free
+        slope = count_variance_slope(
+            obs.intensity, obs.variance, obs.integrated.conversion, obs.data_set, n_data_sets, free, self.n_threads
         )
+        known = np.where(free, 0.0, slope)
+        below = slope_below_zero(obs.intensity, obs.variance, known, obs.data_set, n_data_sets)
+        return slope, below[obs.data_set]
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
