@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pyscale import _core
 from pyscale._likelihood import student_kappa
 from pyscale.error_model import ErrorModel, expected_intensity, normalised_deviations
-from pyscale.error_model_fit import Equivalents, refine_error_model
+from pyscale.error_model_data import Equivalents
+from pyscale.error_model_fit import refine_error_model
 from pyscale.errors import UsageError
 
 NONE = np.zeros(0, np.uint8)

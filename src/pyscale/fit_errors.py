@@ -9,7 +9,8 @@ import numpy as np
 
 from .basic_error_model import BasicLimits, refine_basic
 from .error_model import ErrorModel
-from .error_model_fit import Equivalents, ErrorModelFit, Fixed, Stage, as_given, refine_error_model
+from .error_model_data import Equivalents
+from .error_model_fit import ErrorModelFit, Fixed, Stage, as_given, refine_error_model
 from .error_models import ErrorModels
 from .fit_start import FitStart
 from .observations import JobObservations
