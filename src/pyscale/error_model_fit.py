@@ -151,7 +151,7 @@ def refine_error_model(
     stage : {"first", "round", "last", "exact"}
         The first looks at data whose outliers are not known yet: rows that fail the leave-one-out test under the
         model so far are set aside for the duration. First and round look at a sample of the rows, last at all, and
-        exact does so with little regard to time, as all of the later ones do for few rows.
+        exact does so with little regard to time, as the last does for few rows.
     zmax : float
         Limit of that test.
 
@@ -160,7 +160,7 @@ def refine_error_model(
     UsageError
         When a fixed a is not positive or a fixed b or c negative.
     """
-    if stage in ("round", "last") and observations.intensity.size <= _SAMPLE["round"]:
+    if stage == "last" and observations.intensity.size <= _SAMPLE["round"]:
         stage = "exact"
     if stage in _SAMPLE:
         observations, rows = observations.sample(_SAMPLE[stage])
