@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from pyscale.counting import count_variance_slope, expected_count_variance, slope_below_zero
+from pyscale.counting import (
+    background_variance,
+    count_variance_slope,
+    slope_below_zero,
+)
+from pyscale.counting import expected_count_variance as variance_on_background
+
+
+def expected_count_variance(variance, intensity, expected, slope, below=1.0):
+    return variance_on_background(background_variance(variance, intensity, slope, below), expected, slope)
+
 
 MEAN, BACKGROUND, N, N_GROUPS = 20.0, 5.0, 10, 20_000
 

@@ -17,7 +17,7 @@ import numpy as np
 from . import _core
 from .typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["count_variance_slope", "expected_count_variance", "slope_below_zero"]
+__all__ = ["background_variance", "count_variance_slope", "expected_count_variance", "slope_below_zero"]
 
 _PRIOR = 1.0, 0.25
 """What is thought of q before the data are seen, and how firmly."""
@@ -97,20 +97,14 @@ def slope_below_zero(
     return result
 
 
-def expected_count_variance(
-    variance: FloatArray,
-    intensity: FloatArray,
-    expected: FloatArray,
-    slope: FloatArray,
-    below: FloatArray | float = 1.0,
+def background_variance(
+    variance: FloatArray, intensity: FloatArray, slope: FloatArray, below: FloatArray | float = 1.0
 ) -> FloatArray:
-    """Replace the part of each variance that came from the observed counts by that of the expected ones.
-
-    What remains of V is at least that of one count.
+    """What remains of each variance without that of its own counts: at least that of one count.
 
     Parameters
     ----------
-    variance, intensity, expected, slope : (n,) float64
+    variance, intensity, slope : (n,) float64
         On the scale of the unscaled intensity.
     below : (n,) float64 or float
         Share q of the slope below zero.
@@ -119,7 +113,14 @@ def expected_count_variance(
     -------
     (n,) float64
     """
-    floor = np.minimum(variance, slope**2)
-    background = np.maximum(variance - slope * np.where(intensity < 0, below * intensity, intensity), floor)
-    result: FloatArray = background + slope * np.maximum(expected, 0.0)
+    counted = np.where(intensity < 0, below * intensity, intensity)
+    result: FloatArray = np.maximum(variance - slope * counted, np.minimum(variance, slope**2))
+    return result
+
+
+def expected_count_variance(background: FloatArray, expected: FloatArray, slope: FloatArray) -> FloatArray:
+    """Variance of expected counts on a background, all (n,) float64."""
+    result = np.maximum(expected, 0.0)
+    result *= slope
+    result += background
     return result

@@ -266,6 +266,8 @@ def _refine_groups(
         weight = 1.0 / np.where(obs.variance > 0, variance, np.inf)
         expected = obs.expected(weight, obs.excluded)
         repeated = repeated.with_expected(expected, obs.inverse_scale_factor, obs.conversion)
+    if not found.common.spread.any():
+        return common.result(), _call_for_c(found.terms, free)
     fit = replace(
         common.result(),
         bins_when_wanted=BinsWhenWanted(repeated, common.expected[repeated.row], found.theta, model, obs.n_threads),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .counting import count_variance_slope, expected_count_variance, slope_below_zero
+from .counting import background_variance, count_variance_slope, expected_count_variance, slope_below_zero
 from .error_groups import error_model_groups
 from .error_model import expected_intensity
 from .error_model_fit import Stage
@@ -91,7 +91,7 @@ class Fit:
         )
         self.reference, self.reference_error = NO_REFERENCE, np.zeros(0)
         self.rows, self.around = joint.restraint_rows(), joint.parameters
-        self.count_slope = self._count_slope()
+        self.background, self.count_slope = self._count()
         self.errors = ErrorModelRefiner(
             options,
             error_model_groups(options.weighting.error_model, len(joint.models)),
@@ -182,18 +182,17 @@ class Fit:
 
     def variance(self, state: FitState) -> FloatArray:
         """Variances of the unscaled intensities, of expected counts."""
-        obs = self.obs
-        return expected_count_variance(obs.variance, obs.intensity, state.expected, *self.count_slope)
+        return expected_count_variance(self.background, state.expected, self.count_slope)
 
-    def _count_slope(self) -> tuple[FloatArray, FloatArray]:
-        """Variance per unit of intensity of each observation, and its share below zero, two (n,) float64."""
+    def _count(self) -> tuple[FloatArray, FloatArray]:
+        """Variance of the background and per unit of intensity of each observation, two (n,) float64."""
         obs, n_data_sets, free = self.obs, len(self.joint.models), self.fit_weights.free
         slope = count_variance_slope(
             obs.intensity, obs.variance, obs.integrated.conversion, obs.data_set, n_data_sets, free, self.n_threads
         )
         known = np.where(free, 0.0, slope)
         below = slope_below_zero(obs.intensity, obs.variance, known, obs.data_set, n_data_sets)
-        return slope, below[obs.data_set]
+        return background_variance(obs.variance, obs.intensity, slope, below[obs.data_set]), slope
 
     def _weights(self, state: FitState, excluded: BoolArray) -> FloatArray:
         """Weights in the minimisation, which may be limited to some observations, (n,) float64."""
@@ -260,7 +259,7 @@ class Fit:
         )
         log_choice(self.intensity_choice)
         self.obs = self.obs.with_imids(self.intensity_choice.imids)
-        self.count_slope = self._count_slope()
+        self.background, self.count_slope = self._count()
         self.problem.set_intensity(self.obs.intensity)
 
     def update_restraints(self, state: FitState, result: Minimisation, least: float = 0.0) -> float:

@@ -106,8 +106,11 @@ class OutlierRules:
         alone = np.repeat(
             np.add.reduceat(~left, obs.anomalous_offsets[:-1], dtype=np.int64) < 2, np.diff(obs.anomalous_offsets)
         )
-        wrong = apart | alone | ~self._may_be_bijvoet(state, obs)
+        wrong = apart | alone
         wrong[disputed.ravel()] = True
+        doubtful = np.flatnonzero(found & ~wrong)
+        if doubtful.size:
+            wrong[doubtful] = ~self._may_be_bijvoet(state, obs)[doubtful]
         return found & wrong
 
     def _may_be_bijvoet(self, state: FitState, obs: JobObservations) -> BoolArray:
