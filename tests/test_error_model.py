@@ -359,6 +359,15 @@ class TestGroups:
             within.append(np.abs(fit.shrunk.theta[:, :2] - true) < 2 * sigma[:, :2])
         assert np.mean(within) > 0.9
 
+    def test_many_rows_are_refined_as_well_as_few(self):
+        """Where time counts the models of groups end within a fraction of their errors of the exact minimum."""
+        data, data_set = self.several(1, [(0.8, 0.02), (1.0, 0.05), (1.3, 0.03), (1.7, 0.1)], n=100_000)
+        last, exact = (refine(data, groups=data_set, stage=stage).shrunk for stage in ("last", "exact"))
+        assert last is not None
+        assert exact is not None
+        sigma = np.sqrt(np.einsum("kii->ki", exact.covariance))[:, :2]
+        assert np.all(np.abs(last.theta - exact.theta)[:, :2] < 0.2 * sigma)
+
     def test_like_data_sets_share_their_model(self):
         data, data_set = self.several(3, [(1.2, 0.04)] * 30)
         alone, fit = refine(data), refine(data, groups=data_set)

@@ -21,14 +21,15 @@ Stage = Literal["first", "round", "last", "exact"]
 Fixed: TypeAlias = tuple[float | None, float | None, float | None]
 
 _MAX_CYCLES = 6
-# In standard uncertainties: of a minimum with expected intensities held fixed, and of the cycles that renew them.
+# In standard uncertainties: of a minimum with expected intensities held fixed, of the cycles that renew them, and of
+# the models of groups.
 # A model for the first weights need not be known better than one that counts, and expected intensities hardly change
 # between the last model of the rounds and that of all rows.
-_PRECISION: dict[Stage, tuple[float, float]] = {
-    "first": (0.1, 0.3),
-    "round": (0.05, 0.2),
-    "last": (0.01, 5.0),
-    "exact": (1e-4, 1e-3),
+_PRECISION: dict[Stage, tuple[float, float, float]] = {
+    "first": (0.1, 0.3, 0.3),
+    "round": (0.05, 0.2, 0.2),
+    "last": (0.01, 5.0, 0.03),
+    "exact": (1e-4, 1e-3, 1e-3),
 }
 # Observations looked at, about.
 _SAMPLE: dict[Stage, int] = {"first": 25_000, "round": 50_000}
@@ -255,10 +256,10 @@ def _refine_groups(
         theta = np.repeat(common.model.theta[None], n_models, axis=0) if before is None else before.theta
         model = np.ascontiguousarray(groups[repeated.row])
         residuals = group_residuals(repeated, theta, model, obs.n_threads)
-        found = shrink(residuals.evaluator(), minimum, n_models, free, before, _PRECISION[stage][1])
+        found = shrink(residuals.evaluator(), minimum, n_models, free, before, _PRECISION[stage][2])
         change = (found.theta - theta) / np.sqrt(np.maximum(np.einsum("kii->ki", found.covariance), 1e-300))
         before = found
-        if not (np.abs(change) > _PRECISION[stage][1])[:, found.common.spread > 0].any():
+        if not (np.abs(change) > _PRECISION[stage][2])[:, found.common.spread > 0].any():
             break
         variance = _core.error_model_variances(
             obs.variance, common.expected, obs.conversion, found.theta.ravel(), groups, obs.n_threads
