@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,14 @@ class OutlierRules:
         weights : callable
             1/sigma'^2 from the expected intensities without some rows.
         """
+
+        @cache
+        def mean() -> FloatArray:
+            return wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon)
+
         unusable = state.small | obs.absent
         if self.options.emax:
-            expected = wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon)
-            state.wilson = (obs.intensity > float(self.options.emax) ** 2 * expected) & ~unusable
+            state.wilson = (obs.intensity > float(self.options.emax) ** 2 * mean()) & ~unusable
         if self.options.outlier_rejection is None:
             return
         unusable = unusable | state.wilson
@@ -70,9 +75,9 @@ class OutlierRules:
         for _ in range(2):
             # Expected intensities, and with them the sigmas, must not contain the outliers looked for.
             weight = weights(unusable | state.standard | state.pair)
-            state.standard = self._in_groups(state, obs, weight, judging, unusable)
+            state.standard = self._in_groups(state, obs, weight, judging, unusable, mean)
         if self.options.outlier_pairs == "judge":
-            self._judge_pairs(state, obs, weight, judging, unusable | state.standard)
+            self._judge_pairs(state, obs, weight, judging, unusable | state.standard, mean)
 
     def _in_groups(
         self,
@@ -81,6 +86,7 @@ class OutlierRules:
         weight: FloatArray,
         judging: tuple[FloatArray, FloatArray] | None,
         excluded: BoolArray,
+        mean: Callable[[], FloatArray],
     ) -> BoolArray:
         """Outliers within groups; not those that agree with others of their own hand where mates are together."""
         values = (obs.intensity, weight, state.g)
@@ -110,20 +116,8 @@ class OutlierRules:
         wrong[disputed.ravel()] = True
         doubtful = np.flatnonzero(found & ~wrong)
         if doubtful.size:
-            wrong[doubtful] = ~self._may_be_bijvoet(state, obs)[doubtful]
+            wrong[doubtful] = ~_may_be_bijvoet(state, obs, mean())[doubtful]
         return found & wrong
-
-    def _may_be_bijvoet(self, state: FitState, obs: JobObservations) -> BoolArray:
-        """Whether a row differs from its group by no more than Friedel mates may, (n,) bool.
-
-        Structure factors of mates differ by much the same whatever their size, intensities by the root of theirs
-        and of the mean intensity.
-        """
-        expected = np.maximum(state.expected, 0.0)
-        mean = np.maximum(wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon), 0.0)
-        largest = _LARGEST_BIJVOET * BIJVOET * np.sqrt(expected * np.where(np.isfinite(mean), mean, expected))
-        possible: BoolArray = np.abs(obs.intensity - state.expected) <= largest
-        return possible
 
     def _judge_pairs(
         self,
@@ -132,6 +126,7 @@ class OutlierRules:
         weight: FloatArray,
         judging: tuple[FloatArray, FloatArray] | None,
         excluded: BoolArray,
+        mean: Callable[[], FloatArray],
     ) -> None:
         """Reject the one of two that is wrong by all that is known; undecided pairs are left out of the fit."""
         state.pair, state.disputed = np.zeros((2, len(obs)), np.bool_)
@@ -151,7 +146,7 @@ class OutlierRules:
         value, variance = obs.intensity[rows] / state.g[rows], 1.0 / (weight[rows] * state.g[rows] ** 2)
         if obs.has_bijvoet and not obs.is_anomalous:
             rows, value, variance = _without_bijvoet_pairs(obs, rows, value, variance, zmax)
-        expected = wilson_expected(obs.intensity, state.g, obs.d_spacing, self.epsilon)
+        expected = mean()
         usable = ~excluded & (state.g > 0) & np.isfinite(expected) & (expected > 0)
         undisputed = usable.copy()
         undisputed[rows] = False
@@ -166,6 +161,20 @@ class OutlierRules:
         for k, wrong in ((0, odds < -CERTAIN), (1, odds > CERTAIN)):
             state.pair[pairs.rows[wrong, k]] = True
             state.disputed[pairs.rows[wrong]] = False
+
+
+def _may_be_bijvoet(state: FitState, obs: JobObservations, mean: FloatArray) -> BoolArray:
+    """Whether a row differs from its group by no more than Friedel mates may, (n,) bool; `mean` is that of Wilson.
+
+    Structure factors of mates differ by much the same whatever their size, intensities by the root of theirs
+    and of the mean intensity.
+    """
+    expected = np.maximum(state.expected, 0.0)
+    known = np.where(np.isfinite(mean), np.maximum(mean, 0.0), expected)
+    possible: BoolArray = np.abs(obs.intensity - state.expected) <= _LARGEST_BIJVOET * BIJVOET * np.sqrt(
+        expected * known
+    )
+    return possible
 
 
 def _without_bijvoet_pairs(
