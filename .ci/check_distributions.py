@@ -12,6 +12,7 @@ TEMPLATES = ("*.html*", "*.css", "*.js")
 NOT_IN_WHEEL = (".cpp", ".hpp", ".h", ".a", ".cmake")
 IN_SDIST = (
     "pyproject.toml",
+    "CITATION.cff",
     "CMakeLists.txt",
     "README.md",
     "LICENSE",
