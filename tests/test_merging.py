@@ -236,6 +236,7 @@ def gemmi_intensities(case: Case) -> gemmi.Intensities:
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.skipif(not hasattr(gemmi.Intensities, "merged"), reason="the oracle needs gemmi 0.7.4")
 def test_statistics_and_merged_intensities_equal_those_of_gemmi(name: str) -> None:
     case = synthetic(name)
     result = statistics(case)
