@@ -10,7 +10,8 @@ namespace {
 using pyscale::Cancellation;
 using pyscale::CancellationScope;
 
-/// Signals first, which only the main thread sees, so that Ctrl-C reaches loops of the core; then the caller's word.
+/// Signals first, which only the main thread sees, so that Ctrl-C reaches loops of the core; then the
+/// caller's word.
 bool poll(const py::object& ask) {
   const py::gil_scoped_acquire acquire;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -56,7 +57,8 @@ void bind_cancellation(py::module_& m) {
       .def("cancel", &Cancellation::cancel, "Ask all jobs that have this object to stop.")
       .def_property_readonly("is_cancelled", &Cancellation::is_cancelled, "Whether `cancel` was called.")
       .def("__repr__", [](const Cancellation& c) {
-        return c.is_cancelled() ? "<pyscale.Cancellation: cancelled>" : "<pyscale.Cancellation: not cancelled>";
+        return c.is_cancelled() ? "<pyscale.Cancellation: cancelled>"
+                                : "<pyscale.Cancellation: not cancelled>";
       });
   py::class_<PythonScope>(m, "CancellationScope", "While it is entered, this thread can be stopped.")
       .def(py::init<std::shared_ptr<Cancellation>, py::object>(), "request"_a = py::none(),

@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "cancellable",
+    "checkpoint",
     "following",
     "part_of_job",
     "report_progress",
@@ -78,6 +79,10 @@ def cancellable(cancel: Cancel | None = None) -> Iterator[None]:
     with scope:
         throw_if_cancelled()
         yield
+
+
+checkpoint = throw_if_cancelled
+"""A place where this thread may be stopped; a job of a million observations has one every 0.1 s."""
 
 
 @contextmanager

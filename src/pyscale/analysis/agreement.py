@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..progress import checkpoint
 from ..typing import BoolArray, FloatArray, IndexArray
 from .scaled_data import ScaledData
 
@@ -32,6 +33,7 @@ class Agreement:
 
     def _of_group(self, values: FloatArray) -> FloatArray:
         """Sum over each row's group."""
+        checkpoint()
         total: FloatArray = np.add.reduceat(values, self.offsets[:-1])[self._group]
         return total
 
@@ -72,6 +74,7 @@ class Parts:
     n: int
 
     def _sum(self, rows: IndexArray | BoolArray, values: FloatArray | None = None) -> FloatArray:
+        checkpoint()
         part = self.part[rows]
         inside = part >= 0
         if not inside.all():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..outliers import wilson_expected
+from ..progress import checkpoint
 from ..symmetry import epsilon_and_centric, to_asu
 from ..typing import BoolArray, FloatArray, IndexArray
 from .places import detector_places
@@ -110,6 +111,7 @@ def find_rogues(data: ScaledData, most: int) -> Rogues | None:
     job = data.options.scaling_options
     z = data.comparison[2]
     e_squared = _normalised(data)
+    checkpoint()
     score = np.nan_to_num(np.abs(z)) / job.outlier_zmax
     if job.emax:
         score = np.maximum(score, np.sqrt(e_squared) / float(job.emax))
@@ -133,6 +135,7 @@ def _normalised(data: ScaledData) -> FloatArray:
     epsilon, _ = epsilon_and_centric(data.space_group, obs.miller_index[obs.offsets[:-1]])
     factors = np.repeat(epsilon.astype(np.float64), np.diff(obs.offsets))
     expected = wilson_expected(obs.intensity, data.scaled.g, obs.d_spacing, factors)
+    checkpoint()
     return np.divide(np.maximum(obs.intensity, 0.0), expected, out=np.zeros(len(obs)), where=expected > 0)
 
 
