@@ -9,6 +9,7 @@ result.write("scaled.expt", "scaled.refl")
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ _HOMES = {
     "scale": "api",
     "simulate": "api",
 }
+
+
+# Silent unless the program that uses the library listens to it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -98,8 +99,9 @@ def result_line(result: ScalingResult) -> str:
 
 
 def result_html(result: ScalingResult) -> str:
-    """Merging statistics with what was scaled above them."""
-    return statistics_html(result.statistics, result_line(result)[1:-1])
+    """Merging statistics, what was scaled above them, and warnings below."""
+    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in result.warnings())
+    return statistics_html(result.statistics, result_line(result)[1:-1]) + (f"<ul>{warnings}</ul>" if warnings else "")
 
 
 def merge_line(result: MergeResult) -> str:

@@ -33,6 +33,7 @@ from .model_choice import ModelChoice
 from .model_json import model_to_dict
 from .notebook import result_html, result_line
 from .observations import JobObservations
+from .options import ScalingOptions
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import UnitCell
 from .prepared import PreparedDataSet
@@ -87,7 +88,7 @@ class ScalingResult:
     """
 
     job: Job
-    options: Any
+    options: ScalingOptions
     unit_cell: UnitCell
     space_group: Any
     prepared: list[PreparedDataSet]
