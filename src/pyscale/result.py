@@ -255,8 +255,8 @@ class ScalingResult:
             write_other_formats(self, stage)
             if self.filtering is not None:
                 name = "filtering.output.scale_and_filter_results"
-                path = self.options.filtering.output.scale_and_filter_results
-                write_filtering(self.filtering, outputs.stage(path, named_as_output=name in named_outputs))
+                results = self.options.filtering.output.scale_and_filter_results
+                write_filtering(self.filtering, outputs.stage(results, named_as_output=name in named_outputs))
 
     def summary(self) -> str:
         """Merging statistics as text: by shell, and overall."""
