@@ -151,7 +151,7 @@ def simulate(options: SimulationOptions | None = None) -> SimulatedData:
     Parameters
     ----------
     options
-        Defaults as for `pyscale demo`.
+        Defaults as for `pyscale simulate`.
 
     Returns
     -------
