@@ -40,7 +40,7 @@ from .observations import JobObservations, collect
 from .option_text import changed_options
 from .options import ScalingOptions, with_changes
 from .options.importing import InputOptions
-from .planning import build_models, log_plans, plan_models
+from .planning import build_models, log_data_sets, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
 from .prepared import PreparedDataSet, blocks_of, choose_intensities
 from .progress import part_of_job, report_progress
@@ -49,6 +49,7 @@ from .reindexing import consistently_indexed
 from .result import ScalingResult
 from .scaling_model import DataSetModel
 from .space_group import relabelled
+from .statistics_text import statistics_report
 from .stored_models import stored_models
 from .threads import thread_count
 from .typing import BoolArray
@@ -82,7 +83,10 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str, shown: str | None = None) -> Iterator[None]:
-        report_progress(shown or name, *_STAGES[shown or name])
+        """Count the block's time; a stage of progress, and a part of the log, begin with it."""
+        fraction, message = _STAGES[shown or name]
+        report_progress(shown or name, fraction, message)
+        _logger.info(message.capitalize(), extra={"stage": shown or name})
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -256,6 +260,10 @@ def _scale_once(
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)
     ledger = logged_ledger(before.data_sets, fit, scaled)
+    if after.is_final:
+        n_rejected = int(np.count_nonzero(scaled.outlier))
+        report = statistics_report(statistics, with_outliers.overall, n_rejected)
+        _logger.info("%s", report, extra={"console": False})
     with clock.stage("analyses"):
         analyses = analyse(
             ScaledData(
@@ -310,9 +318,9 @@ def _prepare(
     path = targeting.reference_path(options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
-    space_group = checked_space_group(job, options)
-    _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
+        space_group = checked_space_group(job, options)
+        _logger.info("Space group being used during scaling is %s", space_group.xhm())
         cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
         job, indexing = consistently_indexed(job, prepared, cell, space_group, options, n_threads)
         if indexing is not None and indexing.reindexed:
@@ -323,6 +331,8 @@ def _prepare(
         models = build_models(prepared, plans, options, kept)
         if after.models:
             models = warm_started(models, [after.models[p.identifier] for p in prepared])
+        _logger.info("Unit cell, the best of all data sets: %.3f %.3f %.3f %.2f %.2f %.2f", *cell)
+        log_data_sets(prepared)
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         observations = _collected(prepared, models, plans, space_group, options, n_threads)

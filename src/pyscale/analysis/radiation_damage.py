@@ -14,7 +14,7 @@ from ..plain_numbers import plain_list
 from ..typing import FloatArray, IndexArray
 from .agreement import divided
 from .by_image import ByImage
-from .decay import Decay, decay_of_sweeps
+from .decay import Decay, decay_lines, decay_of_sweeps
 from .dose import Doses, doses_of
 from .scaled_data import ScaledData
 
@@ -128,8 +128,7 @@ class RadiationDamage:
                 f"R_d rises by {100 * t.rise:.1f} +- {100 * t.rise_sigma:.1f} % over the whole dose, "
                 f"from {t.start:.4f} without a difference in dose."
             )
-        lines += [d.line() for d in self.decay[:20]]
-        return "\n".join(lines)
+        return "\n".join([*lines, *decay_lines(self.decay)])
 
     def warnings(self) -> list[str]:
         """Return what must be done about damage that shows."""
