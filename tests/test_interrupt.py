@@ -115,7 +115,7 @@ def test_handlers_are_put_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("shown", ["preparing observations", "fitting scales", "analyses of the scaled data"])
+@pytest.mark.parametrize("shown", [" of the fit", "analyses of the scaled data"])
 def test_control_c_on_a_terminal(shown: str, tmp_path: Path) -> None:
     """A whole job, stopped when its progress says so by the key itself."""
     code = START.format(handler="default_int_handler") + "from pyscale.cli import main; sys.exit(main(['demo']))"

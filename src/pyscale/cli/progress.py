@@ -39,7 +39,7 @@ class JobProgress:
     text : str
         What is being done.
     step : str
-        Round and step of a fit.
+        Of the minimisation.
     cost : float or None
         Of the fit.
     share : float
@@ -51,22 +51,20 @@ class JobProgress:
     cost: float | None = None
     share: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    _stage: str = ""
     _end: float = 0.0
 
     def report(self, progress: Progress) -> None:
         """Take what a job tells those who follow it."""
         if progress.stage == "read":
             self.started = time.monotonic()  # the libraries have been loaded
-        if progress.stage != self._stage:
-            self.step, self.cost, self._stage = "", None, progress.stage
-            self.text = progress.message
+        if progress.message != self.text:
+            self.text, self.step, self.cost = progress.message, "", None
         self._advance(progress.fraction)
 
     def update(self, record: logging.LogRecord) -> None:
-        """Take `round`, `step` and `cost` of a record of the fit; or its `fraction` of the job and its message."""
-        if (number := getattr(record, "round", None)) is not None:
-            self.step, self.cost = f"round {number}, step {getattr(record, 'step', 1)}", getattr(record, "cost", None)
+        """Take `step` and `cost` of a record of the fit; or a record's `fraction` of the job and its message."""
+        if (number := getattr(record, "step", None)) is not None:
+            self.step, self.cost = f"step {number}", getattr(record, "cost", None)
         if (fraction := getattr(record, "fraction", None)) is not None:
             self.text = record.getMessage().partition("\n")[0]
             self._advance(float(fraction))
