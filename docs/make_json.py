@@ -16,8 +16,8 @@ HEAD = """# The JSON document
 
 `pyscale scale` writes `pyscale.scale.json` (`output.json`), and `ScalingResult.to_dict()` returns the same. The format
 is public and versioned: within a `version` keys may be added, but none is removed or changes its meaning. This page is
-made by `docs/make_json.py` from [the schema](../../src/pyscale/schema/scale.schema.json), against which tests check real
-documents.
+made by `docs/make_json.py` from [the schema](../../src/pyscale/schema/scale.schema.json), against which tests check
+real documents.
 
 Numbers that are not defined or infinite are `null`. Each top-level key is on a line of its own. `NAME` stands for a key
 that depends on the data (an identifier, a reason, a stage), `[]` for each element of a list.

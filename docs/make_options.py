@@ -33,7 +33,7 @@ Options may come from files, which the command line wins over: TOML (`options.to
 positional arguments or with `--phil FILE`. `pyscale scale --show-options=toml > options.toml` writes all of them with
 their defaults and meanings, and `pyscale scale -c -a1 d_min=1.8 > options.phil` the PHIL text of a command line; both
 can be read again. From Python: `pyscale.scale(data, d_min=1.8)`. The options in `pyscale.scale.json` are described by
-a JSON schema, which `pyscale scale --options-schema` prints.
+[a JSON schema](../../src/pyscale/schema/options.schema.json), which `pyscale scale --options-schema` prints.
 """
 
 _REFUSED = """## What is refused, and what to use instead
