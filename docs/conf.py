@@ -46,5 +46,7 @@ html_math_renderer = "mathml"
 html_theme_options = {
     "navigation_with_keys": True,
 }
+default_role = "code"
+highlight_language = "text"
 pygments_style = "friendly"
 pygments_dark_style = "native"

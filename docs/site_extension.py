@@ -1,4 +1,4 @@
-"""What this site adds to Sphinx: formulas as MathML, links to equations, and the list of the public API.
+"""What this site adds to Sphinx: formulas as MathML, links to equations, subscripts, and the public API.
 
 A displayed formula ends in `\\tag{12}`, its number in the whole of "How it works"; a `(12)` in the text of these pages
 becomes a link to it. MathML needs no script and no network.
@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 _TAG = re.compile(r"\\tag\{(\w+)\}")
 _NUMBER = re.compile(r"\((\d+[a-e]?)\)")
 _PAGES = "theory/"
+_LETTERS = "A-Za-z0-9α-ω"
+_BASE = r"(?<![\w./=-])(?P<base>(?:CC|[^\W\d_])['′]?²?)"
+_SUBSCRIPT = rf"{_BASE}_(?:(?P<below>[{_LETTERS}]{{1,6}})|\{{(?P<braces>[^}}]{{1,9}})\}})(?![\w=-])"
+_SUPERSCRIPT = r"(?<=[\w)\]⟩])\^(?P<above>−?½|−?\w|\([^)]{1,9}\))"
+_SCRIPTS = re.compile(f"{_SUBSCRIPT}|{_SUPERSCRIPT}")
 _API_BLOCK = "```{public-api}\n```\n"
 
 
@@ -31,7 +36,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.connect("source-read", list_public_api)
+    app.connect("autodoc-process-docstring", link_pages)
     app.connect("doctree-read", collect_equations)
+    app.connect("doctree-read", set_scripts)
     app.connect("env-purge-doc", forget_equations)
     app.connect("env-merge-info", merge_equations)
     app.connect("doctree-resolved", link_equations)
@@ -84,6 +91,30 @@ def public_api() -> str:
         members = "   :members:\n" if directive == "class" else ""
         found[kind].append(f"```{{eval-rst}}\n.. auto{directive}:: pyscale.{name}\n{members}```\n")
     return "\n".join(f"## {title}\n\n" + "\n".join(entries) for title, entries in found.items() if entries)
+
+
+def link_pages(_app: Sphinx, _what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
+    """Turn pages that docstrings name into links."""
+    lines[:] = [re.sub(r"docs/([\w/-]+)\.md", r":doc:`/\1`", line) for line in lines]
+
+
+def set_scripts(_app: Sphinx, document: nodes.document) -> None:
+    """Set what is written as R_meas, I_h or w^½ with subscripts and superscripts; code and formulas stay."""
+    for text in list(document.findall(nodes.Text)):
+        if isinstance(text.parent, (nodes.paragraph, nodes.emphasis, nodes.strong)) and _SCRIPTS.search(text):
+            text.parent.replace(text, with_scripts(str(text)))
+
+
+def with_scripts(text: str) -> list[nodes.Node]:
+    """Cut a text into what stays, subscripts and superscripts."""
+    parts: list[nodes.Node] = []
+    end = 0
+    for match in _SCRIPTS.finditer(text):
+        parts.append(nodes.Text(text[end : match.start()] + (match["base"] or "")))
+        above = match["above"]
+        parts.append(nodes.superscript("", above) if above else nodes.subscript("", match["below"] or match["braces"]))
+        end = match.end()
+    return [*parts, nodes.Text(text[end:])]
 
 
 def equations(env: BuildEnvironment) -> dict[str, str]:
