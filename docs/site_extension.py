@@ -25,8 +25,8 @@ _TAG = re.compile(r"\\tag\{(\w+)\}")
 _NUMBER = re.compile(r"\((\d+[a-e]?)\)")
 _PAGES = "theory/"
 _LETTERS = "A-Za-z0-9α-ω"
-_BASE = r"(?<![\w./=-])(?P<base>(?:CC|[^\W\d_])['′]?²?)"
-_SUBSCRIPT = rf"{_BASE}_(?:(?P<below>[{_LETTERS}]{{1,6}})|\{{(?P<braces>[^}}]{{1,9}})\}})(?![\w=-])"
+_BASE = r"(?<![A-Za-z0-9_./=-])(?P<base>(?:CC|[^\W\d_])['′]?²?)"
+_SUBSCRIPT = rf"{_BASE}_(?:(?P<below>[{_LETTERS}]{{1,6}})|\{{(?P<braces>[^}}]{{1,9}})\}})(?![A-Za-z0-9_=-])"
 _SUPERSCRIPT = r"(?<=[\w)\]⟩])\^(?P<above>−?½|−?\w|\([^)]{1,9}\))"
 _SCRIPTS = re.compile(f"{_SUBSCRIPT}|{_SUPERSCRIPT}")
 _API_BLOCK = "```{public-api}\n```\n"
