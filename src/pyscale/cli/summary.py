@@ -35,7 +35,7 @@ def screen_summary(document: dict[str, Any], written: Sequence[Path], seconds: f
     Parameters
     ----------
     document
-        Of the job (docs/json.md).
+        Of the job (docs/reference/json.md).
     written
         Files that it wrote.
     seconds
