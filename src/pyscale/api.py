@@ -42,7 +42,7 @@ def read(
     Parameters
     ----------
     paths
-        Files of DIALS (experiments and reflections), and of other integrators (docs/formats.md).
+        Files of DIALS (experiments and reflections), and of other integrators (docs/reference/formats.md).
     options : InputOptions, optional
         All options, which matter for files of other integrators only; or give some as keywords
         (`space_group="P212121"`).
@@ -121,7 +121,7 @@ def cross_validate(
     cancel: Cancel | None = None,
     **keywords: Any,
 ) -> CrossValidation:
-    """Scale a job several times, each without another free set, and compare (docs/using.md).
+    """Scale a job several times, each without another free set, and compare (docs/guides/trying-options.md).
 
     Parameters
     ----------

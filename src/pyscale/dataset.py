@@ -29,6 +29,7 @@ __all__ = [
     "InputFiles",
     "Job",
     "combine_tables",
+    "data_set_label",
     "identifiers_text",
     "job_of_files",
     "load_job",
@@ -39,7 +40,7 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-_MOST_LISTED, _FIRST_LISTED = 200, 20
+_MOST_LISTED, _FIRST_LISTED, _LONGEST_LABEL = 12, 3, 8
 
 
 @dataclass(repr=False)
@@ -196,7 +197,6 @@ def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sou
         If they do not match, or there are no reflections.
     """
     names = ", ".join(str(p) for p in sources) or "no files"
-    _logger.info("Checking for the existence of a reflection table containing multiple datasets")
     parts, n_unindexed = _split_tables(tables, set(experiments.identifiers))
     _logger.info("Found %d reflection tables & %d experiments in total.", len(parts), len(experiments))
     if not experiments or not sum(len(p.table) for p in parts):
@@ -358,6 +358,11 @@ def identifiers_text(identifiers: Sequence[str]) -> str:
     if len(identifiers) <= _MOST_LISTED:
         return str(list(identifiers))
     return f"{str(list(identifiers[:_FIRST_LISTED]))[:-1]}, ...] ({len(identifiers)} in all)"
+
+
+def data_set_label(identifier: str, position: int) -> str:
+    """Short name of a data set for tables: its identifier, or where that is long its position as options take it."""
+    return identifier if len(identifier) <= _LONGEST_LABEL else f"#{position}"
 
 
 def positions_text(positions: Sequence[int]) -> str:

@@ -224,17 +224,27 @@ class MergeResult(ColumnSource):
 
     def summary(self) -> str:
         """Statistics and decisions as text."""
-        left = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items())
-        lines = [f"{self.n_merged} of {self.rows.n_read} rows merged" + (f"; left out: {left}" if left else "")]
+        lines = [self.counts()]
         for d in self.data_sets:
             lines += ["", f"Wavelength {d.wavelength:.5f} A, {len(d.data_sets)} data sets", *_tables(d, self.options)]
         if self.screw_axes is not None:
-            lines += ["", "Screw axes", self.screw_axes.table(), *self._verdict()]
+            lines += ["", "Screw axes", self.screw_axes.table()]
+        return "\n".join([*lines, "", *self.remarks()])
+
+    def counts(self) -> str:
+        """How many rows were merged, and why not the others."""
+        left = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items())
+        return f"{self.n_merged} of {self.rows.n_read} rows merged" + (f"; left out: {left}" if left else "")
+
+    def remarks(self) -> list[str]:
+        """Return what is to be said of screw axes and free-R flags."""
+        lines = [] if self.screw_axes is None else self._verdict()
         if self.free_flags is not None:
             f = self.free_flags
-            text = f"Free-R flags: {f.n_free} of {len(f.flag)} reflections are free (set 0 of {f.n_sets}); {f.source}"
-            lines += ["", text]
-        return "\n".join(lines)
+            lines += [
+                f"Free-R flags: {f.n_free} of {len(f.flag)} reflections are free (set 0 of {f.n_sets}); {f.source}"
+            ]
+        return lines
 
     def _verdict(self) -> list[str]:
         assert self.screw_axes is not None

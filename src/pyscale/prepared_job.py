@@ -11,7 +11,6 @@ import numpy as np
 
 from . import targeting
 from .after_fit import Merging
-from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .dataset import Job
 from .dataset_selection import DataSetNames, assign_identifiers, select_data_sets
@@ -25,10 +24,11 @@ from .input_checks import without_beam_direction
 from .io.refl import forget_pages
 from .job_checks import checked_space_group, require_suitable
 from .joint_model import JointModel
+from .model_plan import ModelPlan
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .options import ScalingOptions
-from .planning import build_models, log_plans, plan_models
+from .planning import build_models, log_data_sets, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
 from .prepared import PreparedDataSet, blocks_of
 from .reflection_selection import ReflectionSelection, select_reflections
@@ -165,9 +165,9 @@ def prepare_job(
     path = targeting.reference_path(options)
     shells = parse_shells(options.cut_data.exclude_resolution)
     regions = parse_regions(options.cut_data.exclude_regions, names)
-    space_group = checked_space_group(job, options)
-    _logger.info("Space group being used during scaling is %s", space_group.xhm())
     with clock.stage("prepare"):
+        space_group = checked_space_group(job, options)
+        _logger.info("Space group being used during scaling is %s", space_group.xhm())
         cell, prepared = _prepared_data_sets(job, options, [*shells, *regions], after)
         job, indexing = consistently_indexed(job, prepared, cell, space_group, options, n_threads)
         if indexing is not None and indexing.reindexed:
@@ -178,6 +178,8 @@ def prepare_job(
         models = build_models(prepared, plans, options, kept)
         if after.models:
             models = warm_started(models, [after.models[p.identifier] for p in prepared])
+        _logger.info("Unit cell, the best of all data sets: %.3f %.3f %.3f %.2f %.2f %.2f", *cell)
+        log_data_sets(prepared)
         log_plans(prepared, plans, models)
         start = fit_start(kept, all(s.exact for s in stored if s), options, given)
         observations = _collected(prepared, models, plans, space_group, options, n_threads)

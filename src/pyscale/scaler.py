@@ -7,10 +7,11 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from . import targeting
 from .after_fit import both_statistics, free_set_comparison, logged_ledger, scaled_observations
 from .analysis import ScaledData, analyse
-from .auto import ModelPlan
 from .cross_validation import CrossValidation, Fold, cross_validate
 from .data_limits import apply_limits
 from .dataset import Job, load_job
@@ -21,6 +22,7 @@ from .fitting import FitResult
 from .free_set import FreeSetComparison
 from .held_out import HeldOut
 from .model_choice import ModelChoice, choose_plans, has_choice
+from .model_plan import ModelPlan
 from .option_text import changed_options
 from .options import ScalingOptions, with_changes
 from .options.importing import InputOptions
@@ -30,6 +32,7 @@ from .prepared_job import PreparedJob, prepare_job, select_job
 from .progress import part_of_job
 from .result import ScalingResult
 from .stage_clock import StageClock
+from .statistics_text import statistics_report
 from .threads import thread_count
 
 __all__ = [
@@ -154,11 +157,11 @@ def _scale_once(
     before = prepare_job(job, names, options, given, clock, after)
     with part_of_job(*_FIT):
         fitted = fit_prepared(before, may_choose=after.is_final)
-    return finish_job(before, fitted)
+    return finish_job(before, fitted, is_final=after.is_final)
 
 
-def finish_job(before: PreparedJob, fitted: Fitted) -> ScalingResult:
-    """Limits, statistics, ledger and analyses of a job that has been fitted."""
+def finish_job(before: PreparedJob, fitted: Fitted, *, is_final: bool = True) -> ScalingResult:
+    """Limits, statistics, ledger and analyses of a job that has been fitted; `is_final` if the log is to show them."""
     options, clock, plans, fit = before.options, before.clock, fitted.plans, fitted.fit
     reference = targeting.report_reference(fit, before.scaled, before.job.identifiers)
     if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
@@ -171,6 +174,10 @@ def finish_job(before: PreparedJob, fitted: Fitted) -> ScalingResult:
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)
     ledger = logged_ledger(before.data_sets, fit, scaled)
+    if is_final:
+        n_rejected = int(np.count_nonzero(scaled.outlier))
+        report = statistics_report(statistics, with_outliers.overall, n_rejected)
+        _logger.info("%s", report, extra={"console": False})
     data = ScaledData(
         observations=fit.observations,
         fit=fit,

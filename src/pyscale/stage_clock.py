@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from .progress import report_progress
 
 __all__ = ["StageClock"]
+
+_logger = logging.getLogger(__name__)
 
 _STAGES = {
     "read": (0.0, "reading files"),
@@ -32,14 +35,16 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str, shown: str | None = None) -> Iterator[None]:
-        """Count the time of a block for a stage; `shown` is its name for progress, where that is another.
+        """Count the time of a block for a stage of progress (`shown`, if that differs), and begin a part of the log.
 
         Raises
         ------
         Cancelled
             Before the block, if this thread was asked to stop.
         """
-        report_progress(shown or name, *_STAGES[shown or name])
+        fraction, message = _STAGES[shown or name]
+        report_progress(shown or name, fraction, message)
+        _logger.info(message.capitalize(), extra={"stage": shown or name})
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
