@@ -15,6 +15,7 @@ from .image_ranges import valid_ranges, without_ranges
 from .options import to_dict
 from .plain_numbers import PlainList
 from .unit_cells import wavelengths
+from .verdict import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "version": DOCUMENT_VERSION,
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
+        "verdict": None,
         "options": to_dict(result.options),
         "decisions": None,
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
@@ -62,6 +64,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
     cleaned["decisions"] = _decisions(result)
     cleaned["datasets"] = _data_sets(result)
     cleaned["ledger"] = {entry.identifier: entry.to_dict() for entry in result.ledger}
+    cleaned["verdict"] = verdict_of(cleaned).to_dict()
     return cleaned
 
 
