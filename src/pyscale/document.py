@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .components import ComponentModel
     from .experiment import Experiment
     from .result import ScalingResult
+    from .scaling_model import DataSetModel
 
-__all__ = ["DOCUMENT_VERSION", "plain_values", "result_document"]
+__all__ = ["DOCUMENT_VERSION", "data_set_entry", "plain_values", "result_document"]
 
 DOCUMENT_VERSION = 1
 
@@ -38,6 +39,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
         "verdict": None,
+        "sources": list(map(str, result.job.sources)),
         "options": to_dict(result.options),
         "decisions": None,
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
@@ -87,20 +89,32 @@ def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
     wavelength = wavelengths(experiments)
     imids, tried = result.fit.intensity_choice.imids.tolist(), result.fit.intensity_choice.of_data_set
     return [
-        {
-            "identifier": p.identifier,
-            "n_reflections": p.n_read,
-            "images": None if e.image_range is None else list(e.image_range),
-            "excluded_images": _excluded_images(e),
-            "oscillation": None if e.oscillation is None else list(e.oscillation),
-            "wavelength": wavelength[k],
-            "component": int(result.fit.component[k]),
+        data_set_entry(p.identifier, p.n_read, e, wavelength[k], component=int(result.fit.component[k]), model=model)
+        | {
             "imid": imids[k],
             "tried_imids": [{"imid": c.imid, "r_meas": _finite([c.r_meas])[0]} for c in tried.get(k, ())],
-            "model": {"type": model.model, "components": [_component(c) for c in model.components]},
         }
         for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
     ]
+
+
+def data_set_entry(
+    identifier: str, n_read: int, experiment: Experiment, wavelength: float, *, component: int, model: DataSetModel
+) -> dict[str, Any]:
+    """What the document says of a data set, apart from how its intensities were chosen."""
+    e = experiment
+    return {
+        "identifier": identifier,
+        "n_reflections": n_read,
+        "images": None if e.image_range is None else list(e.image_range),
+        "excluded_images": _excluded_images(e),
+        "oscillation": None if e.oscillation is None else list(e.oscillation),
+        "wavelength": wavelength,
+        "component": component,
+        "imid": None,
+        "tried_imids": [],
+        "model": {"type": model.model, "components": [_component(c) for c in model.components]},
+    }
 
 
 def _component(c: ComponentModel) -> dict[str, Any]:
