@@ -81,7 +81,7 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     from .verdict import verdict_of
 
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document: Any = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
@@ -90,8 +90,8 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path}: has no key '{missing[0]}': give the pyscale.scale.json that pyscale scale writes")
     try:
-        document = {"sources": [], "warnings": []} | document
-        return document | {"verdict": verdict_of(document).to_dict()}
+        whole: dict[str, Any] = {"sources": [], "warnings": []} | document
+        return whole | {"verdict": verdict_of(whole).to_dict()}
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DataError(
             f"{path}: is not as this version writes it ({type(error).__name__} {error}); scale again"

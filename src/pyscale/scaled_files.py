@@ -40,7 +40,7 @@ from .scaling_model import DataSetModel
 from .stored_error_models import own_error_model
 from .symmetry import systematic_absences
 from .threads import thread_count
-from .typing import BoolArray, ByteArray, FloatArray, IndexArray
+from .typing import BoolArray, ByteArray, FloatArray, IntArray
 from .unit_cells import wavelengths
 from .verdict import verdict_of
 
@@ -63,7 +63,7 @@ class _StoredFit:
     disputed: BoolArray
     rejected: dict[str, BoolArray]
     small_scale: BoolArray
-    component: IndexArray
+    component: IntArray
 
 
 def document_of_scaled_files(paths: Sequence[str | os.PathLike[str]], n_threads: int | Auto = AUTO) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def document_of_scaled_files(paths: Sequence[str | os.PathLike[str]], n_threads:
     )
     analyses = analyse(data)
     merging_statistics = statistics.to_dict() | {"with_outliers": {"overall": with_outliers.overall.to_dict()}}
-    document = plain_values(
+    document: dict[str, Any] = plain_values(
         {
             **_known_of_no_file(),
             "sources": list(map(str, paths)),
@@ -118,9 +118,9 @@ def document_of_scaled_files(paths: Sequence[str | os.PathLike[str]], n_threads:
             "n_unindexed": job.n_unindexed,
         }
     )
-    document["datasets"] = _data_sets(job.data_sets, fit)
+    document["datasets"] = _data_sets(job.data_sets, fit, document["ledger"])
     document["verdict"] = verdict_of(document).to_dict()
-    return cast(dict[str, Any], document)
+    return document
 
 
 def _known_of_no_file() -> dict[str, Any]:
@@ -173,11 +173,16 @@ def _as_after_a_fit(rows: ExportRows, apart: bool) -> tuple[list[PreparedDataSet
         fate=fate,
         beyond_limits=nothing.copy(),
     )
+    expected = _expected(observations, scaled)
+    if rows.has_common_scale_errors:
+        # Their sigmas on file hold the errors of the scales, which those of merged rows are without already.
+        of_scale = (expected / scaled.g) ** 2 * scaled.g_variance
+        variance[outlier] = np.maximum(variance - of_scale, 0.1 * variance)[outlier]
     fit = _StoredFit(
         observations=observations,
         models=[_model(d) for d in rows.job.data_sets],
         sigma_squared=variance,
-        expected=_expected(observations, scaled),
+        expected=expected,
         disputed=(fate == fate_number("not_used_in_fit", "disputed")) & ~outlier,
         rejected={f.reason: outlier & (fate == k) for k, f in FATES.items() if f.kind == REJECTED},
         small_scale=nothing,
@@ -235,12 +240,12 @@ def _model(d: DataSet) -> DataSetModel:
     return read_model(d.experiment, f"scaling model of data set {d.identifier}")
 
 
-def _data_sets(data_sets: Sequence[DataSet], fit: _StoredFit) -> list[dict[str, Any]]:
+def _data_sets(data_sets: Sequence[DataSet], fit: _StoredFit, ledger: dict[str, Any]) -> list[dict[str, Any]]:
     values = wavelengths([d.experiment for d in data_sets])
     return [
         data_set_entry(
             d.identifier,
-            len(d.reflections),
+            ledger[d.identifier]["read"],
             d.experiment,
             values[k],
             component=int(fit.component[k]),

@@ -105,8 +105,8 @@ def _resolution(document: Document) -> Iterator[Finding]:
         yield _found(
             "resolution",
             "fatal",
-            f"The data do not meet the criterion of useful data ({found['criterion']} = {chosen['threshold']:g}) at any "
-            "resolution.",
+            f"The data do not meet the criterion of useful data ({found['criterion']} = {chosen['threshold']:g}) at "
+            "any resolution.",
             *_check_indexing(document),
         )
     limit, end = found["suggested_d_min"], found["data_d_min"]

@@ -33,7 +33,7 @@ class ReportOptions(OptionScope):
     )
     nproc: int | Auto = option(
         AUTO,
-        "number of threads, for scaled files; auto: the least of OMP_NUM_THREADS, the CPU affinity and the cgroup's quota",
+        "number of threads, for scaled files; auto: the least of OMP_NUM_THREADS, CPU affinity and the cgroup's quota",
         range=(1, None),
     )
     output: ReportOutputOptions = ReportOutputOptions()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pyscale.option_text import format_value
@@ -55,7 +55,7 @@ def render_two(documents: Sequence[Document], names: Sequence[str]) -> str:
 
 def _short_names(names: Sequence[str]) -> list[str]:
     """The parts of two paths in which they differ, marked A and B."""
-    parts = [os.path.normpath(name).split(os.sep) for name in names]
+    parts = [list(Path(name).parts) for name in names]
     while all(len(p) > 1 for p in parts) and parts[0][0] == parts[1][0]:
         parts = [p[1:] for p in parts]
     while all(len(p) > 1 for p in parts) and parts[0][-1] == parts[1][-1]:
@@ -71,9 +71,8 @@ def _curves(label: str, key: str, documents: Sequence[Document], names: Sequence
         x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
         text = [f"{s['d_max']:.2f}–{s['d_min']:.2f} Å" for s in shells]
         curve = line(name.partition(":")[0], x, [s[key] for s in shells], color)
-        data.append(
-            curve | {"line": {"color": color, "dash": dash}, "text": text, "hovertemplate": "%{text}: %{y:.4g}"}
-        )
+        hover = {"text": text, "hovertemplate": "%{text}: %{y:.4g}"}
+        data.append(curve | {"line": {"color": color, "dash": dash}} | hover)
         found = [s["d_min"] for s in shells[:: max(1, len(shells) // 7)]]
         ticks = found if not ticks or found[-1] < ticks[-1] else ticks
     across = axis("resolution d (Å)", tickvals=[d**-2 for d in ticks], ticktext=[f"{d:.2f}" for d in ticks])
@@ -86,9 +85,8 @@ def _statistics(documents: Sequence[Document], names: Sequence[str]) -> Table:
     rows = []
     for quantity in headline_quantities():
         entries = [_source(d, quantity.mates_apart) for d in documents]
-        rows.append(
-            [quantity.label, *map(quantity.text, entries), *(quantity.text(e) for e in _put_back(documents, quantity))]
-        )
+        put_back = (quantity.text(e) for e in _put_back(documents, quantity))
+        rows.append([quantity.label, *map(quantity.text, entries), *put_back])
     columns = ["", *names, *(f"{name[0]}, outliers put back" for name in names)]
     return Table(columns, rows)
 
@@ -115,7 +113,8 @@ def _options(documents: Sequence[Document], names: Sequence[str]) -> Table:
 
 def _ledger(documents: Sequence[Document], names: Sequence[str]) -> Table:
     sums = [_sums(d["ledger"]) for d in documents]
-    labels = dict.fromkeys([*sums[0], *sums[1]])
+    last = ("merged", "of these in the fit")
+    labels = [*(k for k in dict.fromkeys([*sums[0], *sums[1]]) if k not in last), *last]
     rows = [
         [label, *(count(s.get(label, 0)) for s in sums), count(sums[1][label] - sums[0][label])] for label in labels
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyscale.result import ScalingResult
     from pyscale.scaling_model import DataSetModel
 
-__all__ = ["MAX_DETAILED", "render_page"]
+__all__ = ["MAX_DETAILED", "page_figures", "render_page"]
 
 #: Data sets with plots and tables of their own.
 MAX_DETAILED = 12
@@ -45,6 +45,14 @@ def render_page(document: dict[str, Any], result: ScalingResult | None = None) -
         details=details,
         options=[format_option(path, value) for path, value in changed_in_document(document["options"] or {}).items()],
     )
+
+
+def page_figures(document: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the report of a document, by name."""
+    figures = _job_figures(document)
+    for k in range(min(MAX_DETAILED, len(document["datasets"]))):
+        _details(None, document, k, figures)
+    return figures
 
 
 def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
