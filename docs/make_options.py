@@ -13,8 +13,8 @@ from pyscale.options.dials import DIALS_DEFAULTS
 from pyscale.options.export import EXPORT_NAMES
 from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
-from pyscale.options.report import REPORT_NAMES
 from pyscale.options.names import OldName
+from pyscale.options.report import REPORT_NAMES
 
 PAGE = Path(__file__).with_name("options.md")
 SCHEMA = PAGE.parent.parent / "src" / "pyscale" / "schema" / "options.schema.json"

@@ -1,7 +1,8 @@
 """What tests need from outside the repository: real data, DIALS, independent programs as oracles; and small jobs.
 
 A missing piece skips its tests, and a loud line at the end says how to get it. In CI the variables
-PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS, PYSCALE_REQUIRE_ORACLES and PYSCALE_REQUIRE_BROWSER (= 1) make it a failure instead.
+PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS, PYSCALE_REQUIRE_ORACLES and PYSCALE_REQUIRE_BROWSER (= 1) make it a
+failure instead.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from browser import Browser, find_browser
 
 import pyscale
+from browser import Browser, find_browser
 from pyscale.dataset import make_job
 from pyscale.intensity_choice import IntegratedIntensities
 from pyscale.observations import JobObservations

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import DESKTOP, PHONE, Browser
 
 import pyscale
+from browser import DESKTOP, PHONE, Browser
 from pyscale.report import render_comparison, render_document
 
 HOSTILE = '</script><img src=x onerror="document.title=1">&amp;{{7*7}}'
@@ -130,7 +130,8 @@ def test_tables_are_sorted(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["stills"])
     column = """(() => { const t = document.querySelector('#datasets table.sortable');
         const k = Array.from(t.tHead.rows[0].cells).findIndex(c => c.textContent === 'Merged');
-        %s return Array.from(t.tBodies[0].rows, r => parseFloat(r.cells[k].textContent.replace(/\\u202f/g, ''))); })()"""
+        %s
+        return Array.from(t.tBodies[0].rows, r => parseFloat(r.cells[k].textContent.replace(/\\u202f/g, ''))); })()"""
     click = "t.tHead.rows[0].cells[k].querySelector('button').click();"
     before = browser.evaluate(column % "")
     upwards = browser.evaluate(column % click)

@@ -69,7 +69,7 @@ def test_cause_and_cure(sound: Document) -> None:
     """Each fault brings its own severity, grade and the option that helps."""
     limit = next(k for k, x in enumerate(sound["analyses"]["resolution"]["limits"]) if x["criterion"] == "cc_half")
     at = f"analyses__resolution__limits__{limit}"
-    first = sound["datasets"][0]
+    first, damage = sound["datasets"][0], "analyses__radiation_damage"
     cases: list[tuple[dict[str, Any], str, str, str]] = [
         ({"fit__termination": "max_iterations", "fit__message": "out of steps"}, "convergence", "caution", ""),
         ({"fit__undetermined": ["B of 1"]}, "undetermined", "caution", "model=KB"),
@@ -84,8 +84,8 @@ def test_cause_and_cure(sound: Document) -> None:
         ({"merging_statistics__overall__cc_half_significant": False}, "agreement", "fatal", ""),
         ({f"{at}__state": "nowhere", f"{at}__d_min": None}, "resolution", "fatal", ""),
         ({"analyses__resolution__suggested_d_min": 3.6}, "resolution", "note", "d_min=auto"),
-        ({"analyses__radiation_damage__site_specific": True, "analyses__radiation_damage__r_d_rise": 0.6,
-          "analyses__radiation_damage__sparing": "exclude_images=0:60:90"}, "damage", "caution", "exclude_images=0:60:90"),
+        ({f"{damage}__site_specific": True, f"{damage}__r_d_rise": 0.6, f"{damage}__sparing": "exclude_images=0:60:90"},
+         "damage", "caution", "exclude_images=0:60:90"),
         ({"analyses__anisotropy__verdict": "anisotropic"}, "anisotropy", "note", "anisotropic_cut=True"),
         ({"analyses__absences__suggestions": ["P 41 21 2"]}, "absences", "note", 'space_group="P 41 21 2"'),
         ({"analyses__absences__contradicted": True, "analyses__absences__suggestions": []}, "absences", "serious", ""),

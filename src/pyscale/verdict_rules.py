@@ -168,8 +168,8 @@ def _amount(document: Document) -> Iterator[Finding]:
         yield _found("completeness", severity, text, _step(more))
     if overall["multiplicity"] < _LOW_MULTIPLICITY:
         text = (
-            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be told, "
-            "and agreement says little."
+            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be "
+            "told, and agreement says little."
         )
         yield _found("multiplicity", "caution", text)
     ledger = list(document["ledger"].values())
