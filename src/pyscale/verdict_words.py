@@ -57,8 +57,8 @@ def evidence(document: Document) -> Iterator[str]:
     overall, low = document["merging_statistics"]["overall"], document["merging_statistics"]["shells"][0]
     yield (
         f"{_count(overall['n_obs'])} measurements of {_count(overall['n_unique'])} reflections were merged: each was "
-        f"measured {overall['multiplicity']:.1f} times on average, and {100 * overall['completeness']:.0f} % of all possible "
-        f"reflections to {overall['d_min']:.2f} Å were."
+        f"measured {overall['multiplicity']:.1f} times on average, and {100 * overall['completeness']:.0f} % of all "
+        f"possible reflections to {overall['d_min']:.2f} Å were."
     )
     if overall["r_meas"] is not None and low["r_meas"] is not None and not too_few_to_judge(document):
         yield (

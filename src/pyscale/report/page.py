@@ -38,6 +38,7 @@ def render_page(document: dict[str, Any], result: ScalingResult | None = None) -
         sources=document["sources"],
         n_data_sets=len(document["datasets"]),
         cell=", ".join(f"{x:.4g}" for x in document["unit_cell"]),
+        tiles=tables.key_figures(document["merging_statistics"]),
         warnings=tables.warnings(document),
         n_splits=(document["options"] or to_dict(ScalingOptions()))["output"]["merging"]["n_splits"],
         limit_decisions=_limit_decisions(document),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pyscale.intensity_choice import PROFILE, SUMMATION
 
@@ -20,6 +20,7 @@ __all__ = [
     "headline_quantities",
     "headline_table",
     "intensity_table",
+    "key_figures",
     "ledger_table",
     "round_table",
     "run_table",
@@ -61,7 +62,8 @@ class Quantity:
         """Confidence interval in parentheses; empty where there is none."""
         if entry is None or self.interval is None or None in (limits := [entry[key] for key in self.interval]):
             return ""
-        return " ({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        text = "({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        return Markup(" <small>{}</small>").format(text)
 
 
 _R_MERGE, _R_MEAS = Markup("R<sub>merge</sub>"), Markup("R<sub>meas</sub>")
@@ -122,6 +124,21 @@ def headline_quantities() -> Sequence[Quantity]:
     return _HEADLINE
 
 
+def key_figures(statistics: Document) -> list[dict[str, str]]:
+    """The few numbers that people look for first: of all data, and of the shell of highest resolution."""
+    keys = ("d_min", "completeness", "multiplicity", "i_over_sigma", "r_meas", "r_pim", "cc_half")
+    chosen = [next(q for q in _HEADLINE if q.key == key) for key in keys]
+    last = statistics["shells"][-1]
+    return [
+        {
+            "label": "Resolution (Å)" if q.key == "d_min" else q.label,
+            "value": q.text(statistics["overall"]),
+            "outer": "" if q.key == "d_min" else q.text(last),
+        }
+        for q in chosen
+    ]
+
+
 def headline_table(statistics: Document) -> Table:
     """Overall, innermost and outermost shell, and overall with the outliers put back; intervals hold 95 %."""
     rows = []
@@ -130,7 +147,7 @@ def headline_table(statistics: Document) -> Table:
         entries = [source["overall"], source["shells"][0], source["shells"][-1]]
         apart = quantity.mates_apart
         entries.append(None if apart else statistics["with_outliers"]["overall"])
-        rows.append([quantity.label, *(quantity.text(e) + quantity.limits(e) for e in entries)])
+        rows.append([quantity.label, *(escape(quantity.text(e)) + quantity.limits(e) for e in entries)])
     columns = ["", "Overall", "Low shell", "High shell", "Overall, outliers put back"]
     return Table(columns, rows)
 
@@ -143,7 +160,7 @@ def shell_table(statistics: Document) -> Table:
         for quantity in _SHELL:
             flag = _SIGNIFICANT.get(quantity.key)
             star = "*" if flag and entry[flag] else ""
-            row.append(quantity.text(entry) + star + quantity.limits(entry))
+            row.append(escape(quantity.text(entry) + star) + quantity.limits(entry))
         rows.append(row)
     return Table([q.label for q in _SHELL], rows, emphasised=1)
 
