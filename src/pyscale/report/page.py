@@ -12,17 +12,25 @@ from markupsafe import Markup
 
 from pyscale.option_text import changed_options, format_option
 
+from . import (
+    correlations,
+    filtering,
+    flow,
+    intensity_figures,
+    limits,
+    model_tables,
+    outliers,
+    overview,
+    parts,
+    tables,
+)
 from . import figures as job_figures
-from . import filtering, intensity_figures, limits, model_tables, outliers, parts, tables
 from .model_figures import ModelView, model_figures
 from .plots import Figure
 from .table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyscale.result import ScalingResult
-    from pyscale.scaling_model import DataSetModel
 
 __all__ = ["MAX_DETAILED", "render_page"]
 
@@ -33,7 +41,7 @@ MAX_DETAILED = 12
 def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
     """Render the report of a result and its public document."""
     figures = _job_figures(document)
-    details = [_details(result, document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
+    details = [_details(document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -52,30 +60,38 @@ def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
         details=details,
         options=[format_option(path, value) for path, value in changed_options(result.options).items()],
         figure_names=list(figures),
+        captions={name: figure["caption"] for name, figure in figures.items()},
         figures=_script(json.dumps(figures, allow_nan=False, separators=(",", ":"))),
         plotly=_plotly(),
     )
 
 
 def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
+    analyses = document["analyses"]
     figures = job_figures.resolution_figures(document["merging_statistics"])
-    resolution, anisotropy = document["analyses"]["resolution"], document["analyses"]["anisotropy"]
+    resolution, anisotropy = analyses["resolution"], analyses["anisotropy"]
     if resolution is not None:
         figures |= limits.limit_figures(resolution)
     if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
         figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
-    figures |= intensity_figures.intensity_figures(document["analyses"])
-    if document["error_model"].get("bins"):
-        figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
-    regions = document["analyses"]["regions"]
-    if regions is not None and regions["map"] is not None:
+    figures |= intensity_figures.intensity_figures(analyses)
+    figures |= job_figures.error_model_figures(document["error_model"])
+    if (regions := analyses["regions"]) is not None and outliers.has_own_map(regions, analyses.get("detector")):
         figures["deviations"] = outliers.deviation_figure(regions["map"])
+    if analyses.get("detector") is not None:
+        figures |= outliers.detector_figures(analyses["detector"]["maps"], analyses["rogues"])
     if document["filtering"] is not None:
         figures["filtering"] = filtering.candidate_figure(document["filtering"])
+        if document["filtering"]["cycles"][0]["n_removed"]:
+            figures["filtering-history"] = filtering.history_figure(document["filtering"])
     if len(document["datasets"]) > 1:
-        figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
-    if document["analyses"].get("radiation_damage") is not None:
-        figures["damage"] = parts.damage_figure(document["analyses"]["radiation_damage"])
+        figures |= overview.overview_figures(document)
+    if analyses.get("radiation_damage") is not None:
+        figures["damage"] = parts.damage_figure(analyses["radiation_damage"])
+    correlated = document["fit"].get("correlations") or {"matrices": ()}
+    for k, matrix in enumerate(correlated["matrices"]):
+        figures[f"correlations-{k}"] = correlations.correlation_figure(matrix)
+    figures["ledger"] = flow.ledger_figure(document["ledger"])
     return figures
 
 
@@ -103,6 +119,8 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
     groups = tables.error_group_table(document["error_model"])
     if groups is not None:
         job_tables["error_groups"] = groups
+    if document["fit"].get("correlations") is not None:
+        job_tables["correlations"] = correlations.correlation_table(document["fit"]["correlations"])
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
     rogues, regions = document["analyses"]["rogues"], document["analyses"]["regions"]
@@ -128,24 +146,22 @@ def _limit_tables(analyses: dict[str, Any]) -> dict[str, Table]:
     return found
 
 
-def _details(
-    result: ScalingResult, document: dict[str, Any], number: int, figures: dict[str, Figure]
-) -> dict[str, Any]:
+def _details(document: dict[str, Any], number: int, figures: dict[str, Figure]) -> dict[str, Any]:
     """Tables and figures of one data set; the figures join the others."""
     entry = document["datasets"][number]
-    sharing = _sharing(result.models, number)
-    view = ModelView(number, result.models[number], entry, document["fit"], result.observations, sharing)
+    view = ModelView(document, number)
     own = {f"{name}-{number}": figure for name, figure in model_figures(view).items()}
-    images = parts.image_figures(document["analyses"].get("by_image"), {entry["identifier"]})
+    images = parts.image_figures(document["analyses"].get("by_image"), {entry["identifier"]: entry["excluded_images"]})
     own |= {f"images-{number}": figure for figure in images.values()}
     figures |= own
+    shown_with = number if view.surface is None else view.surface["data_sets"][0]
     return {
         "identifier": entry["identifier"],
         "type": entry["model"]["type"],
         "components": model_tables.component_table(entry, document["fit"], number),
         "decisions": model_tables.decision_table(document["decisions"][entry["identifier"]]),
         "figures": list(own),
-        "shared_with": document["datasets"][sharing[0]]["identifier"] if sharing[0] < number else None,
+        "shared_with": document["datasets"][shown_with]["identifier"] if shown_with < number else None,
     }
 
 
@@ -153,14 +169,6 @@ def _limit_decisions(result: ScalingResult) -> list[str]:
     """What was made of d_min=auto and anisotropic_cut=True."""
     decisions = result.limits.decisions
     return [f"{name.rpartition('.')[2]}: {decision.reason}" for name, decision in decisions.items()]
-
-
-def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
-    """Data sets that have the same absorption surface as one, and itself."""
-    if not any(c.kind == "absorption" and c.shared for c in models[number].components):
-        return [number]
-    surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
-    return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]
 
 
 def _script(text: str) -> Markup:

@@ -14,7 +14,7 @@
     const ink = printing ? "#000" : colour("--ink");
     const grid = printing ? "#ccc" : colour("--grid");
     const found = { "font.color": ink, "width": null, "autosize": true };
-    if (printing) found.width = element.parentElement.className === "plots" ? paper.half : paper.full;
+    if (printing) found.width = element.closest(".plots") ? paper.half : paper.full;
     for (const key of Object.keys(element.layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
         found[key + ".gridcolor"] = grid;
