@@ -290,7 +290,7 @@ def check_figures(page: Page, result: Result) -> None:
     shells = document["merging_statistics"]["shells"]
     for name, keys in (
         ("cc-half", ("cc_half", "cc_half_sigma_tau", "cc_anom")),
-        ("r-values", ("r_merge", "r_meas", "r_pim")),
+        ("r-values", ("r_meas", "r_merge", "r_pim")),
         ("i-over-sigma", ("i_over_sigma",)),
         ("completeness", ("completeness", "multiplicity")),
     ):

@@ -154,9 +154,14 @@ def _as_after_a_fit(rows: ExportRows, apart: bool) -> tuple[list[PreparedDataSet
     rows = rows.select(order)
     block = _block(rows)
     prepared = [PreparedDataSet(block, k) for k in range(len(rows.job.data_sets))]
-    n = len(prepared)
+    models = [_model(d) for d in rows.job.data_sets]
     observations = collect(
-        prepared, [False] * n, rows.space_group, anomalous=apart, needs_place=False, n_threads=rows.n_threads
+        prepared,
+        [m.has_absorption and "s1" in rows.table for m in models],
+        rows.space_group,
+        anomalous=apart,
+        needs_place=False,
+        n_threads=rows.n_threads,
     )
     place = block.offsets[observations.data_set] + observations.row
     i = rows.intensities.take(place)
@@ -180,7 +185,7 @@ def _as_after_a_fit(rows: ExportRows, apart: bool) -> tuple[list[PreparedDataSet
         variance[outlier] = np.maximum(variance - of_scale, 0.1 * variance)[outlier]
     fit = _StoredFit(
         observations=observations,
-        models=[_model(d) for d in rows.job.data_sets],
+        models=models,
         sigma_squared=variance,
         expected=expected,
         disputed=(fate == fate_number("not_used_in_fit", "disputed")) & ~outlier,

@@ -16,9 +16,7 @@ def render_report(result: ScalingResult, document: dict[str, Any] | None = None)
 
     Everything on it comes from the public document, `result.to_dict()` unless it is given.
     """
-    from .page import render_page
-
-    return render_page(result.to_dict() if document is None else document, result)
+    return render_document(result.to_dict() if document is None else document)
 
 
 def render_document(document: dict[str, Any]) -> str:

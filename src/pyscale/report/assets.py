@@ -32,13 +32,19 @@ def render(template: str, figures: dict[str, Figure], **context: Any) -> str:
         .render(
             **context,
             figure_names=list(figures),
-            figures=_packed(json.dumps(figures, allow_nan=False, separators=(",", ":")).encode()),
+            captions={name: figure["caption"] for name, figure in figures.items()},
+            figures=_packed(json.dumps(_drawn(figures), allow_nan=False, separators=(",", ":")).encode()),
             plotly=_plotly() if figures else None,
             contents_mark=Markup(_CONTENTS),
         )
     )
     links = [f'<a href="#{name}">{title}</a>' for name, title in _SECTION.findall(page)]
     return page.replace(_CONTENTS, "\n".join(links), 1)
+
+
+def _drawn(figures: dict[str, Figure]) -> dict[str, Figure]:
+    """What the script draws: all but the captions."""
+    return {name: {"data": figure["data"], "layout": figure["layout"]} for name, figure in figures.items()}
 
 
 @cache

@@ -10,10 +10,11 @@ from typing import Any
 from pyscale.option_text import format_value
 
 from .assets import render
-from .figures import error_model_figure
+from .figures import error_model_figures
 from .numbers import MISSING, count, fixed, significant, with_sigma
 from .option_tables import flat_options
-from .plots import BLUE, ORANGE, Figure, axis, line
+from .palette import BLUE, ORANGE
+from .plots import Figure, axis, line
 from .table import Document, Table, listed
 from .tables import headline_quantities
 
@@ -36,7 +37,7 @@ def render_two(documents: Sequence[Document], names: Sequence[str]) -> str:
     figures = {name: _curves(label, key, documents, names) for name, label, key in _CURVES}
     if all(d["error_model"].get("bins") for d in documents):
         for k, d in enumerate(documents):
-            figures[f"error-model-{k}"] = error_model_figure(d["error_model"]["bins"])
+            figures[f"error-model-{k}"] = error_model_figures(d["error_model"])["error-model"]
     return render(
         "comparison.html",
         figures,

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyscale.option_text import format_option
 from pyscale.options import ScalingOptions, to_dict
 
-from . import figures as job_figures
-from . import filtering, intensity_figures, limits, model_tables, outliers, parts, tables
+from . import correlations, filtering, intensity_figures, limits, model_tables, outliers, parts, tables
+from .all_figures import MAX_DETAILED, data_set_figures, whole_job_figures
 from .assets import render
-from .model_figures import ModelView, model_figures
+from .model_figures import ModelView
 from .option_tables import changed_in_document, option_table
 from .plots import Figure
 from .table import Table, is_known
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyscale.result import ScalingResult
-    from pyscale.scaling_model import DataSetModel
-
-__all__ = ["MAX_DETAILED", "page_figures", "render_page"]
-
-#: Data sets with plots and tables of their own.
-MAX_DETAILED = 12
+__all__ = ["render_page"]
 
 
-def render_page(document: dict[str, Any], result: ScalingResult | None = None) -> str:
-    """Render the report of a public document; `result` has what the plots of models need beyond it."""
-    figures = _job_figures(document)
-    details = [_details(result, document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
+def render_page(document: dict[str, Any]) -> str:
+    """Render the report of a public document."""
+    figures = whole_job_figures(document)
+    details = [_details(document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
     return render(
         "report.html",
         figures,
@@ -46,36 +37,6 @@ def render_page(document: dict[str, Any], result: ScalingResult | None = None) -
         details=details,
         options=[format_option(path, value) for path, value in changed_in_document(document["options"] or {}).items()],
     )
-
-
-def page_figures(document: dict[str, Any]) -> dict[str, Figure]:
-    """All figures of the report of a document, by name."""
-    figures = _job_figures(document)
-    for k in range(min(MAX_DETAILED, len(document["datasets"]))):
-        _details(None, document, k, figures)
-    return figures
-
-
-def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
-    figures = job_figures.resolution_figures(document["merging_statistics"])
-    resolution, anisotropy = document["analyses"]["resolution"], document["analyses"]["anisotropy"]
-    if resolution is not None:
-        figures |= limits.limit_figures(resolution)
-    if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
-        figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
-    figures |= intensity_figures.intensity_figures(document["analyses"])
-    if document["error_model"].get("bins"):
-        figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
-    regions = document["analyses"]["regions"]
-    if regions is not None and regions["map"] is not None:
-        figures["deviations"] = outliers.deviation_figure(regions["map"])
-    if document["filtering"] is not None:
-        figures["filtering"] = filtering.candidate_figure(document["filtering"])
-    if len(document["datasets"]) > 1:
-        figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
-    if document["analyses"].get("radiation_damage") is not None:
-        figures["damage"] = parts.damage_figure(document["analyses"]["radiation_damage"])
-    return figures
 
 
 def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
@@ -100,6 +61,8 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
     groups = tables.error_group_table(document["error_model"])
     if groups is not None:
         job_tables["error_groups"] = groups
+    if document["fit"].get("correlations") is not None:
+        job_tables["correlations"] = correlations.correlation_table(document["fit"]["correlations"])
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
     rogues, regions = document["analyses"]["rogues"], document["analyses"]["regions"]
@@ -137,26 +100,19 @@ def _limit_tables(analyses: dict[str, Any]) -> dict[str, Table]:
     return found
 
 
-def _details(
-    result: ScalingResult | None, document: dict[str, Any], number: int, figures: dict[str, Figure]
-) -> dict[str, Any]:
+def _details(document: dict[str, Any], number: int, figures: dict[str, Figure]) -> dict[str, Any]:
     """Tables and figures of one data set; the figures join the others."""
     entry = document["datasets"][number]
-    sharing, own = [number], {}
-    if result is not None:
-        sharing = _sharing(result.models, number)
-        view = ModelView(number, result.models[number], entry, document["fit"], result.observations, sharing)
-        own = {f"{name}-{number}": figure for name, figure in model_figures(view).items()}
-    images = parts.image_figures(document["analyses"].get("by_image"), {entry["identifier"]})
-    own |= {f"images-{number}": figure for figure in images.values()}
+    own, view = data_set_figures(document, number), ModelView(document, number)
     figures |= own
+    shown_with = number if view.surface is None else view.surface["data_sets"][0]
     return {
         "identifier": entry["identifier"],
         "type": entry["model"]["type"],
         "components": model_tables.component_table(entry, document["fit"], number),
         "decisions": model_tables.decision_table(document["decisions"].get(entry["identifier"], {})),
         "figures": list(own),
-        "shared_with": document["datasets"][sharing[0]]["identifier"] if sharing[0] < number else None,
+        "shared_with": document["datasets"][shown_with]["identifier"] if shown_with < number else None,
     }
 
 
@@ -165,11 +121,3 @@ def _limit_decisions(document: dict[str, Any]) -> list[str]:
     decisions: dict[str, Any] = next(iter(document["decisions"].values()), {})
     names = ("cut_data.d_min", "cut_data.anisotropic_cut")
     return [f"{name.rpartition('.')[2]}: {decisions[name]['reason']}" for name in names if name in decisions]
-
-
-def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
-    """Data sets that have the same absorption surface as one, and itself."""
-    if not any(c.kind == "absorption" and c.shared for c in models[number].components):
-        return [number]
-    surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
-    return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]

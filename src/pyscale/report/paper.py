@@ -12,7 +12,7 @@ from typing import Any
 from pyscale.errors import UsageError
 from pyscale.io.atomic import OutputSet
 
-from .page import page_figures
+from .all_figures import page_figures
 from .plots import Figure
 
 __all__ = ["require_matplotlib", "write_plots"]
