@@ -14,6 +14,7 @@ from pyscale.options.export import EXPORT_NAMES
 from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
+from pyscale.options.report import REPORT_NAMES
 
 PAGE = Path(__file__).with_name("options.md")
 SCHEMA = PAGE.parent.parent / "src" / "pyscale" / "schema" / "options.schema.json"
@@ -67,6 +68,11 @@ _EXPORT = """# Options of `pyscale export`
 Names are those of dials.export where it has them; `mtz.hklout`, `shelx.hklout`, `mtz.d_min` and so on are understood.
 """
 
+_REPORT = """# Options of `pyscale report`
+
+`pyscale report pyscale.scale.json` gives the page that `pyscale scale` wrote; of scaled files what these hold.
+"""
+
 
 def page() -> str:
     """Return the whole page."""
@@ -79,6 +85,7 @@ def page() -> str:
     parts += [_OLD, *(_cells(f"`{name}`", _now(old)) for name, old in OLD_NAMES.items()), ""]
     parts += [_MERGE, *_topics(MERGE_NAMES.options)]
     parts += [_EXPORT, *_topics(EXPORT_NAMES.options)]
+    parts += [_REPORT, *_topics(REPORT_NAMES.options)]
     return "\n".join(parts)
 
 

@@ -16,6 +16,7 @@ from .model_document import component_entry, curve_sigmas, finite
 from .options import to_dict
 from .plain_numbers import PlainList
 from .unit_cells import wavelengths
+from .verdict import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from .experiment import Experiment
     from .local_covariance import LocalCovariance
     from .result import ScalingResult
+    from .scaling_model import DataSetModel
 
-__all__ = ["DOCUMENT_VERSION", "plain_values", "result_document"]
+__all__ = ["DOCUMENT_VERSION", "data_set_entry", "plain_values", "result_document"]
 
 DOCUMENT_VERSION = 1
 
@@ -38,6 +40,8 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "version": DOCUMENT_VERSION,
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
+        "verdict": None,
+        "sources": list(map(str, result.job.sources)),
         "options": to_dict(result.options),
         "decisions": None,
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
@@ -64,6 +68,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
     cleaned["decisions"] = _decisions(result)
     cleaned["datasets"] = _data_sets(result)
     cleaned["ledger"] = {entry.identifier: entry.to_dict() for entry in result.ledger}
+    cleaned["verdict"] = verdict_of(cleaned).to_dict()
     return cleaned
 
 
@@ -87,20 +92,33 @@ def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
     bands = curve_sigmas(result.models, _covariance(result), lambda k: valid_span(experiments[k]))
     imids, tried = result.fit.intensity_choice.imids.tolist(), result.fit.intensity_choice.of_data_set
     return [
-        {
-            "identifier": p.identifier,
-            "n_reflections": p.n_read,
-            "images": None if e.image_range is None else list(e.image_range),
-            "excluded_images": _excluded_images(e),
-            "oscillation": None if e.oscillation is None else list(e.oscillation),
-            "wavelength": wavelength[k],
-            "component": int(result.fit.component[k]),
+        data_set_entry(p.identifier, p.n_read, e, wavelength[k], component=int(result.fit.component[k]), model=model)
+        | {
             "imid": imids[k],
             "tried_imids": [{"imid": c.imid, "r_meas": finite([c.r_meas])[0]} for c in tried.get(k, ())],
             "model": {"type": model.model, "components": _components(model.components, k, bands)},
         }
         for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
     ]
+
+
+def data_set_entry(
+    identifier: str, n_read: int, experiment: Experiment, wavelength: float, *, component: int, model: DataSetModel
+) -> dict[str, Any]:
+    """What the document says of a data set, apart from how its intensities were chosen and what only a fit tells."""
+    e = experiment
+    return {
+        "identifier": identifier,
+        "n_reflections": n_read,
+        "images": None if e.image_range is None else list(e.image_range),
+        "excluded_images": _excluded_images(e),
+        "oscillation": None if e.oscillation is None else list(e.oscillation),
+        "wavelength": wavelength,
+        "component": component,
+        "imid": None,
+        "tried_imids": [],
+        "model": {"type": model.model, "components": _components(model.components, 0, {})},
+    }
 
 
 def _components(

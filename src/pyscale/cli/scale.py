@@ -52,6 +52,10 @@ def run(arguments: Sequence[str]) -> int:
 def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> None:
     """Scale files, write all outputs and the log, and print the summary."""
     options = parsed.options
+    if options.output.plots is not None:
+        from pyscale.report.paper import require_matplotlib
+
+        require_matplotlib()
     check_log(parsed, _other_outputs(options))
     with setup_logging(options.output.log, verbose):
         log_start("scale", parsed)

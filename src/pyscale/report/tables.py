@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pyscale.intensity_choice import PROFILE, SUMMATION
 
 from .model_tables import summary_entries
 from .numbers import MISSING, count, fixed, intensity, significant, with_sigma
-from .table import Document, Table, listed
+from .table import Document, Table, is_known, listed
 
 __all__ = [
+    "Quantity",
     "error_group_table",
     "error_model_table",
+    "headline_quantities",
     "headline_table",
     "intensity_table",
+    "key_figures",
     "ledger_table",
     "round_table",
     "run_table",
@@ -35,7 +38,7 @@ _CHI_SQUARED_RANGE = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class Quantity:
     """A statistic: its label, key in the document, decimals (None: a count), factor."""
 
     label: str
@@ -59,7 +62,8 @@ class _Quantity:
         """Confidence interval in parentheses; empty where there is none."""
         if entry is None or self.interval is None or None in (limits := [entry[key] for key in self.interval]):
             return ""
-        return " ({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        text = "({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        return Markup(" <small>{}</small>").format(text)
 
 
 _R_MERGE, _R_MEAS = Markup("R<sub>merge</sub>"), Markup("R<sub>meas</sub>")
@@ -68,51 +72,71 @@ _R_SPLIT, _APART = Markup("R<sub>split</sub>"), Markup(", I(+) and I(−) apart"
 _R_ANOM, _CC_ANOM = Markup("R<sub>anom</sub>"), Markup("CC<sub>anom</sub>")
 
 _HEADLINE = (
-    _Quantity("Low resolution limit (Å)", "d_max", 2),
-    _Quantity("High resolution limit (Å)", "d_min", 2),
-    _Quantity("Observations", "n_obs", None),
-    _Quantity("Unique reflections", "n_unique", None),
-    _Quantity("Completeness (%)", "completeness", 1, 100.0),
-    _Quantity("Multiplicity", "multiplicity", 2),
-    _Quantity("Mean I/σ", "i_over_sigma", 1),
-    _Quantity("Mean I/σ of observations", "unmerged_i_over_sigma", 1),
-    _Quantity(_R_MERGE, "r_merge", 4),
-    _Quantity(_R_MEAS, "r_meas", 4),
-    _Quantity(_R_PIM, "r_pim", 4),
-    _Quantity(_R_SPLIT, "r_split", 4),
-    _Quantity(_CC_HALF, "cc_half", 4, interval=("cc_half_low", "cc_half_high")),
-    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 4),
-    _Quantity(_R_MERGE + _APART, "r_merge", 4, mates_apart=True),
-    _Quantity(_R_MEAS + _APART, "r_meas", 4, mates_apart=True),
-    _Quantity(_R_PIM + _APART, "r_pim", 4, mates_apart=True),
-    _Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
-    _Quantity("Anomalous multiplicity", "multiplicity", 2, mates_apart=True),
-    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
-    _Quantity("Anomalous slope", "anomalous_slope", 3),
-    _Quantity("ΔF/F", "anomalous_signal", 3),
-    _Quantity("ΔI/σ(ΔI)", "anomalous_difference_over_sigma", 3),
+    Quantity("Low resolution limit (Å)", "d_max", 2),
+    Quantity("High resolution limit (Å)", "d_min", 2),
+    Quantity("Observations", "n_obs", None),
+    Quantity("Unique reflections", "n_unique", None),
+    Quantity("Completeness (%)", "completeness", 1, 100.0),
+    Quantity("Multiplicity", "multiplicity", 2),
+    Quantity("Mean I/σ", "i_over_sigma", 1),
+    Quantity("Mean I/σ of observations", "unmerged_i_over_sigma", 1),
+    Quantity(_R_MERGE, "r_merge", 4),
+    Quantity(_R_MEAS, "r_meas", 4),
+    Quantity(_R_PIM, "r_pim", 4),
+    Quantity(_R_SPLIT, "r_split", 4),
+    Quantity(_CC_HALF, "cc_half", 4, interval=("cc_half_low", "cc_half_high")),
+    Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 4),
+    Quantity(_R_MERGE + _APART, "r_merge", 4, mates_apart=True),
+    Quantity(_R_MEAS + _APART, "r_meas", 4, mates_apart=True),
+    Quantity(_R_PIM + _APART, "r_pim", 4, mates_apart=True),
+    Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
+    Quantity("Anomalous multiplicity", "multiplicity", 2, mates_apart=True),
+    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity("Anomalous slope", "anomalous_slope", 3),
+    Quantity("ΔF/F", "anomalous_signal", 3),
+    Quantity("ΔI/σ(ΔI)", "anomalous_difference_over_sigma", 3),
 )
 
 _SHELL = (
-    _Quantity("d max (Å)", "d_max", 2),
-    _Quantity("d min (Å)", "d_min", 2),
-    _Quantity("Observations", "n_obs", None),
-    _Quantity("Unique", "n_unique", None),
-    _Quantity("Multiplicity", "multiplicity", 2),
-    _Quantity("Completeness (%)", "completeness", 1, 100.0),
-    _Quantity("Mean I", "mean_intensity", 1),
-    _Quantity("I/σ", "i_over_sigma", 1),
-    _Quantity(_R_MERGE, "r_merge", 3),
-    _Quantity(_R_MEAS, "r_meas", 3),
-    _Quantity(_R_PIM, "r_pim", 3),
-    _Quantity(_R_SPLIT, "r_split", 3),
-    _Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
-    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
-    _Quantity(_R_ANOM, "r_anom", 3),
-    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
-    _Quantity("χ²", "chi_square", 2),
+    Quantity("d max (Å)", "d_max", 2),
+    Quantity("d min (Å)", "d_min", 2),
+    Quantity("Observations", "n_obs", None),
+    Quantity("Unique", "n_unique", None),
+    Quantity("Multiplicity", "multiplicity", 2),
+    Quantity("Completeness (%)", "completeness", 1, 100.0),
+    Quantity("Mean I", "mean_intensity", 1),
+    Quantity("I/σ", "i_over_sigma", 1),
+    Quantity(_R_MERGE, "r_merge", 3),
+    Quantity(_R_MEAS, "r_meas", 3),
+    Quantity(_R_PIM, "r_pim", 3),
+    Quantity(_R_SPLIT, "r_split", 3),
+    Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
+    Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
+    Quantity(_R_ANOM, "r_anom", 3),
+    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity("χ²", "chi_square", 2),
 )
 _SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
+
+
+def headline_quantities() -> Sequence[Quantity]:
+    """The statistics that stand for a whole job."""
+    return _HEADLINE
+
+
+def key_figures(statistics: Document) -> list[dict[str, str]]:
+    """The few numbers that people look for first: of all data, and of the shell of highest resolution."""
+    keys = ("d_min", "completeness", "multiplicity", "i_over_sigma", "r_meas", "r_pim", "cc_half")
+    chosen = [next(q for q in _HEADLINE if q.key == key) for key in keys]
+    last = statistics["shells"][-1]
+    return [
+        {
+            "label": "Resolution (Å)" if q.key == "d_min" else q.label,
+            "value": q.text(statistics["overall"]),
+            "outer": "" if q.key == "d_min" else q.text(last),
+        }
+        for q in chosen
+    ]
 
 
 def headline_table(statistics: Document) -> Table:
@@ -123,7 +147,7 @@ def headline_table(statistics: Document) -> Table:
         entries = [source["overall"], source["shells"][0], source["shells"][-1]]
         apart = quantity.mates_apart
         entries.append(None if apart else statistics["with_outliers"]["overall"])
-        rows.append([quantity.label, *(quantity.text(e) + quantity.limits(e) for e in entries)])
+        rows.append([quantity.label, *(escape(quantity.text(e)) + quantity.limits(e) for e in entries)])
     columns = ["", "Overall", "Low shell", "High shell", "Overall, outliers put back"]
     return Table(columns, rows)
 
@@ -136,7 +160,7 @@ def shell_table(statistics: Document) -> Table:
         for quantity in _SHELL:
             flag = _SIGNIFICANT.get(quantity.key)
             star = "*" if flag and entry[flag] else ""
-            row.append(quantity.text(entry) + star + quantity.limits(entry))
+            row.append(escape(quantity.text(entry) + star) + quantity.limits(entry))
         rows.append(row)
     return Table([q.label for q in _SHELL], rows, emphasised=1)
 
@@ -144,14 +168,7 @@ def shell_table(statistics: Document) -> Table:
 def warnings(document: Document) -> list[str]:
     """What a user must know before using the numbers, the gravest first."""
     fit, model = document["fit"], document["error_model"]
-    found = []
-    if fit["termination"] not in _CONVERGED:
-        found.append(
-            f"The fit has not converged ({fit['termination']}: {fit['message']}): treat scales and uncertainties "
-            "with care."
-        )
-    if fit["undetermined"]:
-        found.append(f"The data leave undetermined: {listed(fit['undetermined'], '; ')}.")
+    found = _of_fit(fit) if is_known(document) else []
     found += _separate_parts(document["datasets"])
     if weak := document["connectivity"]["weakly_linked"]:
         found.append(
@@ -165,7 +182,7 @@ def warnings(document: Document) -> list[str]:
     if model.get("converged") is False:
         found.append(f"The error model has not converged: {model['reason']}.")
     low, high = _CHI_SQUARED_RANGE
-    if fit["chi_squared"] is not None and not low <= fit["chi_squared"] <= high:
+    if fit.get("chi_squared") is not None and not low <= fit["chi_squared"] <= high:
         found.append(
             f"χ² of the fit is {significant(fit['chi_squared'])}, far from 1: the standard uncertainties are not those "
             "of the observed scatter."
@@ -179,6 +196,18 @@ def warnings(document: Document) -> list[str]:
     found += document["warnings"]
     for old, new in document["identifier_changes"][:_MAX_CHANGES]:
         found.append(f"The identifier {old or '(none)'} was changed to {new}.")
+    return found
+
+
+def _of_fit(fit: Document) -> list[str]:
+    found = []
+    if fit["termination"] not in _CONVERGED:
+        found.append(
+            f"The fit has not converged ({fit['termination']}: {fit['message']}): treat scales and uncertainties "
+            "with care."
+        )
+    if fit["undetermined"]:
+        found.append(f"The data leave undetermined: {listed(fit['undetermined'], '; ')}.")
     return found
 
 
