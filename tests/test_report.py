@@ -20,6 +20,7 @@ import pytest
 import pyscale
 from pyscale.components import Axis, ComponentModel
 from pyscale.model_choice import ModelChoice, TriedModel
+from pyscale.model_document import component_entry
 from pyscale.report import curves, numbers, render_report, tables
 from pyscale.report.model_figures import ModelView, model_figures
 from pyscale.report.page import MAX_DETAILED
@@ -329,7 +330,8 @@ def test_sweeps(sweeps: Result) -> None:
     assert "cut_data.d_min=4.2" in page.text and "Warnings" in page.text
     for trace in ("uncorrected_variance", "corrected_variance"):
         bins = sorted(sweeps.to_dict()["error_model"]["bins"], key=lambda b: b["intensity_min"])
-        assert [b[trace] for b in bins] in [t["y"] for t in page.figures["error-model"]["data"]]
+        drawn = [t["y"] for t in page.figures["error-model"]["data"]]
+        assert any(np.allclose(y, [b[trace] for b in bins], rtol=1e-4) for y in drawn)
 
 
 def test_real_data(data_root: Path) -> None:
@@ -366,14 +368,14 @@ def test_array_model(array: Result) -> None:
     (heat,) = (t for t in page.figures["decay-0"]["data"] if t["type"] == "heatmap")
     for row, column in ((2, 3), (17, 30), (45, 44)):
         expected = value_at(decay, image_z=heat["x"][column] - 0.5, inv_d2=heat["y"][row])
-        assert heat["z"][row][column] == pytest.approx(expected, rel=1e-4)
+        assert heat["z"][row][column] == pytest.approx(expected, rel=6e-4)
     panels = [t for t in page.figures["absorption-0"]["data"] if t["type"] == "heatmap"]
     for panel, z in zip(panels, (15.0, 45.0, 75.0, 105.0), strict=True):
         expected = value_at(absorption, image_z=z, x_px=panel["x"][5], y_px=panel["y"][20])
-        assert panel["z"][20][5] == pytest.approx(expected, rel=1e-4)
+        assert panel["z"][20][5] == pytest.approx(expected, rel=6e-4)
     (heat,) = (t for t in page.figures["modulation-0"]["data"] if t["type"] == "heatmap")
     expected = value_at(modulation, x_px=heat["x"][3], y_px=heat["y"][40])
-    assert heat["z"][40][3] == pytest.approx(expected, rel=1e-4)
+    assert heat["z"][40][3] == pytest.approx(expected, rel=6e-4)
     x = array.observations.x_px
     assert heat["x"][0] == pytest.approx(x.min(), abs=0.01) and heat["x"][-1] == pytest.approx(x.max(), abs=0.01)
     assert [row["Interval of nodes"] for row in page.table("Component")] == ["20°", "20°", "–"]
@@ -406,8 +408,8 @@ def test_crosses_on_maps(array: Result, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(array.fit, "without_data", weak)
     crosses = Page(render_report(array)).figures["decay-0"]["data"][1]
     resolution, time = (along.node_coordinates() for along in decay.axes)
-    np.testing.assert_allclose(crosses["x"], np.array([time[0], time[0], time[-1]]) + 0.5, rtol=1e-5)
-    np.testing.assert_allclose(crosses["y"], resolution[[0, 1, 0]], rtol=1e-5)
+    np.testing.assert_allclose(crosses["x"], np.array([time[0], time[0], time[-1]]) + 0.5, rtol=5e-5)
+    np.testing.assert_allclose(crosses["y"], resolution[[0, 1, 0]], rtol=5e-5)
 
 
 @pytest.mark.parametrize("law", ["quadratic", "linear"])
@@ -446,8 +448,7 @@ def test_image_scale_and_shared_absorption(tmp_path: Path) -> None:
     assert "absorption-0" in page.figures and "absorption-1" not in page.figures
     assert "(shared)" in page.figures["absorption-0"]["layout"]["title"]["text"]
     assert page.text.count("shared absorption surface is shown with data set") == 1
-    shared, own = (curves.unmeasured_directions(result.observations, sets) for sets in ([0, 1], [0]))
-    assert shared.sum() < own.sum() and not (shared & ~own).any()
+    assert [s["data_sets"] for s in result.to_dict()["analyses"]["beams"]["surfaces"]] == [[0, 1]]
 
 
 def test_held_components_are_marked(sweeps: Result) -> None:
@@ -478,9 +479,10 @@ def test_wide_jobs_stay_small(array: Result) -> None:
     maps = json.dumps({k: v for k, v in Page(html).figures.items() if k.endswith("-0")}, separators=(",", ":"))
     assert len(html) + (MAX_DETAILED - 1) * len(maps) < 6_000_000
     images = ComponentModel("image_scale", "image_scale", np.full(40_000, 0.1), sigmas=np.full(40_000, 0.01))
-    view = dataclasses.replace(array.models[0], components=(images,))
-    entry = array.to_dict()["datasets"][0] | {"images": [1, 40_000], "model": {"components": [{"name": "q"}]}}
-    figures = model_figures(ModelView(0, view, entry, {"without_data": {}}, array.observations, [0]))
+    model = {"type": "physical", "components": [component_entry(images)]}
+    document = array.to_dict()
+    document["datasets"] = [document["datasets"][0] | {"images": [1, 40_000], "model": model}]
+    figures = model_figures(ModelView(document, 0))
     (trace,) = figures["model"]["data"]
     assert len(trace["y"]) <= 1500 and trace["dx"] * len(trace["y"]) >= 40_000
 
@@ -582,25 +584,6 @@ def test_curve_is_the_smoother(n_nodes: int, spacing: float) -> None:
         inside = 0 < k < n_nodes - 1
         step = curve.z[1] - curve.z[0]
         assert (np.abs(peak - curve.node_z[k]).min() <= step) if inside else curve.value.max() > 0.5
-
-
-def test_surface_is_the_sum_of_harmonics() -> None:
-    coefficients = np.random.default_rng(3).normal(0, 0.05, 15)
-    surface = curves.absorption_surface(ComponentModel("absorption", "absorption", coefficients))
-    for row, column in ((0, 0), (10, 71), (44, 13)):
-        polar, azimuth = math.radians(surface.polar_deg[row]), math.radians(surface.azimuth_deg[column])
-        x, y, z = math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), math.cos(polar)
-        expected = 1 + coefficients @ pyscale._core.real_harmonics(3, (x, y, z))
-        assert surface.value[row, column] == pytest.approx(expected, rel=1e-12)
-
-
-def test_unmeasured_directions(sweeps: Result) -> None:
-    grey = curves.unmeasured_directions(sweeps.observations, [0])
-    assert grey.shape == (45, 90) and 0.05 < grey.mean() < 0.95
-    here = sweeps.observations.data_set == 0
-    x, y, z = sweeps.observations.s1_crystal[here][0]
-    row, column = int(math.degrees(math.acos(z)) / 4), int((math.degrees(math.atan2(y, x)) + 180) / 4)
-    assert not grey[row, column]
 
 
 @pytest.mark.parametrize(

@@ -71,18 +71,21 @@ def _joined(sweep: Document) -> Document:
 
     Statistics become means with the numbers of observations as weights, completeness that of the last run.
     """
-    used = np.flatnonzero(np.array(sweep["n_obs"]) > 0)
+    rejected = np.array([v or 0.0 for v in sweep["rejected"]])
+    used = np.flatnonzero((np.array(sweep["n_obs"]) > 0) | (rejected > 0))
     if not used.size:
         return sweep
-    counts = np.array(sweep["n_obs"], np.float64)[used]
-    together = min(math.ceil(_ENOUGH / float(np.median(counts))), max(used.size // _FEWEST_POINTS, 1))
+    counts, rejected = np.array(sweep["n_obs"], np.float64)[used], rejected[used]
+    with_outliers = np.where(rejected < 1.0, counts / np.maximum(1.0 - rejected, 1e-3), 1.0)
+    wanted = math.ceil(_ENOUGH / max(float(np.median(counts)), 1.0))
+    together = min(wanted, max(used.size // _FEWEST_POINTS, 1))
     begin = np.arange(0, used.size, together)
     last = np.minimum(begin + together, used.size) - 1
     found: Document = {"first_image": [sweep["first_image"][k] for k in used[begin].tolist()]}
     found |= {name: [sweep[name][k] for k in used[last].tolist()] for name in ("last_image", "completeness")}
     for name in ("scale", "relative_b", "r_merge", "i_over_sigma", "mean_deviation", "rejected"):
         values = np.array([np.nan if v is None else v for v in sweep[name]], np.float64)[used]
-        weight = np.where(np.isfinite(values), counts, 0.0)
+        weight = np.where(np.isfinite(values), with_outliers if name == "rejected" else counts, 0.0)
         total = np.add.reduceat(weight, begin)
         sums = np.add.reduceat(weight * np.nan_to_num(values), begin)
         found[name] = rounded(np.divide(sums, total, out=np.full(total.size, np.nan), where=total > 0))
