@@ -112,4 +112,4 @@ def verdict_of(document: dict[str, Any]) -> Verdict:
     )
 
 
-_USE = NextStep("Nothing asks to be mended. Go on: `pyscale merge scaled.expt scaled.refl` writes merged amplitudes.")
+_USE = NextStep("Nothing asks to be mended. Go on: pyscale merge scaled.expt scaled.refl writes merged amplitudes.")
