@@ -57,7 +57,7 @@ def correlation_entry(
         matrix = _correlations(covariance, numbers)
         strongest += _strong_pairs(matrix, placed, identifiers[k], is_first=k == 0)
         size = len(numbers) * (len(numbers) + 1) // 2
-        if k < _MOST_DATA_SETS and _FEWEST <= len(numbers) and size <= left:
+        if k < _MOST_DATA_SETS and len(numbers) >= _FEWEST and size <= left:
             left -= size
             matrices.append(_matrix_entry(matrix, placed, identifiers[k]))
     strongest.sort(key=lambda pair: -abs(float(pair["correlation"])))
