@@ -70,7 +70,6 @@ def _packed(content: bytes) -> Markup:
     return Markup(base64.b64encode(gzip.compress(content, _LEVEL, mtime=0)).decode())
 
 
-@cache
 def _plotly() -> Markup | None:
     """plotly.js as the Python package brings it, packed, found without the slow import; None without it."""
     spec = importlib.util.find_spec("plotly")
