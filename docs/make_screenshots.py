@@ -15,9 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import DESKTOP, PHONE, Browser, find_browser  # noqa: E402
-
 import pyscale  # noqa: E402
+from browser import DESKTOP, PHONE, Browser, find_browser  # noqa: E402
 from pyscale.report import render_report  # noqa: E402
 
 _COLOURS = 128
@@ -61,9 +60,13 @@ def report(folder: Path) -> str:
 
 def take(browser: Browser, part: str, path: Path) -> None:
     """Take a picture of a part of the page, in few colours, which figures of lines hardly need more of."""
-    box = (0, _HIGHEST) if not part else browser.evaluate(
-        f"(() => {{ const r = document.querySelector('{part}').getBoundingClientRect();"
-        " return [r.top + window.scrollY, r.height]; })()"
+    box = (
+        (0, _HIGHEST)
+        if not part
+        else browser.evaluate(
+            f"(() => {{ const r = document.querySelector('{part}').getBoundingClientRect();"
+            " return [r.top + window.scrollY, r.height]; })()"
+        )
     )
     browser.screenshot(path, max(0, int(box[0]) - 8), min(int(box[1]) + 16, _HIGHEST))
     with Image.open(path) as picture:

@@ -21,7 +21,7 @@ import pyscale
 from pyscale.components import Axis, ComponentModel
 from pyscale.model_choice import ModelChoice, TriedModel
 from pyscale.model_document import component_entry
-from pyscale.report import curves, numbers, render_report, tables
+from pyscale.report import curves, numbers, render_report, tables, warned
 from pyscale.report.model_figures import ModelView, model_figures
 from pyscale.report.page import MAX_DETAILED
 
@@ -527,7 +527,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_warnings_come_first(sweeps: Result) -> None:
     document = sweeps.to_dict()
-    assert tables.warnings(document | {"identifier_changes": []}) == []
+    assert warned.warnings(document | {"identifier_changes": []}) == []
     first, second = document["datasets"]
     names = list(document["ledger"])
     bad = document | {
@@ -538,7 +538,7 @@ def test_warnings_come_first(sweeps: Result) -> None:
         "ledger": document["ledger"] | {names[1]: document["ledger"][names[1]] | {"used_in_fit": 0}},
         "identifier_changes": [["", "7"]],
     }
-    found = tables.warnings(bad)
+    found = warned.warnings(bad)
     words = ("has not converged (max_iterations", "B of 1", "2 parts", names[1], "no scatter", "χ²", "7")
     assert len(found) == len(words)
     assert all(word in text for word, text in zip(words, found, strict=True))

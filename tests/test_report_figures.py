@@ -250,7 +250,7 @@ def test_what_flows_in_flows_out(small_result: ScalingResult) -> None:
 
 def test_all_figures_can_be_read(small_result: ScalingResult) -> None:
     document = json.loads(json.dumps(small_result.to_dict(), allow_nan=False))
-    html = render_page(small_result, document)
+    html = render_page(document)
     assert html.count("<figcaption>") == html.count("data-figure=")
     assert "<figcaption></figcaption>" not in html
 

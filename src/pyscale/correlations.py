@@ -22,6 +22,8 @@ _MOST_DATA_SETS, _MOST_LISTED, _MOST_SEARCHED = 4, 20, 100
 _MOST_ENTRIES = 12_000
 """Of all matrices together, half of each being given."""
 _WORTH = 0.5
+_FEWEST = 4
+"""Parameters whose matrix is worth a picture."""
 
 
 def correlation_entry(
@@ -54,7 +56,8 @@ def correlation_entry(
         numbers = np.concatenate([np.zeros(0, np.int64), *(n for _, n in placed)])
         matrix = _correlations(covariance, numbers)
         strongest += _strong_pairs(matrix, placed, identifiers[k], is_first=k == 0)
-        if k < _MOST_DATA_SETS and (size := len(numbers) * (len(numbers) + 1) // 2) <= left:
+        size = len(numbers) * (len(numbers) + 1) // 2
+        if k < _MOST_DATA_SETS and len(numbers) >= _FEWEST and size <= left:
             left -= size
             matrices.append(_matrix_entry(matrix, placed, identifiers[k]))
     strongest.sort(key=lambda pair: -abs(float(pair["correlation"])))

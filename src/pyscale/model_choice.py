@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .auto import ModelPlan
 from .errors import DataError
 from .held_out import HeldOut, HeldOutScore
+from .model_plan import ModelPlan
 from .model_variants import Variant, may_differ, planned
 from .options import Auto, ScalingOptions
 from .scaling_model import DataSetModel

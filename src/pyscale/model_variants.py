@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .auto import Decision, ModelPlan, array_plan, image_scale_decisions, surface_decisions
+from .auto import array_plan, image_scale_decisions, surface_decisions
+from .model_plan import Decision, ModelPlan
 from .options import AUTO, ScalingOptions, with_changes
 from .options.models import PhysicalOptions
 from .scaling_model import DataSetModel

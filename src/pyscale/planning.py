@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
+from .auto import plan_model
 from .errors import DataError, UsageError
 from .experiment import Experiment
 from .image_ranges import valid_span
 from .input_checks import without_beam_direction
 from .model_building import SweepExtent, model_from_plan
+from .model_plan import CrystalFacts, ModelPlan, SweepFacts
 from .observations import max_scattering_angle_deg
 from .options import ScalingOptions
 from .prepared import PreparedDataSet

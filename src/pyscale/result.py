@@ -14,7 +14,6 @@ import numpy as np
 
 from ._core import __version__
 from .analysis import Analyses
-from .auto import ModelPlan
 from .connectivity import Connectivity
 from .data_limits import DataLimits
 from .dataset import Job, combine_tables, identifiers_text
@@ -31,6 +30,7 @@ from .io.refl import write_refl
 from .ledger import LedgerEntry
 from .model_choice import ModelChoice
 from .model_json import model_to_dict
+from .model_plan import ModelPlan
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import UnitCell

@@ -15,7 +15,6 @@ import numpy as np
 from . import targeting
 from .after_fit import Merging, both_statistics, free_set_comparison, logged_ledger, scaled_observations
 from .analysis import ScaledData, analyse
-from .auto import ModelPlan
 from .connectivity import Connectivity, find_connectivity, report_connectivity
 from .cross_validation import CrossValidation, Fold, cross_validate
 from .data_limits import apply_limits
@@ -35,6 +34,7 @@ from .io.refl import forget_pages
 from .job_checks import checked_space_group, require_suitable
 from .joint_model import JointModel
 from .model_choice import ModelChoice, choose_plans, has_choice
+from .model_plan import ModelPlan
 from .model_variants import may_have_absorption
 from .observations import JobObservations, collect
 from .option_text import changed_options

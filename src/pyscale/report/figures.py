@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .numbers import significant
 from .palette import BLUE, COLORS, GREEN, GREY, ORANGE
 from .plots import Figure, axis, figure, level, line, resolution_axis, rounded
 
@@ -135,4 +136,4 @@ def normal_probability_figure(
 
 
 def _magnitude(value: float) -> str:
-    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else significant(value, 3)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .numbers import count
-from .palette import BLUE, GREEN, GREY, ORANGE, PURPLE, faint
+from .palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, faint
 from .plots import Figure, figure
 from .table import Document
 
@@ -41,24 +41,22 @@ def ledger_figure(ledger: Document) -> Figure:
     entries = list(ledger.values())
     flow = _Flow()
     read = flow.node("read", sum(e["read"] for e in entries), BLUE)
-    merged = flow.to(read, "merged", sum(e["merged"] for e in entries), GREEN)
-    if used := sum(e["used_in_fit"] for e in entries):
-        flow.to(merged, "in the fit", used, GREEN)
-    for reason, n in _sums(e["not_used_in_fit"] for e in entries).items():
-        flow.to(merged, f"not in the fit: {_words(reason)}", n, GREY)
+    if n := sum(e["merged"] for e in entries):
+        merged = flow.to(read, "merged", n, GREEN)
+        if used := sum(e["used_in_fit"] for e in entries):
+            flow.to(merged, "in the fit", used, GREEN)
+        for reason, n in _sums(e["not_used_in_fit"] for e in entries).items():
+            flow.to(merged, f"not in the fit, {_words(reason)}", n, GREY)
     if joined := sum(e["partials_merged"] for e in entries):
-        flow.to(read, "joined with another partial", joined, BLUE)
+        flow.to(read, "joined with another partial", joined, SKY)
     for kind, label, color in _KINDS:
-        reasons = _sums(e[kind] for e in entries)
-        if not reasons:
-            continue
-        part = flow.to(read, label, sum(reasons.values()), color)
-        for reason, n in reasons.items():
-            flow.to(part, _words(reason), n, color)
+        for reason, n in _sums(e[kind] for e in entries).items():
+            flow.to(read, f"{label}: {_words(reason)}", n, color)
     trace = {
         "type": "sankey",
         "valueformat": ",d",
-        "node": {"label": flow.labels, "color": flow.colors, "pad": 16, "thickness": 14, "line": {"width": 0}},
+        "textfont": {"size": 11},
+        "node": {"label": flow.labels, "color": flow.colors, "pad": 16, "thickness": 12, "line": {"width": 0}},
         "link": flow.links,
     }
     caption = (

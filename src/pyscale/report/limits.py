@@ -7,7 +7,7 @@ from typing import Any
 
 from .numbers import MISSING, count, fixed
 from .palette import BLUE, COLORS, GREY, ORANGE
-from .plots import Figure, axis, figure, line, rounded
+from .plots import Figure, axis, figure, line, resolution_ticks, rounded
 from .table import Document, Table
 
 __all__ = ["anisotropy_figure", "anisotropy_table", "ellipsoid_table", "limit_figures", "limit_table"]
@@ -50,7 +50,7 @@ def limit_figures(resolution: Document) -> dict[str, Figure]:
     """CC½ with the fitted curve, and I/σ, in narrow shells, with the limits that were reached."""
     shells = resolution["shells"]
     x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
-    ticks = _resolution_ticks(x[-1])
+    ticks = resolution_ticks(x[-1])
 
     def plot(key: str, traces: list[Figure], caption: str, **yaxis: Any) -> Figure:
         reached = [v for v in resolution["limits"] if v["criterion"] == key and v["state"] == "reached"]
@@ -109,7 +109,7 @@ def anisotropy_figure(anisotropy: Document) -> Figure:
         )
         for (name, profile), color in zip(profiles, COLORS, strict=False)
     ]
-    ticks = _resolution_ticks(max(ends, default=1.0))
+    ticks = resolution_ticks(max(ends, default=1.0))
     y_axis = axis("mean I/σ within 30°", type="log")
     caption = "Signal along the three principal directions of diffraction: curves apart from each other are anisotropy."
     return figure(traces, caption, xaxis=axis("resolution d (Å)", **ticks), yaxis=y_axis)
@@ -136,11 +136,6 @@ def ellipsoid_table(inside: Document) -> Table:
         for s in (inside["overall"], *inside["shells"])
     ]
     return Table(columns, rows, emphasised=1)
-
-
-def _resolution_ticks(end: float) -> dict[str, Any]:
-    places = [end * k / 6.0 for k in range(1, 7)]
-    return {"tickvals": rounded(places), "ticktext": [f"{p**-0.5:.2f}" for p in places]}
 
 
 def _mark(place: float) -> Figure:

@@ -121,7 +121,7 @@ def _curves(view: ModelView) -> Figure:
     if not rows:
         return {}
     data: list[dict[str, Any]] = []
-    x = axis("image", anchor="y" if len(rows) == 1 else f"y{len(rows)}", range=image_range(view.images))
+    x = axis("image", anchor="y" if len(rows) == 1 else f"y{len(rows)}", range=_span(view.images, rows))
     layout: dict[str, Any] = {"xaxis": x, "shapes": view.excluded()}
     for row, (component, entry) in enumerate(rows, 1):
         yaxis, color = "y" if row == 1 else f"y{row}", COLORS[(row - 1) % len(COLORS)]
@@ -133,6 +133,14 @@ def _curves(view: ModelView) -> Figure:
         "uncertainty (band); open points follow their neighbours for want of data, grey images are excluded."
     )
     return figure(data, caption, **layout)
+
+
+def _span(images: tuple[int, int], rows: Sequence[tuple[ComponentModel, dict[str, Any]]]) -> list[float]:
+    """Range of images with the nodes that lie beside it."""
+    low, high = image_range(images)
+    nodes = [z + 0.5 for c, _ in rows for along in c.axes for z in along.node_coordinates().tolist()]
+    beside = 0.01 * (high - low)
+    return [min([low, *(z - beside for z in nodes)]), max([high, *(z + beside for z in nodes)])]
 
 
 def _row(

@@ -7,7 +7,7 @@ from typing import Any
 from pyscale.option_text import format_option
 from pyscale.options import ScalingOptions, to_dict
 
-from . import correlations, filtering, intensity_figures, limits, model_tables, outliers, parts, tables
+from . import correlations, filtering, intensity_figures, limits, model_tables, outliers, parts, tables, warned
 from .all_figures import MAX_DETAILED, data_set_figures, whole_job_figures
 from .assets import render
 from .model_figures import ModelView
@@ -30,7 +30,7 @@ def render_page(document: dict[str, Any]) -> str:
         n_data_sets=len(document["datasets"]),
         cell=", ".join(f"{x:.4g}" for x in document["unit_cell"]),
         tiles=tables.key_figures(document["merging_statistics"]),
-        warnings=tables.warnings(document),
+        warnings=warned.warnings(document),
         n_splits=(document["options"] or to_dict(ScalingOptions()))["output"]["merging"]["n_splits"],
         limit_decisions=_limit_decisions(document),
         tables=_job_tables(document),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BLUE", "COLORS", "DIVERGING", "GREEN", "GREY", "ORANGE", "PURPLE", "SEQUENTIAL", "faint"]
+__all__ = ["BLUE", "COLORS", "DIVERGING", "GREEN", "GREY", "ORANGE", "PURPLE", "SEQUENTIAL", "SKY", "faint"]
 
 # Okabe & Ito's, those of them that stand out on white and on black.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"

@@ -20,6 +20,7 @@ __all__ = [
     "level",
     "line",
     "resolution_axis",
+    "resolution_ticks",
     "rounded",
     "row_domain",
     "short_name",
@@ -29,6 +30,7 @@ __all__ = [
 Figure = dict[str, Any]
 
 _MAX_NAME = 40
+_N_TICKS = 6
 
 
 def figure(data: Sequence[dict[str, Any]], caption: str, **layout: Any) -> Figure:
@@ -63,13 +65,16 @@ def short_name(identifier: str) -> str:
     return escape(short_text(identifier))
 
 
-def resolution_axis(shells: Sequence[dict[str, Any]], **more: Any) -> tuple[list[float | None], dict[str, Any]]:
+def resolution_axis(shells: Sequence[dict[str, Any]]) -> tuple[list[float | None], dict[str, Any]]:
     """Middles of shells in 1/d^2, and an axis that tells d."""
     x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
-    stride = max(1, len(shells) // 7)
-    ticks = {"tickvals": [s["d_min"] ** -2 for s in shells[::stride]]}
-    ticks["ticktext"] = [f"{s['d_min']:.2f}" for s in shells[::stride]]
-    return rounded(x), axis("resolution d (Å)", **ticks, **more)
+    return rounded(x), axis("resolution d (Å)", **resolution_ticks(shells[-1]["d_min"] ** -2))
+
+
+def resolution_ticks(end: float) -> dict[str, Any]:
+    """Evenly spaced ticks of an axis linear in 1/d^2, up to its end (1/Å^2), that tell d."""
+    places = [end * k / _N_TICKS for k in range(1, _N_TICKS + 1)]
+    return {"tickvals": rounded(places), "ticktext": [f"{p**-0.5:.2f}" for p in places]}
 
 
 def row_domain(row: int, n_rows: int, gap: float = 0.05) -> list[float]:
