@@ -1,4 +1,4 @@
-# Eigen is a pinned build requirement (the wheel cmeel-eigen), never the system's: see docs/dependencies.md.
+# Eigen is a pinned build requirement (the wheel cmeel-eigen), never the system's: see docs/developing/dependencies.md.
 # PYSCALE_EIGEN_DIR names an unpacked Eigen for builds without pip.
 set(PYSCALE_EIGEN_DIR "" CACHE PATH "Directory that holds Eigen/Core; overrides the pinned build requirement")
 if(NOT PYSCALE_EIGEN_DIR)

@@ -51,7 +51,7 @@ def scale(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) 
 
 
 def cross_validate(data: Job, *, options: ScalingOptions | None = None, **keywords: Any) -> CrossValidation:
-    """Scale a job several times, each without another free set, and compare (docs/using.md).
+    """Scale a job several times, each without another free set, and compare (docs/guides/trying-options.md).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The public JSON document of a scaling job (docs/json.md)."""
+"""The public JSON document of a scaling job (docs/reference/json.md)."""
 
 from __future__ import annotations
 

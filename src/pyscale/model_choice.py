@@ -1,4 +1,4 @@
-"""`model=cross_validated`: the model that predicts held-out groups best (docs/mathematics.md)."""
+"""`model=cross_validated`: the model that predicts held-out groups best (docs/theory/choices.md)."""
 
 from __future__ import annotations
 

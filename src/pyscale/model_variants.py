@@ -1,4 +1,4 @@
-"""Models beside the one of the rules (docs/mathematics.md, "The choice of the model")."""
+"""Models beside the one of the rules (docs/theory/choices.md, "The choice of the model")."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class ScalingResult:
         return [*told, *self.limits.warnings, *self.analyses.warnings()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""
+        """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/reference/json.md)."""
         return result_document(self)
 
     def write(self, experiments: str | os.PathLike[str], reflections: str | os.PathLike[str]) -> None:

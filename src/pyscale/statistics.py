@@ -1,4 +1,4 @@
-"""Merging statistics by resolution shell. `docs/statistics.md` holds every definition."""
+"""Merging statistics by resolution shell. `docs/reference/statistics.md` holds every definition."""
 
 from __future__ import annotations
 

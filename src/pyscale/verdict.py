@@ -1,4 +1,4 @@
-"""What a job's result is good for, in words for people who do not read statistics (docs/verdict.md).
+"""What a job's result is good for, in words for people who do not read statistics (docs/reference/verdict.md).
 
 The verdict is a function of the public document alone, so that it is the same for a result, for its JSON file and for
 a report that is made later.

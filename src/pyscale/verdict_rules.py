@@ -1,4 +1,4 @@
-"""The rules of the verdict: each looks at one thing in the public document (thresholds: docs/verdict.md)."""
+"""The rules of the verdict: each looks at one thing in the public document (thresholds: docs/reference/verdict.md)."""
 
 from __future__ import annotations
 

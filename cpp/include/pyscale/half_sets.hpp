@@ -34,7 +34,7 @@ struct HalfSetCorrelation {
 
 /// Correlation of the weighted means of halves over groups of two or more observations, per shell, then of
 /// all shells together: n_shells + 1 entries. The standard error is that of the infinitesimal jackknife over
-/// reflections, whose observations and splits belong together (docs/statistics.md).
+/// reflections, whose observations and splits belong together (docs/reference/statistics.md).
 /// \param group_index as for `half_sets`, \param n_splits independent splits, 1 to max_splits
 /// \param shell (n_groups) shell of each group; groups of negative number are left out
 /// \throws as merge; std::invalid_argument when a number is out of range

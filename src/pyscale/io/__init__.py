@@ -18,7 +18,7 @@ def read(*paths: str | os.PathLike[str], **keywords: Any) -> Job:
     Parameters
     ----------
     paths
-        Files of DIALS (experiments and reflections), and of other integrators (docs/formats.md).
+        Files of DIALS (experiments and reflections), and of other integrators (docs/reference/formats.md).
     keywords
         Fields of `pyscale.options.importing.InputOptions` (`space_group`, `unit_cell`, `polarization_fraction`,
         ...), which matter for files of other integrators only.
