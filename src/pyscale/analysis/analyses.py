@@ -12,8 +12,11 @@ from .absences import AbsenceAnalysis, absence_analysis
 from .agreement import Agreement, Pairs
 from .anisotropy import Anisotropy
 from .anomalous_signal import AnomalousAnalysis, anomalous_analysis
+from .beams import Beams, beam_directions
 from .by_data_set import ByDataSet, by_data_set
 from .by_image import ByImage, ImageBins, by_image
+from .by_shell import ByShell, by_shell
+from .detector_maps import DetectorMaps, detector_maps
 from .pseudo_translation import PseudoTranslation, pseudo_translation
 from .radiation_damage import RadiationDamage, radiation_damage
 from .regions import Regions
@@ -50,6 +53,9 @@ class Analyses:
     anisotropy: Anisotropy | None = None
     by_data_set: ByDataSet | None = None
     by_image: ByImage | None = None
+    by_shell: ByShell | None = None
+    detector: DetectorMaps | None = None
+    beams: Beams | None = None
     radiation_damage: RadiationDamage | None = None
     rogues: Rogues | None = None
     regions: Regions | None = None
@@ -86,6 +92,9 @@ def analyse(data: ScaledData) -> Analyses:
         anisotropy=limits.anisotropy,
         by_data_set=by_data_set(data, agreement, pairs),
         by_image=images,
+        by_shell=by_shell(data, agreement, pairs),
+        detector=detector_maps(data),
+        beams=beam_directions(data),
         radiation_damage=radiation_damage(data, images),
         rogues=find_rogues(data, data.options.output.rogues),
         regions=find_regions(data),
