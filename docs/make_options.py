@@ -14,6 +14,7 @@ from pyscale.options.export import EXPORT_NAMES
 from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
+from pyscale.options.report import REPORT_NAMES
 
 DOCS = Path(__file__).resolve().parent
 SCHEMA = DOCS.parent / "src" / "pyscale" / "schema" / "options.schema.json"
@@ -71,6 +72,11 @@ _EXPORT = """# Options of `pyscale export`
 Names are those of dials.export where it has them; `mtz.hklout`, `shelx.hklout`, `mtz.d_min` and so on are understood.
 """
 
+_REPORT = """# Options of `pyscale report`
+
+`pyscale report pyscale.scale.json` gives the page that `pyscale scale` wrote; of scaled files what these hold.
+"""
+
 
 def pages() -> dict[Path, str]:
     """Return the text of each page."""
@@ -79,6 +85,7 @@ def pages() -> dict[Path, str]:
         reference / "options.md": page(),
         reference / "options-merge.md": "\n".join([_MERGE, *_topics(MERGE_NAMES.options)]),
         reference / "options-export.md": "\n".join([_EXPORT, *_topics(EXPORT_NAMES.options)]),
+        reference / "options-report.md": "\n".join([_REPORT, *_topics(REPORT_NAMES.options)]),
     }
 
 

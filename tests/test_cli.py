@@ -95,7 +95,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["show"], "no input files"),
         (["show", "lmax=3"], "unknown option lmax"),
         (["export"], "no input files: pyscale export"),
-        (["report"], "pyscale report is not yet available"),
+        (["report"], "no input files: pyscale report"),
         (["slice"], "no input files: pyscale slice FILE..."),
     ],
 )
@@ -213,7 +213,7 @@ def test_warnings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["--help"], ["pyscale scale FILE...", "pyscale merge", "(not yet available)"]),
+        (["--help"], ["pyscale scale FILE...", "pyscale merge", "pyscale report"]),
         (["--version"], ["pyscale "]),
         (["scale", "--help"], ["Common options", "cut_data.d_min=None", "--show-options", "Output files:"]),
         (["scale", "a.expt", "dmin=3", "-h"], ["Common options"]),

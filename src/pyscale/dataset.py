@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .data_set_text import data_set_label, identifiers_text, positions_text
 from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
-
-_MOST_LISTED, _FIRST_LISTED, _LONGEST_LABEL = 12, 3, 8
 
 
 @dataclass(repr=False)
@@ -351,25 +350,6 @@ def _data_sets(experiments: ExperimentList, tables: Sequence[ReflectionTable]) -
         renumbered.identifiers = {i: experiment.identifier}
         data_sets.append(DataSet(experiment.identifier, experiment, i, renumbered))
     return data_sets
-
-
-def identifiers_text(identifiers: Sequence[str]) -> str:
-    """Return identifiers as a list in brackets for people; of very many the first ones."""
-    if len(identifiers) <= _MOST_LISTED:
-        return str(list(identifiers))
-    return f"{str(list(identifiers[:_FIRST_LISTED]))[:-1]}, ...] ({len(identifiers)} in all)"
-
-
-def data_set_label(identifier: str, position: int) -> str:
-    """Short name of a data set for tables: its identifier, or where that is long its position as options take it."""
-    return identifier if len(identifier) <= _LONGEST_LABEL else f"#{position}"
-
-
-def positions_text(positions: Sequence[int]) -> str:
-    """Return positions of data sets with commas between; of very many the first ones."""
-    shown = positions if len(positions) <= _MOST_LISTED else positions[:_FIRST_LISTED]
-    more = "" if len(shown) == len(positions) else f",... ({len(positions)} in all)"
-    return ",".join(map(str, shown)) + more
 
 
 def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTable:

@@ -260,6 +260,10 @@ class ScalingResult:
                 if path is not None:
                     write(path)
             write_other_formats(self, stage)
+            if output.plots is not None:
+                from .report.paper import write_plots
+
+                write_plots(self.document, output.plots, outputs)
             if self.filtering is not None:
                 name = "filtering.output.scale_and_filter_results"
                 results = self.options.filtering.output.scale_and_filter_results

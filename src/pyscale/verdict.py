@@ -1,4 +1,4 @@
-"""What a job's result is good for, in words for people who do not read statistics (docs/verdict.md).
+"""What a job's result is good for, in words for people who do not read statistics (docs/reference/verdict.md).
 
 The verdict is a function of the public document alone, so that it is the same for a result, for its JSON file and for
 a report that is made later.
@@ -112,4 +112,4 @@ def verdict_of(document: dict[str, Any]) -> Verdict:
     )
 
 
-_USE = NextStep("Nothing asks to be mended. Go on: `pyscale merge scaled.expt scaled.refl` writes merged amplitudes.")
+_USE = NextStep("Nothing asks to be mended. Go on: pyscale merge scaled.expt scaled.refl writes merged amplitudes.")

@@ -1,10 +1,12 @@
-"""The rules of the verdict: each looks at one thing in the public document (thresholds: docs/verdict.md)."""
+"""The rules of the verdict: each looks at one thing in the public document (thresholds: docs/reference/verdict.md)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .fates import FATES, FILTERED, USER
 from .verdict import NextStep, Problem
 
 __all__ = ["findings", "too_few_to_judge"]
@@ -87,7 +89,8 @@ def _check_indexing(document: Document) -> tuple[NextStep, ...]:
     text = "Check indexing, space group and integration: look at the images and at the plots by image."
     several = len(document["datasets"]) > 1
     steps = [_step(text)]
-    if several and not document["options"]["scaling_options"]["check_consistent_indexing"]:
+    options = document["options"] or {"scaling_options": {"check_consistent_indexing": False}}
+    if several and not options["scaling_options"]["check_consistent_indexing"]:
         option = "check_consistent_indexing=True"
         steps.append(_step("See whether the data sets agree in another indexing of the lattice.", option))
     return tuple(steps)
@@ -102,8 +105,8 @@ def _resolution(document: Document) -> Iterator[Finding]:
         yield _found(
             "resolution",
             "fatal",
-            f"The data do not meet the criterion of useful data ({found['criterion']} = {chosen['threshold']:g}) at any "
-            "resolution.",
+            f"The data do not meet the criterion of useful data ({found['criterion']} = {chosen['threshold']:g}) at "
+            "any resolution.",
             *_check_indexing(document),
         )
     limit, end = found["suggested_d_min"], found["data_d_min"]
@@ -165,21 +168,29 @@ def _amount(document: Document) -> Iterator[Finding]:
         yield _found("completeness", severity, text, _step(more))
     if overall["multiplicity"] < _LOW_MULTIPLICITY:
         text = (
-            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be told, "
-            "and agreement says little."
+            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be "
+            "told, and agreement says little."
         )
         yield _found("multiplicity", "caution", text)
     ledger = list(document["ledger"].values())
-    read = sum(e["read"] - e["partials_merged"] for e in ledger)
-    left_out = sum(sum(e["filtered"].values()) + sum(e["user_excluded"].values()) for e in ledger)
-    if severity := _grade(left_out / max(read, 1), _LEFT_OUT_LIMITS, ("note", "caution"), above=True):
-        reasons: dict[str, int] = {}
-        for e in ledger:
-            for reason, number in (*e["filtered"].items(), *e["user_excluded"].items()):
-                reasons[reason] = reasons.get(reason, 0) + number
-        main = max(reasons, key=lambda r: reasons[r])
-        text = f"{100 * left_out / read:.0f} % of what was read took no part, mostly by this rule: {main}."
+    reasons: Counter[str] = Counter()
+    for entry in ledger:
+        reasons.update(entry["filtered"])
+        reasons.update(entry["user_excluded"])
+    # Tables hold predicted reflections too, which no integration has measured.
+    predicted = reasons.pop("not_integrated", 0)
+    measured = sum(e["read"] - e["partials_merged"] for e in ledger) - predicted
+    left_out = reasons.total()
+    if severity := _grade(left_out / max(measured, 1), _LEFT_OUT_LIMITS, ("note", "caution"), above=True):
+        why = _reason_text(max(reasons, key=lambda r: reasons[r]))
+        text = f"{100 * left_out / measured:.0f} % of the measurements took no part, most of them: {why}."
         yield _found("left_out", severity, text, _step("See in the ledger whether that is as you meant it."))
+
+
+def _reason_text(reason: str) -> str:
+    """What a reason of the ledger means."""
+    texts = {fate.reason: fate.text.partition(": ")[2] for fate in FATES.values() if fate.kind in (FILTERED, USER)}
+    return texts.get(reason) or reason
 
 
 def _outliers(document: Document) -> Iterator[Finding]:
@@ -205,7 +216,8 @@ def _outliers(document: Document) -> Iterator[Finding]:
 
 
 def _fit(document: Document) -> Iterator[Finding]:
-    fit = document["fit"]
+    # Scaled files do not tell how the fit went.
+    fit = {"termination": "converged", "undetermined": (), "chi_squared": None} | document["fit"]
     if fit["termination"] not in _CONVERGED:
         text = f"The fit of the scales did not come to its end ({fit['message']})."
         step = _step("Let it go on: leave out options that limit the number of steps.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .verdict import Problem
+from .verdict_rules import too_few_to_judge
 
 __all__ = ["evidence", "headline", "reach"]
 
@@ -55,17 +56,22 @@ def evidence(document: Document) -> Iterator[str]:
     """What the verdict rests on."""
     overall, low = document["merging_statistics"]["overall"], document["merging_statistics"]["shells"][0]
     yield (
-        f"{overall['n_obs']} measurements of {overall['n_unique']} reflections were merged: each was measured "
-        f"{overall['multiplicity']:.1f} times on average, and {100 * overall['completeness']:.0f} % of all possible "
-        f"reflections to {overall['d_min']:.2f} Å were."
+        f"{_count(overall['n_obs'])} measurements of {_count(overall['n_unique'])} reflections were merged: each was "
+        f"measured {overall['multiplicity']:.1f} times on average, and {100 * overall['completeness']:.0f} % of all "
+        f"possible reflections to {overall['d_min']:.2f} Å were."
     )
-    if overall["r_meas"] is not None and low["r_meas"] is not None:
+    if overall["r_meas"] is not None and low["r_meas"] is not None and not too_few_to_judge(document):
         yield (
             f"Repeated measurements differ by {100 * overall['r_meas']:.1f} % (R_meas), by {100 * low['r_meas']:.1f} % "
-            f"at low resolution, where they are strongest; their means are good to {100 * overall['r_pim']:.1f} % (R_pim)."
+            f"at low resolution, where they are strongest; their means are good to {100 * overall['r_pim']:.1f} % "
+            "(R_pim)."
         )
     yield from _limit(document)
     yield from _anomalous(document["analyses"].get("anomalous_signal"))
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
 
 
 def _limit(document: Document) -> Iterator[str]:
@@ -78,7 +84,8 @@ def _limit(document: Document) -> Iterator[str]:
         return
     what = f"{_CRITERIA.get(found['criterion'], found['criterion'])} {chosen['threshold']:g}"
     if chosen["state"] == "data_end":
-        yield f"There is signal up to the last shell ({found['data_d_min']:.2f} Å; {what}): the crystal may diffract further."
+        end = f"{found['data_d_min']:.2f} Å; {what}"
+        yield f"There is signal to the last shell ({end}): the crystal may diffract further."
     elif chosen["state"] == "reached":
         error = "" if chosen["sigma"] is None else f" ± {chosen['sigma']:.2f}"
         yield f"The signal fades at {chosen['d_min']:.2f}{error} Å ({what})."

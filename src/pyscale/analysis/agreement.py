@@ -91,6 +91,12 @@ class Parts:
         n = self._sum(self.agreement.data.scaled.outlier & ~self.agreement.data.observations.absent)
         return divided(n, n + self.n_obs)
 
+    def mean_deviation(self) -> FloatArray:
+        """Mean of (I - mean of the others of the group) / sigma of that, limited to +-4, outliers included."""
+        deviation = self.agreement.data.limited_deviation
+        rows = np.flatnonzero(np.isfinite(deviation))
+        return divided(self._sum(rows, deviation[rows]), self._sum(rows))
+
     def i_over_sigma(self) -> FloatArray:
         """Mean of I/sigma of merged observations."""
         a = self.agreement

@@ -13,8 +13,11 @@ from .absences import AbsenceAnalysis, absence_analysis
 from .agreement import Agreement, Pairs
 from .anisotropy import Anisotropy
 from .anomalous_signal import AnomalousAnalysis, anomalous_analysis
+from .beams import Beams, beam_directions
 from .by_data_set import ByDataSet, by_data_set
 from .by_image import ByImage, ImageBins, by_image
+from .by_shell import ByShell, by_shell
+from .detector_maps import DetectorMaps, detector_maps
 from .pseudo_translation import PseudoTranslation, pseudo_translation
 from .radiation_damage import RadiationDamage, radiation_damage
 from .regions import Regions
@@ -54,6 +57,9 @@ class Analyses:
     anisotropy: Anisotropy | None = None
     by_data_set: ByDataSet | None = None
     by_image: ByImage | None = None
+    by_shell: ByShell | None = None
+    detector: DetectorMaps | None = None
+    beams: Beams | None = None
     radiation_damage: RadiationDamage | None = None
     rogues: Rogues | None = None
     regions: Regions | None = None
@@ -98,6 +104,9 @@ def _made(data: ScaledData) -> dict[str, Any]:
     makers: dict[str, Callable[[], Any]] = {
         "by_image": lambda: by_image(data, agreement, pairs, ImageBins.of(data)),
         "by_data_set": lambda: by_data_set(data, agreement, pairs),
+        "by_shell": lambda: by_shell(data, agreement, pairs),
+        "detector": lambda: detector_maps(data),
+        "beams": lambda: beam_directions(data),
         "radiation_damage": lambda: radiation_damage(data, made["by_image"]),
         "rogues": lambda: find_rogues(data, data.options.output.rogues),
         "regions": lambda: find_regions(data),

@@ -160,7 +160,7 @@ class RadiationDamage:
 
     @property
     def _last_bin(self) -> int:
-        """Bin of dose with which R_d has risen relevantly, or the data are nearly complete; the last: none is spared."""
+        """Bin by which R_d has risen relevantly and the data are nearly complete; the last one: nothing is spared."""
         assert self.trend is not None
         nearly = int(np.argmax(self.completeness >= NEARLY_COMPLETE * self.completeness[-1]))
         return max(math.ceil(min(RELEVANT_RISE / self.trend.rise, 1.0) * N_BINS) - 1, nearly)
@@ -178,8 +178,8 @@ class RadiationDamage:
             return "No images can be spared: completeness needs them all. Mind this in phasing and difference maps."
         k = self._last_bin
         return (
-            f"The first {100 * (k + 1) / N_BINS:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: for "
-            f"phasing and difference maps, see whether the data are better without the rest ({self.sparing})."
+            f"The first {100 * (k + 1) / N_BINS:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: "
+            f"for phasing and difference maps, see whether the data are better without the rest ({self.sparing})."
         )
 
 

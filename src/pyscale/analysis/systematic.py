@@ -12,11 +12,10 @@ from ..typing import BoolArray, FloatArray
 from .cells import DetectorCells, ImageCells, Rings, detector_cells, image_cells, resolution_rings
 from .detection import CellSums, Findings, RowTerms, cell_sums, components, find_deviating, local_median, threshold
 from .regions import DeviationMap, Region, Regions, rectangles, rounded_map
-from .scaled_data import ScaledData
+from .scaled_data import LARGEST_DEVIATION, ScaledData
 
 __all__ = ["find_regions"]
 
-_LIMIT = 4.0
 _PASSES = 4
 _STRONG = 3.0
 _LOW_FIRST = 2.0
@@ -72,7 +71,7 @@ class _Search:
         data = self.data
         mean, sigma, z = data.compare(data.merged & ~self.gone) if self.gone.any() else data.comparison
         checkpoint()
-        deviation = np.clip(z, -_LIMIT, _LIMIT)
+        deviation = np.clip(z, -LARGEST_DEVIATION, LARGEST_DEVIATION)
         deviation[self.gone] = np.nan
         terms = RowTerms(deviation, deviation**2, data.expected / sigma, data.scaled.outlier)
         rings = cell_sums(self.rings.key, terms, self.n_rings)

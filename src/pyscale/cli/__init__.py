@@ -22,7 +22,6 @@ __all__ = ["main"]
 class _Command:
     arguments: str
     summary: str
-    advice: str = ""
 
 
 _COMMANDS = {
@@ -36,7 +35,9 @@ _COMMANDS = {
         "scaled.expt scaled.refl", "merged intensities, amplitudes and free-R flags (MTZ), statistics; no fit"
     ),
     "export": _Command("scaled.expt scaled.refl format=mtz", "reflections in the formats of other programs, no fit"),
-    "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),
+    "report": _Command(
+        "pyscale.scale.json | scaled.expt scaled.refl", "the HTML report again; --compare A.json B.json: of two jobs"
+    ),
 }
 
 
@@ -97,9 +98,6 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     if name not in _COMMANDS:
         raise UsageError(f"unknown command {name[:60]}{_nearest(name)}")
-    command = _COMMANDS[name]
-    if command.advice:
-        raise UsageError(f"pyscale {name} is not yet available: {command.advice}")
     run: Callable[[Sequence[str]], int] = importlib.import_module(f"pyscale.cli.{name}").run
     return run(rest)
 
@@ -107,8 +105,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _help() -> str:
     lines = ["Put integrated diffraction intensities on one scale.", ""]
     for name, command in _COMMANDS.items():
-        later = " (not yet available)" if command.advice else ""
-        lines += [f"  pyscale {name} {command.arguments}".rstrip(), f"      {command.summary}{later}"]
+        lines += [f"  pyscale {name} {command.arguments}".rstrip(), f"      {command.summary}"]
     lines += [
         "",
         "  pyscale COMMAND --help            the options of a command, the common ones first",

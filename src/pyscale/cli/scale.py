@@ -55,6 +55,10 @@ def run(arguments: Sequence[str]) -> int:
 def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> tuple[Any, str]:
     """Scale files, write all outputs and the log; return the result, and what a screen shows of it."""
     options, started = parsed.options, time.monotonic()
+    if options.output.plots is not None:
+        from pyscale.report.paper import require_matplotlib
+
+        require_matplotlib()
     check_log(parsed, _other_outputs(options))
     written = journal_in_use().written
     n_before = len(written)
