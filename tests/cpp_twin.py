@@ -1,0 +1,568 @@
+"""The job of the C++ library's `pyscale::scale`, from the same calls of the core: what it must equal bit for bit.
+
+Models come from the rules of the package itself, so that these are the same in both. Sums over parameters run in
+their order, which numpy's do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pyscale import _core
+from pyscale.auto import SweepFacts, plan_model
+from pyscale.components import SMOOTH_FORMS, ComponentModel
+from pyscale.joint_model import JointModel, PlacedComponent, RestraintRows
+from pyscale.model_building import SweepExtent, model_from_plan
+from pyscale.options import options_from_keywords
+from pyscale.space_group import gemmi
+from pyscale.symmetry import rotation_matrices
+from pyscale.typing import BoolArray, FloatArray
+
+_NO_MODEL = np.zeros(0, np.int32)
+_NOTHING = np.zeros(0, np.uint8)
+_FIXED = {"array": {"smooth": 100.0, "null": 10.0}}
+_KAPPA = 0.6905668066708721
+
+
+@dataclass(frozen=True)
+class Input:
+    """Reflections as `pyscale::Reflections` holds them."""
+
+    cell: tuple[float, ...]
+    space_group: int
+    miller_index: Any
+    intensity: FloatArray
+    variance: FloatArray
+    image_z: FloatArray
+    data_set: Any
+    n_sweeps: int
+    image_width: float
+    s1: FloatArray | None = None
+    x_px: FloatArray | None = None
+    y_px: FloatArray | None = None
+    group: Any = None
+
+
+@dataclass
+class _Data:
+    """Sorted observations."""
+
+    order: Any
+    offsets: Any
+    anomalous_offsets: Any
+    target_offsets: Any
+    group_index: Any
+    anomalous_index: Any
+    group_of_mates: Any
+    columns: dict[str, Any]
+    core: _core.Observations = field(init=False)
+
+    def __post_init__(self) -> None:
+        c = self.columns
+        self.core = _core.Observations(
+            c["data_set"], c["image_z"], c["half_inv_d2"], c["s0"], c["s1"], c["x_px"], c["y_px"]
+        )
+
+
+def inverse_d_squared(cell: tuple[float, ...], index: Any) -> FloatArray:
+    """1/d^2, operation by operation as in the library."""
+    a, b, c = cell[:3]
+    ca, cb, cg = (0.0 if x == 90.0 else math.cos(x * (math.pi / 180.0)) for x in cell[3:])
+    shape = 1.0 - ca * ca - cb * cb - cg * cg + 2.0 * ca * cb * cg
+    aa, bb, cc = ((1.0 - x * x) / (y * y * shape) for x, y in ((ca, a), (cb, b), (cg, c)))
+    bc, ac, ab = (
+        (x * y - z) / (u * v * shape)
+        for x, y, z, u, v in ((cb, cg, ca, b, c), (ca, cg, cb, a, c), (ca, cb, cg, a, b))
+    )
+    h, k, l = (index[:, i].astype(np.float64) for i in range(3))
+    mixed = k * l * bc + h * l * ac + h * k * ab
+    result: FloatArray = h * h * aa + k * k * bb + l * l * cc + 2.0 * mixed
+    return result
+
+
+def _directions(given: Input, z: FloatArray, s1: FloatArray, data_set: Any) -> tuple[FloatArray, FloatArray]:
+    beams = np.empty((2, len(z), 3))
+    unit = np.eye(3)
+    for k in range(given.n_sweeps):
+        rows = data_set == k
+        geometry = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), unit, unit, 0.0, given.image_width, 0.0)
+        beams[:, rows] = _core.crystal_frame_beams(*geometry, np.ascontiguousarray(s1[rows]), z[rows])
+    return np.ascontiguousarray(beams[0]), np.ascontiguousarray(beams[1])
+
+
+def _groups(given: Input) -> dict[str, Any]:
+    if given.group is None:
+        rotations = rotation_matrices(gemmi.SpaceGroup(given.space_group))
+        return _core.group_reflections(given.miller_index, rotations, np.zeros(0, np.int64))
+    order = _core.stable_order(given.group)
+    number = given.group[order]
+    offsets = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1], [True]])).astype(np.int64)
+    return {"order": order, "offsets": offsets, "anomalous_offsets": offsets, "is_minus": np.zeros(len(order), np.uint8)}
+
+
+def _sorted(given: Input, anomalous: bool, absorption: bool) -> _Data:
+    groups = _groups(given)
+    offsets, mates = groups["offsets"], groups["anomalous_offsets"]
+    order = _core.canonical_order(groups["order"], mates, given.data_set, given.image_z, given.intensity)
+    group_index = groups.get("asu_index")
+    group_index = given.miller_index[order[offsets[:-1]]] if group_index is None else group_index
+    parent = np.searchsorted(offsets, mates[:-1], side="right") - 1
+    sign = np.where(groups["is_minus"][mates[:-1]] != 0, -1, 1).astype(np.int32)
+    columns: dict[str, Any] = {
+        name: None if getattr(given, name) is None else np.ascontiguousarray(getattr(given, name)[order])
+        for name in ("data_set", "image_z", "intensity", "variance", "s1", "x_px", "y_px")
+    }
+    columns["half_inv_d2"] = inverse_d_squared(given.cell, given.miller_index)[order] * 0.5
+    columns["s0"] = None
+    if absorption:
+        columns["s0"], columns["s1"] = _directions(
+            given, columns["image_z"], columns["s1"], columns["data_set"]
+        )
+    else:
+        columns["s1"] = None
+    return _Data(
+        order=order,
+        offsets=offsets,
+        anomalous_offsets=mates,
+        target_offsets=mates if anomalous else offsets,
+        group_index=group_index,
+        anomalous_index=group_index[parent] * sign[:, None],
+        group_of_mates=parent,
+        columns=columns,
+    )
+
+
+def _facts(given: Input) -> list[SweepFacts]:
+    facts = []
+    for k in range(given.n_sweeps):
+        rows = given.data_set == k
+        z = given.image_z[rows]
+        images = math.ceil(z.max()) - math.floor(z.min())
+        angle = 0.0
+        if given.s1 is not None:
+            s1 = given.s1[rows]
+            angle = math.degrees(np.arccos((-s1[:, 2] / np.linalg.norm(s1, axis=1)).min()))
+        range_deg = math.floor(abs(given.image_width) * images * 1e6 + 0.5) / 1e6
+        has_s1, has_xy = given.s1 is not None, given.x_px is not None
+        facts.append(SweepFacts(range_deg == 0.0, range_deg, angle, None, has_s1, has_xy))
+    return facts
+
+
+def _models(given: Input, kind: str, anomalous: bool) -> tuple[_Data, JointModel]:
+    """Models by the package's own rules, and the data that they need."""
+    options = options_from_keywords(model=kind)
+    facts = _facts(given)
+    plans = [plan_model(f, options) for f in facts]
+    data = _sorted(given, anomalous, any(p.lmax is not None for p in plans))
+    models = []
+    for k, (plan, f) in enumerate(zip(plans, facts, strict=True)):
+        rows = data.columns["data_set"] == k
+        coordinates = {name: data.columns[name][rows] for name in ("image_z", "x_px", "y_px") if data.columns[name] is not None}
+        coordinates["inv_d2"] = 2.0 * data.columns["half_inv_d2"][rows]
+        extent = SweepExtent(f.rotation_range_deg, given.image_width)
+        models.append(model_from_plan(plan, extent, coordinates))
+    return data, JointModel(models)
+
+
+def _in_order(values: FloatArray) -> float:
+    return float(np.cumsum(values)[-1])
+
+
+@dataclass
+class _Weights:
+    """Weights of a component's restraints."""
+
+    null: float = 0.0
+    lowest: float = 0.0
+    highest: float = 0.0
+    smooth: float = 0.0
+
+
+def _weights_of(c: ComponentModel) -> _Weights:
+    if c.kind == "grid":
+        fixed = 10.0 if c.weight("null") > 0 else 0.0
+        return _Weights(fixed, fixed, fixed, 100.0)
+    r = next((r for r in c.restraints if r.form == "null"), None)
+    return _Weights() if r is None else _Weights(r.weight, r.lowest, r.highest)
+
+
+class Twin:
+    """One job."""
+
+    def __init__(self, given: Input, kind: str, *, anomalous: bool = False) -> None:
+        self.given = given
+        self.data, self.joint = _models(given, kind, anomalous)
+        c = self.data.columns
+        self.intensity, self.variance = c["intensity"], c["variance"]
+        self.n = len(self.intensity)
+        self.zeros = np.zeros(self.n)
+        self.parts: list[tuple[PlacedComponent, _Weights]] = [(p, _weights_of(p.component)) for p in self.joint.own()]
+        self.scales, self.decays = self.joint.scale_like(), self.joint.decay_like()
+        self.of_parameter = self.joint.data_set_of_parameters()
+        self.offsets = self.data.target_offsets
+        self.problem = _core.FitProblem(self.joint.core, self.data.core, self.intensity, self.offsets)
+        every, shell = np.ones(self.n, np.uint8), np.zeros(len(self.offsets) - 1, np.int32)
+        self.label = _core.connectivity(c["data_set"], self.offsets, every, shell, given.n_sweeps, 1)["component"]
+        self.largest_step = np.where(self.decays, 3.0 / float(c["half_inv_d2"].max()), np.inf)
+        self.information: FloatArray | None = None
+        self.n_rounds = 0
+
+    def run(self) -> dict[str, Any]:
+        """All arrays that the library returns, in its order."""
+        self._start()
+        p = len(self.parameters)
+        tolerance, enough = min(max(1.0 / self.n, 1e-6), 1e-4), 1.0 + 0.005 * p
+        for number in range(1, 13):
+            result = self._minimise(tolerance)
+            before = self.outlier | self.disputed
+            change = self._update_restraints(result)
+            self._update_errors()
+            changed = int(np.count_nonzero((self.outlier | self.disputed) != before))
+            self.n_rounds += 1
+            if number > 1 and changed <= 1e-4 * self.n and change < enough:
+                break
+        last = self._minimise(1e-8)
+        self.n_rounds += 1
+        self._fix_gauge()
+        self._add_uncertainties(float(last["final_cost"]))
+        self.g = _core.inverse_scale_factors(self.joint.core, self.data.core, self.parameters)
+        self.sigma_squared = self._sigma_squared(self.theta, self._expected(self.sigma_squared, self.outlier))
+        return self._result()
+
+    def _start(self) -> None:
+        self.theta = (math.log(1.0), 0.02 * 0.02)
+        self.outlier = self.disputed = np.zeros(self.n, np.bool_)
+        self.sigma_squared = self._sigma_squared(self.theta, np.maximum(self.intensity, 0.0))
+        scales = self._scales_of_data_sets()[self.of_parameter]
+        self.parameters = np.where(self.scales, self.joint.parameters * scales, self.joint.parameters)
+        self.g = self.problem.inverse_scale_factors(self.parameters)
+        self._update_errors()
+
+    def _scales_of_data_sets(self) -> FloatArray:
+        n = self.given.n_sweeps
+        if n == 1:
+            return np.ones(1)
+        constants = _core.JobModel()
+        for _ in range(n):
+            constants.add(constants.add_data_set(), _core.Component.image_scale(0.0, 1))
+        problem = _core.FitProblem(constants, self.data.core, self.intensity, self.offsets)
+        problem.set_weights(1.0 / self.sigma_squared)
+        problem.set_restraints(*RestraintRows.single(np.arange(n, dtype=np.int32), 0.0, 1.0).arrays)
+        found = _core.minimise(problem, np.zeros(n), 100, 1e-6, 1e-4, keep_matrix=True)
+        return np.array([math.exp(q) for q in found["parameters"].tolist()])
+
+    # Errors
+
+    def _sigma_squared(self, theta: tuple[float, float], expected: FloatArray) -> FloatArray:
+        return _core.error_model_variances(self.variance, expected, self.zeros, np.array([*theta, 0.0]), _NO_MODEL)
+
+    def _expected(self, sigma_squared: FloatArray, excluded: BoolArray) -> FloatArray:
+        mask = excluded.view(np.uint8)
+        return _core.expected_intensity(self.intensity, 1.0 / sigma_squared, self.g, self.offsets, mask)
+
+    def _update_errors(self) -> None:
+        self.theta = self._refined(self.theta, self.outlier | self.disputed)
+        self.sigma_squared = self._sigma_squared(self.theta, self._expected(self.sigma_squared, self.outlier))
+        args = (self.intensity, 1.0 / self.sigma_squared, self.g, self.offsets, 6.0)
+        self.outlier = _core.find_outliers(*args, _NOTHING).view(np.bool_)
+        self.disputed = _core.disputed_pairs(*args, self.outlier.view(np.uint8)).view(np.bool_)
+        self.sigma_squared = self._sigma_squared(self.theta, self._expected(self.sigma_squared, self.outlier))
+
+    def _refined(self, theta: tuple[float, float], excluded: BoolArray) -> tuple[float, float]:
+        expected = self._expected(self._sigma_squared(theta, self.zeros), excluded)
+        for _ in range(6):
+            expected = self._expected(self._sigma_squared(theta, expected), excluded)
+            repeated = self._precise_groups(expected, excluded, theta)
+            if repeated[0].size < 20:
+                return theta
+            found, h = _minimum(repeated[1:], theta, both=repeated[0].size >= 100)
+            da, dd = found[0] - theta[0], found[1] - theta[1]
+            settled = da * da * h[0] + 2.0 * da * dd * h[1] + dd * dd * h[3] < 0.05 * 0.05
+            theta = found
+            if settled:
+                break
+        return theta
+
+    def _precise_groups(self, expected: FloatArray, excluded: BoolArray, theta: tuple[float, float]) -> Any:
+        mates = self.data.anomalous_offsets
+        args = (self.intensity, self.variance, self.g, expected, self.zeros, mates, excluded.view(np.uint8))
+        ratio = math.exp(theta[0]) * math.sqrt(theta[1]) / 0.15
+        multiplicity = min(max(2, math.ceil(min(ratio * ratio, 1e6))), max(2, int(np.diff(mates).max())))
+        while multiplicity > 2:
+            repeated = _core.repeated_observations(*args, multiplicity)
+            if repeated[0].size >= 2000:
+                return repeated
+            multiplicity = max(2, multiplicity // 2)
+        return _core.repeated_observations(*args, 2)
+
+    # Restraints
+
+    def _components(self) -> RestraintRows:
+        rows: list[RestraintRows] = []
+        for p, w in self.parts:
+            if w.null > 0:
+                rows.append(RestraintRows.single(p.numbers, p.component.null_value, w.null))
+            square = float(np.median(self.parameters[p.place])) ** 2 if p.component.null_value == 1.0 else 1.0
+            rows += _differences(p.component, p.place.start, w.smooth / square)
+        assert self.information is not None
+        for p, w in self.parts:
+            shape = _shape(p.component)
+            if not shape:
+                continue
+            rows += _differences(p.component, p.place.start, 1e-4 * _typical(self.information[p.place]))
+            if len(shape) == 3:
+                rows.append(RestraintRows.mean(p.numbers, 1.0, self._holding(p.numbers, w.null)))
+        return RestraintRows.join(rows)
+
+    def _holding(self, numbers: Any, pull: float) -> float:
+        assert self.information is not None
+        return float(len(numbers)) * (_typical(self.information[numbers]) + 100.0 * pull)
+
+    def _restrain(self) -> RestraintRows:
+        if self.information is None:
+            self.problem.set_restraints(*RestraintRows.join([]).arrays)
+            self.information = self.problem.normal_equations(self.parameters)[2].diagonal().copy()
+        rows = [self._components()]
+        for k in range(int(self.label.max()) + 1):
+            numbers = np.flatnonzero(self.scales & (self.label[self.of_parameter] == k)).astype(np.int32)
+            mean = _in_order(self.parameters[numbers]) / float(len(numbers))
+            pull = max(w.null for p, w in self.parts if self.label[p.data_set] == k and self.scales[p.place.start])
+            rows.append(RestraintRows.mean(numbers, mean, self._holding(numbers, pull)))
+        joined = RestraintRows.join(rows)
+        self.problem.set_restraints(*joined.arrays)
+        return joined
+
+    def _update_restraints(self, result: dict[str, Any]) -> float:
+        free = [(p, w) for p, w in self.parts if w.highest > w.lowest]
+        if not free:
+            return 0.0
+        covariance = _core.inverse(result["matrix"])
+        chi_squared = float(result["final_cost"]) / float(max(self.problem.n_observations - self.problem.n_groups, 1))
+        largest = 0.0
+        for p, w in free:
+            deviation = self.parameters[p.place] - p.component.null_value
+            determined = p.component.n_parameters - w.null * _in_order(covariance.diagonal()[p.place])
+            square, most = _in_order(deviation * deviation), w.null * 100.0
+            wanted = min(max(determined, 1e-3) * chi_squared / square, most) if square > 0 else most
+            weight = min(max(max(wanted, w.null / 100.0), w.lowest), w.highest)
+            largest = max(largest, abs(math.log(weight / w.null)) * max(determined, 0.0))
+            w.null = weight
+        return largest
+
+    # Fit
+
+    def _minimise(self, tolerance: float) -> dict[str, Any]:
+        unused = self.outlier | self.disputed | ~(self.g > 0)
+        self.problem.set_weights(np.where(unused, 0.0, 1.0 / self.sigma_squared))
+        rows = self._restrain()
+        result = _core.minimise(
+            self.problem, self.parameters, 100, tolerance, 1e-4, keep_matrix=True, largest_step=self.largest_step
+        )
+        self.parameters = np.array(result["parameters"])
+        restrained = rows.diagonal(len(self.parameters))
+        self.information = np.maximum(result["matrix"].diagonal() - restrained, 0.0)
+        self.g = self.problem.inverse_scale_factors(self.parameters)
+        return result
+
+    def _labelled(self) -> Iterator[tuple[int, BoolArray, BoolArray]]:
+        """Connected components with their parameters that carry scales, and that add to B."""
+        for k in range(int(self.label.max()) + 1):
+            here = self.label[self.of_parameter] == k
+            decays = here & self.decays
+            complete = np.unique(self.of_parameter[decays]).size == np.count_nonzero(self.label == k)
+            yield k, here & self.scales, decays if complete else np.zeros_like(decays)
+
+    def _fix_gauge(self) -> None:
+        sums = self.problem.gauge_sums(self.parameters, self.label, int(self.label.max()) + 1)
+        for k, scales, decays in self._labelled():
+            weight = float(sums["weight"][k])
+            mean = float(sums["ln_g"][k]) / weight
+            if decays.any() and sums["x_squared"][k] > 0:
+                slope = float(sums["x_ln_g"][k]) / float(sums["x_squared"][k])
+                self.parameters[decays] -= slope
+                mean -= slope * (float(sums["x"][k]) / weight)
+            self.parameters[scales] *= math.exp(-mean)
+
+    def _gauge(self) -> tuple[FloatArray, FloatArray]:
+        sums = self.problem.gauge_sums(self.parameters, self.label, int(self.label.max()) + 1)
+        directions, functionals = [], []
+        for k, scales, decays in self._labelled():
+            directions.append(np.where(scales, self.parameters, 0.0))
+            functionals.append(sums["mean"][k] / sums["weight"][k])
+            if decays.any() and sums["x_squared"][k] > 0:
+                directions.append(np.where(decays, 1.0, 0.0))
+                functionals.append(sums["first"][k] / sums["x_squared"][k])
+        return np.array(directions), np.array(functionals)
+
+    def _add_uncertainties(self, cost: float) -> None:
+        rows = self._components()
+        self.problem.set_restraints(*rows.arrays)
+        matrix = self.problem.normal_equations(self.parameters)[2]
+        directions, functionals = self._gauge()
+        unit = _core.gauge_covariance(matrix, directions, functionals)
+        taking_part = np.abs(unit["undetermined"]) > 1e-3
+        unknown = [row for row in taking_part if not any(np.array_equal(row, d != 0) for d in directions)]
+        effective = len(self.parameters) - _held(rows, unit["covariance"])
+        effective = effective - float(len(directions)) - float(len(unknown))
+        freedom = float(self.problem.n_observations - self.problem.n_groups) - effective
+        self.chi_squared = cost / freedom if freedom > 0 else 1.0
+        covariance = unit["covariance"] * self.chi_squared
+        self.sigma = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+        self.sigma[np.logical_or.reduce(unknown)] = np.inf if unknown else 0.0
+        self.g_variance = _core.inverse_scale_factor_variances(
+            self.joint.core, self.data.core, self.parameters, covariance
+        )
+
+    # Merging
+
+    def _merging_variance(self) -> FloatArray:
+        variance = self.sigma_squared.copy()
+        a, b = np.flatnonzero(self.disputed).reshape(-1, 2).T
+        difference = self.intensity[b] / self.g[b] - self.intensity[a] / self.g[a]
+        total = variance[a] / (self.g[a] * self.g[a]) + variance[b] / (self.g[b] * self.g[b])
+        factor = np.maximum(difference * difference / total, 1.0)
+        variance[a] *= factor
+        variance[b] *= factor
+        return variance
+
+    def _result(self) -> dict[str, Any]:
+        chosen = (self.g > 0) & ~self.outlier
+        g = self.g[chosen]
+        square = g * g
+        scaled = self.intensity[chosen] / g, self._merging_variance()[chosen] / square, self.g_variance[chosen] / square
+        together = _merged(scaled, chosen, self.data.offsets, self.data.group_index)
+        apart = _merged(scaled, chosen, self.data.anomalous_offsets, self.data.anomalous_index)
+        row = np.full(len(self.data.offsets) - 1, -1, np.int64)
+        row[together["numbers"]] = np.arange(len(together["numbers"]))
+        sorted_arrays = {
+            "g": self.g,
+            "g_variance": self.g_variance,
+            "variance": self.sigma_squared,
+            "outlier": self.outlier,
+            "disputed": self.disputed,
+            "merged_row": np.repeat(row, np.diff(self.data.offsets)),
+        }
+        result: dict[str, Any] = {name: np.empty_like(values) for name, values in sorted_arrays.items()}
+        for name, values in sorted_arrays.items():
+            result[name][self.data.order] = values
+        a, b = math.exp(self.theta[0]), math.sqrt(self.theta[1])
+        result |= {"parameters": self.parameters, "sigma": self.sigma}
+        result["numbers"] = np.array([a, b, self.chi_squared, float(self.n_rounds)])
+        for name, merged in (("merged", together), ("anomalous", apart)):
+            result |= {f"{name}_{key}": merged[key] for key in ("index", "intensity", "sigma")}
+        result["statistics"] = self._statistics(scaled, together)
+        return result
+
+    def _statistics(self, scaled: tuple[FloatArray, ...], merged: dict[str, Any]) -> FloatArray:
+        d_star_sq = inverse_d_squared(self.given.cell, merged["index"])
+        low, high = float(d_star_sq.min()), float(d_star_sq.max())
+        first, last = low * (1.0 - 1e-6), high * (1.0 + 1e-6)
+        n = min(20, len(d_star_sq))
+        begin = math.pow(first, 1.5)
+        step = (math.pow(last, 1.5) - begin) / n
+        edges = [first, *(math.pow(begin + step * k, 2.0 / 3.0) for k in range(1, n)), last]
+        shell = np.clip(np.searchsorted(edges, d_star_sq, side="right") - 1, 0, n - 1).astype(np.int64)
+        groups = _core.group_statistics(scaled[0], scaled[1], merged["offsets"])
+        statistics = _core.shell_statistics(groups, shell, n)
+        halves = _core.half_set_correlations(
+            scaled[0], scaled[1], merged["offsets"], merged["index"], 42, 10, shell, n
+        )
+        limits = [*zip(edges[:-1], edges[1:], strict=True), (first, last)]
+        return np.array(
+            [
+                [1.0 / math.sqrt(a), 1.0 / math.sqrt(b), s.n_obs, s.n_unique, s.i_over_sigma]
+                + [s.r_merge, s.r_meas, s.r_pim, s.cc_half_sigma_tau, h.correlation]
+                for (a, b), s, h in zip(limits, statistics, halves, strict=True)
+            ]
+        )
+
+
+def _minimum(repeated: Any, theta: tuple[float, float], *, both: bool) -> tuple[tuple[float, float], FloatArray]:
+    """Minimum of the robust cost in ln a and d, and the information there."""
+    residual, share = _core.group_residuals(*repeated, np.array([*theta, 0.0]), _NO_MODEL)
+
+    def evaluate(t: tuple[float, float]) -> Any:
+        args = (*repeated, residual, share, np.array([*t, 0.0]), _NO_MODEL)
+        return _core.student_cost(*args, 4.0, _KAPPA)
+
+    cost, gradient, information, _ = evaluate(theta)
+    for _ in range(60):
+        step = _scoring_step(gradient.tolist(), information.tolist(), theta, both)
+        if -(step[0] * gradient[0] + step[1] * gradient[1]) < 0.01 * 0.01:
+            break
+        limit = cost + 1e-11 * max(1.0, abs(cost))
+        for halving in range(20):
+            factor = 0.5**halving
+            trial = theta[0] + factor * step[0], max(theta[1] + factor * step[1], 0.0)
+            found = evaluate(trial)
+            if found[0] <= limit:
+                theta, (cost, gradient, information, _) = trial, found
+                break
+        else:
+            break
+    return theta, information
+
+
+def _scoring_step(
+    gradient: list[float], information: list[float], theta: tuple[float, float], both: bool
+) -> tuple[float, float]:
+    (ga, gd), (haa, had, hdd) = gradient[:2], (information[0], information[1], information[3])
+    determinant = haa * hdd - had * had
+    step = -ga / haa, 0.0
+    if both and determinant > 1e-8 * haa * hdd:
+        step = (had * gd - hdd * ga) / determinant, (had * ga - haa * gd) / determinant
+        if theta[1] + step[1] < 0:
+            step = -(ga + had * -theta[1]) / haa, -theta[1]
+    excess = max(abs(step[0]), 1.0)
+    return step[0] / excess, step[1] / excess
+
+
+def _shape(component: ComponentModel) -> tuple[int, ...]:
+    return () if component.kind in ("absorption", "constant_scale", "constant_decay") else component.shape
+
+
+def _differences(component: ComponentModel, first: int, weight: float) -> list[RestraintRows]:
+    if not weight > 0:
+        return []
+    axes = range(len(SMOOTH_FORMS[: len(_shape(component))]))
+    return [RestraintRows.differences(_sorted_pairs(component.neighbours(k)) + first, weight) for k in axes]
+
+
+def _sorted_pairs(pairs: Any) -> Any:
+    return pairs[np.argsort(pairs[:, 0], kind="stable")]
+
+
+def _typical(information: FloatArray) -> float:
+    some = information[information > 1e-6 * information.max()]
+    return float(np.median(some)) if some.size else 0.0
+
+
+def _held(rows: RestraintRows, covariance: FloatArray) -> float:
+    """How many parameters the restraints hold."""
+    held = 0.0
+    for k, weight in enumerate(rows.weight.tolist()):
+        part = slice(rows.row_offsets[k], rows.row_offsets[k + 1])
+        value, column = rows.value[part], rows.column[part]
+        terms = value[:, None] * value[None, :] * covariance[np.ix_(column, column)]
+        held += weight * _in_order(terms.ravel())
+    return held
+
+
+def _merged(scaled: tuple[FloatArray, ...], chosen: BoolArray, offsets: Any, index: Any) -> dict[str, Any]:
+    size = np.add.reduceat(chosen.astype(np.int64), offsets[:-1])
+    numbers = np.flatnonzero(size)
+    kept = np.concatenate([[0], np.cumsum(size[numbers])]).astype(np.int64)
+    _, intensity, sigma = _core.merge(scaled[0], scaled[1], kept)
+    error = intensity * _core.common_scale_error(scaled[0], scaled[1], kept, scaled[2])
+    return {
+        "numbers": numbers,
+        "offsets": kept,
+        "index": np.ascontiguousarray(index[numbers], dtype=np.int32),
+        "intensity": intensity,
+        "sigma": np.sqrt(sigma * sigma + error * error),
+    }
