@@ -32,6 +32,7 @@ from .minimiser import Engine, Minimisation
 from .normal import DenseNormal, Normal
 from .observations import JobObservations
 from .options import ScalingOptions
+from .progress import report_progress
 from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
@@ -45,6 +46,8 @@ _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = (1e-6, 1e-4)
 _SETTLED_RESTRAINT = (1.0, 0.005)
+_REMAINDER = 0.8
+"""Of the way to the end after one more round, for progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +198,7 @@ def fit_job(
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
+        report_progress("fit", 1.0 - _REMAINDER**number, f"round {number} of the fit")
         result = fit.minimise(state, number, early)
         if number == 1:
             if not start.is_solution:
@@ -224,6 +228,7 @@ def fit_job(
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
+    report_progress("fit", 0.8, "last minimisation of the fit")
     fit.update_errors(state, "last")
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options), is_last=True)
     rounds.append(_round(len(rounds) + 1, result, fit, state))

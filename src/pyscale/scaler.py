@@ -43,6 +43,7 @@ from .options.importing import InputOptions
 from .planning import build_models, log_plans, plan_models
 from .preparation import UnitCell, best_unit_cell, prepare_all
 from .prepared import PreparedDataSet, blocks_of, choose_intensities
+from .progress import part_of_job, report_progress
 from .reflection_selection import ReflectionSelection, select_reflections
 from .reindexing import consistently_indexed
 from .result import ScalingResult
@@ -58,6 +59,21 @@ __all__ = ["cross_validate_files", "cross_validate_job", "scale_files", "scale_j
 _logger = logging.getLogger(__name__)
 
 
+_STAGES = {
+    "read": (0.0, "reading files"),
+    "prepare": (0.02, "preparing observations"),
+    "select": (0.1, "finding reflections in common"),
+    "fit": (0.0, "fitting scales"),
+    "model_choice": (0.0, "comparing models"),
+    "limits": (0.7, "finding resolution limits"),
+    "statistics": (0.75, "merging statistics"),
+    "analyses": (0.8, "analyses of the scaled data"),
+}
+_FIT = (0.12, 0.7)
+_FIRST_FIT, _TARGET = 0.1, 0.5
+"""Parts of the job, or of all fits, at which stages begin: where a bar stands meanwhile."""
+
+
 @dataclass
 class _Clock:
     """Wall seconds per stage."""
@@ -65,7 +81,8 @@ class _Clock:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str, shown: str | None = None) -> Iterator[None]:
+        report_progress(shown or name, *_STAGES[shown or name])
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -225,7 +242,8 @@ def _scale_once(
 ) -> ScalingResult:
     """Scale a job whose data sets and images have been selected; `names` are those of the whole."""
     before = _prepare(job, names, options, given, clock, after)
-    plans, fit, choice = _fit_and_choose(before, may_choose=after.is_final)
+    with part_of_job(*_FIT):
+        plans, fit, choice = _fit_and_choose(before, may_choose=after.is_final)
     log_fit(fit)
     reference = targeting.report_reference(fit, before.scaled, before.job.identifiers)
     if before.scaled.any() and options.scaling_options.only_target and options.scaling_options.only_save_targeted:
@@ -233,7 +251,7 @@ def _scale_once(
         plans = [plan for plan, is_scaled in zip(plans, before.scaled.tolist(), strict=True) if not is_scaled]
         before, fit = before.of_data_sets(~before.scaled), fit.of_data_sets(~before.scaled)
     choose_intensities(before.data_sets, fit.intensity_choice.imids)
-    with clock.stage("analyses"):
+    with clock.stage("analyses", shown="limits"):
         scaled, limits = apply_limits(fit.observations, scaled_observations(fit), before.merging)
     with clock.stage("statistics"):
         statistics, with_outliers = both_statistics(fit, scaled, before.merging)
@@ -385,13 +403,15 @@ def _collected(
 def _fit_and_choose(before: _Prepared, *, may_choose: bool) -> tuple[list[ModelPlan], FitResult, ModelChoice | None]:
     """Fit the planned models, and those that held-out groups prefer where that was asked for."""
     options, prepared, plans = before.options, before.data_sets, before.plans
-    fit = _fit_all(before)
-    if options.model != "cross_validated" or not may_choose or not has_choice(plans):
+    chooses = options.model == "cross_validated" and may_choose and has_choice(plans)
+    with part_of_job(0.0, _FIRST_FIT if chooses else 1.0):
+        fit = _fit_all(before)
+    if not chooses:
         return plans, fit, None
     if any(before.kept):
         _logger.warning("Data sets with a stored model keep it: nothing is cross-validated (overwrite_existing_models)")
         return plans, fit, None
-    with before.clock.stage("model_choice"):
+    with part_of_job(_FIRST_FIT, 1.0), before.clock.stage("model_choice"):
         held_out = HeldOut(fit, before.space_group, options, before.small_scale_cutoff, before.n_threads)
         choice = choose_plans(held_out, plans, fit.models, options, lambda p: build_models(prepared, p, options))
     if choice.plans != plans:
@@ -408,14 +428,16 @@ def _fit_all(before: _Prepared) -> FitResult:
         return before.fit(before.models)
     n = int(scaled.sum())
     _logger.info("Target cycle: %d new data sets are scaled against %d scaled ones", scaled.size - n, n)
-    target = before.fit(targeting.held_models(before.models, scaled))
+    with part_of_job(0.0, _TARGET):
+        target = before.fit(targeting.held_models(before.models, scaled))
     only = options.scaling_options.only_target
     models = targeting.released_models(target.models, before.models, held=only)
     if only:
         return replace(target, models=models)
     _logger.info("Now all data sets are scaled together")
     observations = replace(before.observations, was_outlier=target.outlier)
-    return before.fit(models, targeting.start_after_target(target), observations)
+    with part_of_job(_TARGET, 1.0):
+        return before.fit(models, targeting.start_after_target(target), observations)
 
 
 def _selected(job: Job, options: ScalingOptions) -> tuple[Job, DataSetNames]:
