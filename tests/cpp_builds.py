@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def default_build() -> Path:
 
 
 def consumer_of_source() -> Path:
-    """The consumer project with this source tree inside it: a static library, without OpenMP."""
-    options = (f"-DPYSCALE_SOURCE={ROOT}", "-DPYSCALE_OPENMP=OFF", "-DPYSCALE_TESTS=ON")
+    """The consumer project with this source tree inside it: a static library, without OpenMP, Eigen by hand."""
+    eigen = distribution("cmeel-eigen").locate_file("cmeel.prefix/include/eigen3")
+    options = (f"-DPYSCALE_SOURCE={ROOT}", "-DPYSCALE_OPENMP=OFF", "-DPYSCALE_TESTS=ON", f"-DPYSCALE_EIGEN_DIR={eigen}")
     targets = ("consumer", "pyscale_checksum")
     return _build("source", ROOT / "tests" / "cpp_consumer", targets, *_QUICKLY, *options)
 

@@ -8,165 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from cpp_twin_data import Input, inverse_d_squared, models
+from cpp_twin_errors import NO_MODEL, minimum
 from pyscale import _core
-from pyscale.auto import SweepFacts, plan_model
 from pyscale.components import SMOOTH_FORMS, ComponentModel
-from pyscale.joint_model import JointModel, PlacedComponent, RestraintRows
-from pyscale.model_building import SweepExtent, model_from_plan
-from pyscale.options import options_from_keywords
-from pyscale.space_group import gemmi
-from pyscale.symmetry import rotation_matrices
+from pyscale.joint_model import PlacedComponent, RestraintRows
 from pyscale.typing import BoolArray, FloatArray
 
-_NO_MODEL = np.zeros(0, np.int32)
 _NOTHING = np.zeros(0, np.uint8)
-_FIXED = {"array": {"smooth": 100.0, "null": 10.0}}
-_KAPPA = 0.6905668066708721
-
-
-@dataclass(frozen=True)
-class Input:
-    """Reflections as `pyscale::Reflections` holds them."""
-
-    cell: tuple[float, ...]
-    space_group: int
-    miller_index: Any
-    intensity: FloatArray
-    variance: FloatArray
-    image_z: FloatArray
-    data_set: Any
-    n_sweeps: int
-    image_width: float
-    s1: FloatArray | None = None
-    x_px: FloatArray | None = None
-    y_px: FloatArray | None = None
-    group: Any = None
-
-
-@dataclass
-class _Data:
-    """Sorted observations."""
-
-    order: Any
-    offsets: Any
-    anomalous_offsets: Any
-    target_offsets: Any
-    group_index: Any
-    anomalous_index: Any
-    group_of_mates: Any
-    columns: dict[str, Any]
-    core: _core.Observations = field(init=False)
-
-    def __post_init__(self) -> None:
-        c = self.columns
-        self.core = _core.Observations(
-            c["data_set"], c["image_z"], c["half_inv_d2"], c["s0"], c["s1"], c["x_px"], c["y_px"]
-        )
-
-
-def inverse_d_squared(cell: tuple[float, ...], index: Any) -> FloatArray:
-    """1/d^2, operation by operation as in the library."""
-    a, b, c = cell[:3]
-    ca, cb, cg = (0.0 if x == 90.0 else math.cos(x * (math.pi / 180.0)) for x in cell[3:])
-    shape = 1.0 - ca * ca - cb * cb - cg * cg + 2.0 * ca * cb * cg
-    aa, bb, cc = ((1.0 - x * x) / (y * y * shape) for x, y in ((ca, a), (cb, b), (cg, c)))
-    bc, ac, ab = (
-        (x * y - z) / (u * v * shape)
-        for x, y, z, u, v in ((cb, cg, ca, b, c), (ca, cg, cb, a, c), (ca, cb, cg, a, b))
-    )
-    h, k, l = (index[:, i].astype(np.float64) for i in range(3))
-    mixed = k * l * bc + h * l * ac + h * k * ab
-    result: FloatArray = h * h * aa + k * k * bb + l * l * cc + 2.0 * mixed
-    return result
-
-
-def _directions(given: Input, z: FloatArray, s1: FloatArray, data_set: Any) -> tuple[FloatArray, FloatArray]:
-    beams = np.empty((2, len(z), 3))
-    unit = np.eye(3)
-    for k in range(given.n_sweeps):
-        rows = data_set == k
-        geometry = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), unit, unit, 0.0, given.image_width, 0.0)
-        beams[:, rows] = _core.crystal_frame_beams(*geometry, np.ascontiguousarray(s1[rows]), z[rows])
-    return np.ascontiguousarray(beams[0]), np.ascontiguousarray(beams[1])
-
-
-def _groups(given: Input) -> dict[str, Any]:
-    if given.group is None:
-        rotations = rotation_matrices(gemmi.SpaceGroup(given.space_group))
-        return _core.group_reflections(given.miller_index, rotations, np.zeros(0, np.int64))
-    order = _core.stable_order(given.group)
-    number = given.group[order]
-    offsets = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1], [True]])).astype(np.int64)
-    return {"order": order, "offsets": offsets, "anomalous_offsets": offsets, "is_minus": np.zeros(len(order), np.uint8)}
-
-
-def _sorted(given: Input, anomalous: bool, absorption: bool) -> _Data:
-    groups = _groups(given)
-    offsets, mates = groups["offsets"], groups["anomalous_offsets"]
-    order = _core.canonical_order(groups["order"], mates, given.data_set, given.image_z, given.intensity)
-    group_index = groups.get("asu_index")
-    group_index = given.miller_index[order[offsets[:-1]]] if group_index is None else group_index
-    parent = np.searchsorted(offsets, mates[:-1], side="right") - 1
-    sign = np.where(groups["is_minus"][mates[:-1]] != 0, -1, 1).astype(np.int32)
-    columns: dict[str, Any] = {
-        name: None if getattr(given, name) is None else np.ascontiguousarray(getattr(given, name)[order])
-        for name in ("data_set", "image_z", "intensity", "variance", "s1", "x_px", "y_px")
-    }
-    columns["half_inv_d2"] = inverse_d_squared(given.cell, given.miller_index)[order] * 0.5
-    columns["s0"] = None
-    if absorption:
-        columns["s0"], columns["s1"] = _directions(
-            given, columns["image_z"], columns["s1"], columns["data_set"]
-        )
-    else:
-        columns["s1"] = None
-    return _Data(
-        order=order,
-        offsets=offsets,
-        anomalous_offsets=mates,
-        target_offsets=mates if anomalous else offsets,
-        group_index=group_index,
-        anomalous_index=group_index[parent] * sign[:, None],
-        group_of_mates=parent,
-        columns=columns,
-    )
-
-
-def _facts(given: Input) -> list[SweepFacts]:
-    facts = []
-    for k in range(given.n_sweeps):
-        rows = given.data_set == k
-        z = given.image_z[rows]
-        images = math.ceil(z.max()) - math.floor(z.min())
-        angle = 0.0
-        if given.s1 is not None:
-            s1 = given.s1[rows]
-            angle = math.degrees(np.arccos((-s1[:, 2] / np.linalg.norm(s1, axis=1)).min()))
-        range_deg = math.floor(abs(given.image_width) * images * 1e6 + 0.5) / 1e6
-        has_s1, has_xy = given.s1 is not None, given.x_px is not None
-        facts.append(SweepFacts(range_deg == 0.0, range_deg, angle, None, has_s1, has_xy))
-    return facts
-
-
-def _models(given: Input, kind: str, anomalous: bool) -> tuple[_Data, JointModel]:
-    """Models by the package's own rules, and the data that they need."""
-    options = options_from_keywords(model=kind)
-    facts = _facts(given)
-    plans = [plan_model(f, options) for f in facts]
-    data = _sorted(given, anomalous, any(p.lmax is not None for p in plans))
-    models = []
-    for k, (plan, f) in enumerate(zip(plans, facts, strict=True)):
-        rows = data.columns["data_set"] == k
-        coordinates = {name: data.columns[name][rows] for name in ("image_z", "x_px", "y_px") if data.columns[name] is not None}
-        coordinates["inv_d2"] = 2.0 * data.columns["half_inv_d2"][rows]
-        extent = SweepExtent(f.rotation_range_deg, given.image_width)
-        models.append(model_from_plan(plan, extent, coordinates))
-    return data, JointModel(models)
 
 
 def _in_order(values: FloatArray) -> float:
@@ -196,7 +51,7 @@ class Twin:
 
     def __init__(self, given: Input, kind: str, *, anomalous: bool = False) -> None:
         self.given = given
-        self.data, self.joint = _models(given, kind, anomalous)
+        self.data, self.joint = models(given, kind, anomalous)
         c = self.data.columns
         self.intensity, self.variance = c["intensity"], c["variance"]
         self.n = len(self.intensity)
@@ -259,7 +114,7 @@ class Twin:
     # Errors
 
     def _sigma_squared(self, theta: tuple[float, float], expected: FloatArray) -> FloatArray:
-        return _core.error_model_variances(self.variance, expected, self.zeros, np.array([*theta, 0.0]), _NO_MODEL)
+        return _core.error_model_variances(self.variance, expected, self.zeros, np.array([*theta, 0.0]), NO_MODEL)
 
     def _expected(self, sigma_squared: FloatArray, excluded: BoolArray) -> FloatArray:
         mask = excluded.view(np.uint8)
@@ -280,7 +135,7 @@ class Twin:
             repeated = self._precise_groups(expected, excluded, theta)
             if repeated[0].size < 20:
                 return theta
-            found, h = _minimum(repeated[1:], theta, both=repeated[0].size >= 100)
+            found, h = minimum(repeated[1:], theta, both=repeated[0].size >= 100)
             da, dd = found[0] - theta[0], found[1] - theta[1]
             settled = da * da * h[0] + 2.0 * da * dd * h[1] + dd * dd * h[3] < 0.05 * 0.05
             theta = found
@@ -349,7 +204,7 @@ class Twin:
             determined = p.component.n_parameters - w.null * _in_order(covariance.diagonal()[p.place])
             square, most = _in_order(deviation * deviation), w.null * 100.0
             wanted = min(max(determined, 1e-3) * chi_squared / square, most) if square > 0 else most
-            weight = min(max(max(wanted, w.null / 100.0), w.lowest), w.highest)
+            weight = min(max(wanted, w.null / 100.0, w.lowest), w.highest)
             largest = max(largest, abs(math.log(weight / w.null)) * max(determined, 0.0))
             w.null = weight
         return largest
@@ -469,57 +324,15 @@ class Twin:
         shell = np.clip(np.searchsorted(edges, d_star_sq, side="right") - 1, 0, n - 1).astype(np.int64)
         groups = _core.group_statistics(scaled[0], scaled[1], merged["offsets"])
         statistics = _core.shell_statistics(groups, shell, n)
-        halves = _core.half_set_correlations(
-            scaled[0], scaled[1], merged["offsets"], merged["index"], 42, 10, shell, n
-        )
-        limits = [*zip(edges[:-1], edges[1:], strict=True), (first, last)]
-        return np.array(
-            [
-                [1.0 / math.sqrt(a), 1.0 / math.sqrt(b), s.n_obs, s.n_unique, s.i_over_sigma]
-                + [s.r_merge, s.r_meas, s.r_pim, s.cc_half_sigma_tau, h.correlation]
-                for (a, b), s, h in zip(limits, statistics, halves, strict=True)
-            ]
-        )
+        halves = _core.half_set_correlations(scaled[0], scaled[1], merged["offsets"], merged["index"], 42, 10, shell, n)
+        limits = [*pairwise(edges), (first, last)]
+        return np.array([_shell(*row) for row in zip(limits, statistics, halves, strict=True)])
 
 
-def _minimum(repeated: Any, theta: tuple[float, float], *, both: bool) -> tuple[tuple[float, float], FloatArray]:
-    """Minimum of the robust cost in ln a and d, and the information there."""
-    residual, share = _core.group_residuals(*repeated, np.array([*theta, 0.0]), _NO_MODEL)
-
-    def evaluate(t: tuple[float, float]) -> Any:
-        args = (*repeated, residual, share, np.array([*t, 0.0]), _NO_MODEL)
-        return _core.student_cost(*args, 4.0, _KAPPA)
-
-    cost, gradient, information, _ = evaluate(theta)
-    for _ in range(60):
-        step = _scoring_step(gradient.tolist(), information.tolist(), theta, both)
-        if -(step[0] * gradient[0] + step[1] * gradient[1]) < 0.01 * 0.01:
-            break
-        limit = cost + 1e-11 * max(1.0, abs(cost))
-        for halving in range(20):
-            factor = 0.5**halving
-            trial = theta[0] + factor * step[0], max(theta[1] + factor * step[1], 0.0)
-            found = evaluate(trial)
-            if found[0] <= limit:
-                theta, (cost, gradient, information, _) = trial, found
-                break
-        else:
-            break
-    return theta, information
-
-
-def _scoring_step(
-    gradient: list[float], information: list[float], theta: tuple[float, float], both: bool
-) -> tuple[float, float]:
-    (ga, gd), (haa, had, hdd) = gradient[:2], (information[0], information[1], information[3])
-    determinant = haa * hdd - had * had
-    step = -ga / haa, 0.0
-    if both and determinant > 1e-8 * haa * hdd:
-        step = (had * gd - hdd * ga) / determinant, (had * ga - haa * gd) / determinant
-        if theta[1] + step[1] < 0:
-            step = -(ga + had * -theta[1]) / haa, -theta[1]
-    excess = max(abs(step[0]), 1.0)
-    return step[0] / excess, step[1] / excess
+def _shell(limits: tuple[float, float], s: _core.ShellStatistics, halves: _core.HalfSetCorrelation) -> list[float]:
+    d_max, d_min = (1.0 / math.sqrt(x) for x in limits)
+    r_factors = s.r_merge, s.r_meas, s.r_pim
+    return [d_max, d_min, s.n_obs, s.n_unique, s.i_over_sigma, *r_factors, s.cc_half_sigma_tau, halves.correlation]
 
 
 def _shape(component: ComponentModel) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from cpp_builds import consumer_of_source, default_build, run
 
 THREADS = (1, 2, 3, 8)

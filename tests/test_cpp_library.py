@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 import pytest
-from cpp_builds import ROOT, consumer_of_installation, consumer_of_source, default_build, run, tool
-from cpp_twin import Input, Twin
 
+from cpp_builds import ROOT, consumer_of_installation, consumer_of_source, default_build, run, tool
+from cpp_twin import Twin
+from cpp_twin_data import Input
 from pyscale import _core
 from pyscale.cmake_package import cmake_dir
 from pyscale.symmetry import rotation_matrices
-from pyscale.space_group import gemmi
 
 CELL = (79.0, 79.0, 37.5, 90.0, 90.0, 90.0)
 SPACE_GROUP, IMAGE_WIDTH = 96, 0.5
@@ -57,7 +59,9 @@ def simulated(n_sweeps: int, *, geometry: bool = False, seed: int = 3) -> Input:
     )
 
 
-def scaled(program: Path, given: Input, directory: Path, model: str, n_threads: int = 1, anomalous: bool = False) -> dict:
+def scaled(
+    program: Path, given: Input, directory: Path, model: str, n_threads: int = 1, anomalous: bool = False
+) -> dict:
     """What the consumer program makes of reflections."""
     directory.mkdir()
     for name in ("miller_index", "intensity", "variance", "image_z", "data_set", "s1", "x_px", "y_px", "group"):
@@ -103,7 +107,7 @@ def test_installed_headers_need_neither_eigen_nor_python() -> None:
     for path in headers:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"Eigen|Python|pybind11|_OPENMP", text), path
-        assert {n for n in re.findall(r"#include <pyscale/([^>]+)>", text)} <= names, path
+        assert set(re.findall(r"#include <pyscale/([^>]+)>", text)) <= names, path
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,16 @@ def test_libraries_export_what_they_should() -> None:
     assert not {s for s in symbols if re.search(r"5Eigen|pybind11|6detail", s)}
     assert any(re.match(r"_ZN7pyscale5scaleE", s) for s in symbols)
     assert exported(Path(_core.__file__)) <= {"PyInit__core", "_init", "_fini"}
+
+
+def test_reference_is_up_to_date() -> None:
+    path = ROOT / "docs" / "make_cpp.py"
+    spec = importlib.util.spec_from_file_location("make_cpp", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python docs/make_cpp.py"
 
 
 def test_version_of_the_package() -> None:
