@@ -24,8 +24,7 @@ class PythonScope {
       : request_(std::move(request)), ask_(std::move(ask)) {}
   void enter() {
     const py::module_ threading = py::module_::import("threading");
-    const bool sees_signals =
-        threading.attr("main_thread")().attr("ident").equal(threading.attr("get_ident")());
+    const bool sees_signals = threading.attr("main_thread")().is(threading.attr("current_thread")());
     CancellationScope::Poll ask;
     if (sees_signals || !ask_.is_none()) ask = [this] { return poll(ask_); };
     scope_.emplace(request_.get(), std::move(ask));

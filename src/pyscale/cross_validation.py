@@ -281,7 +281,8 @@ def _in_threads(
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=_BETWEEN_POLLS)
-            report_progress("fit", 1.0 - len(waiting) / n_folds, f"{name}: {n_folds - len(waiting)} of {n_folds} free sets")
+            n_done = n_folds - len(waiting)
+            report_progress("fit", n_done / n_folds, f"{name}: {n_done} of {n_folds} free sets")
             for future in done:
                 future.result()
     except BaseException:

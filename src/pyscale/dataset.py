@@ -20,6 +20,7 @@ from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .io.unpacked import unpacked_head
 from .options.importing import InputOptions
+from .progress import report_progress
 from .reflections import ReflectionTable
 from .typing import IntArray
 
@@ -41,7 +42,7 @@ _logger = logging.getLogger(__name__)
 _MOST_LISTED, _FIRST_LISTED = 200, 20
 
 
-@dataclass
+@dataclass(repr=False)
 class DataSet:
     """The reflections of one experiment. The column `id` holds `experiment_index`."""
 
@@ -50,8 +51,11 @@ class DataSet:
     experiment_index: int
     reflections: ReflectionTable
 
+    def __repr__(self) -> str:
+        return f"<DataSet '{self.identifier}': {len(self.reflections)} reflections>"
 
-@dataclass
+
+@dataclass(repr=False)
 class Job:
     """What was read: one data set per experiment, in the order of the experiments.
 
@@ -73,6 +77,16 @@ class Job:
     sources: list[str] = field(default_factory=list)
     n_unindexed: int = 0
     input_decisions: dict[str, tuple[InputDecision, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        from .notebook import job_line
+
+        return job_line(self)
+
+    def _repr_html_(self) -> str:
+        from .notebook import job_html
+
+        return job_html(self)
 
     @property
     def identifiers(self) -> list[str]:
@@ -206,7 +220,8 @@ def read_files(paths: Sequence[PathLike], options: InputOptions | None = None) -
         If a file is corrupt or of no known kind.
     """
     files = InputFiles()
-    for path in paths:
+    for number, path in enumerate(paths):
+        report_progress("read", number / len(paths), f"reading {Path(path).name}")
         head = _head(path)
         other = format_of(head)
         if other is not None:

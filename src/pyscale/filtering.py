@@ -117,7 +117,7 @@ def scale_and_filter(job: Job, options: ScalingOptions, scale: Scale) -> Scaling
 
 
 def _part_of_cycle(number: int) -> tuple[float, float]:
-    """Where a cycle begins and ends, for progress: there may be any number of them, and each is half of what is left."""
+    """Where a cycle begins and ends, for progress: each is half of what is left, as there may be any number."""
     return 1.0 - 0.5**number, 1.0 - 0.5 ** (number + 1)
 
 

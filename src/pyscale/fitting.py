@@ -30,6 +30,7 @@ from .joint_model import JointModel, RestraintRows
 from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
 from .normal import DenseNormal, Normal
+from .notebook import fit_line
 from .observations import JobObservations
 from .options import ScalingOptions
 from .progress import report_progress
@@ -66,7 +67,7 @@ class FitRound:
     b: float
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class FitResult:
     """The fit, over the observations in canonical order.
 
@@ -149,6 +150,9 @@ class FitResult:
     robust_factor: FloatArray
     reference: tuple[FloatArray, FloatArray] = NO_REFERENCE
     reference_error: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def __repr__(self) -> str:
+        return fit_line(self)
 
     @property
     def outlier(self) -> BoolArray:

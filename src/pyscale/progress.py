@@ -74,8 +74,8 @@ def cancellable(cancel: Cancel | None = None) -> Iterator[None]:
     Cancelled
         From whatever function of pyscale runs when it was asked for.
     """
-    by_flag = isinstance(cancel, Cancellation)
-    with CancellationScope(cancel if by_flag else None, None if by_flag else cancel):
+    scope = CancellationScope(cancel) if isinstance(cancel, Cancellation) else CancellationScope(poll=cancel)
+    with scope:
         throw_if_cancelled()
         yield
 

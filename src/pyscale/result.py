@@ -31,6 +31,7 @@ from .io.refl import write_refl
 from .ledger import LedgerEntry
 from .model_choice import ModelChoice
 from .model_json import model_to_dict
+from .notebook import result_html, result_line
 from .observations import JobObservations
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import UnitCell
@@ -47,7 +48,7 @@ from .typing import FloatArray
 __all__ = ["ScalingResult"]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class ScalingResult:
     """What scaling found.
 
@@ -111,6 +112,12 @@ class ScalingResult:
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return result_line(self)
+
+    def _repr_html_(self) -> str:
+        return result_html(self)
 
     @property
     def tables(self) -> list[ReflectionTable]:

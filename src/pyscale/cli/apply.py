@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     if not files:
         raise UsageError(f"no reflections to apply {model} to: pyscale apply {FRAME.arguments}")
     with setup_logging(None, line.verbose):
-        from pyscale.apply import apply_files
+        from pyscale.applied import apply_files
 
         result = apply_files(model, files, line.parsed.options)
         result.write_outputs(line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dataset import Job, make_job
 from ..errors import UsageError
 from ..experiment import ExperimentList
 from ..io.atomic import OutputSet, PathLike
@@ -38,7 +39,7 @@ _SAMPLE_STREAM = 6
 """Random stream of the surface that the sweeps of one crystal share."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SimulatedData:
     """Simulated experiments and what is true about them.
 
@@ -81,6 +82,13 @@ class SimulatedData:
 
     def __len__(self) -> int:
         return len(self.truth["g"])
+
+    def __repr__(self) -> str:
+        return f"<SimulatedData: {len(self.identifiers)} data sets, {len(self)} observations>"
+
+    def job(self) -> Job:
+        """The data as `pyscale.read` would return them from files, ready to be scaled."""
+        return make_job(self.experiments(), [self.reflections()], ["simulation"])
 
     def experiments(self) -> ExperimentList:
         """The experiment list, ready to be scaled or written."""

@@ -29,7 +29,7 @@ from .scaling_model import DataSetModel
 from .threads import thread_count
 from .typing import BoolArray, FloatArray
 
-__all__ = ["AppliedModels", "apply_files"]
+__all__ = ["AppliedModels", "apply_files", "apply_models"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class AppliedModels:
         self.job = job
         self._applied = list(applied)
         self.table = combine_tables(job, [a.table for a in applied])
+
+    def __repr__(self) -> str:
+        n = sum(int(a.evaluated.sum()) for a in self._applied)
+        return f"<AppliedModels: {len(self._applied)} data sets, {n} of {len(self.table)} reflections have a scale>"
 
     @property
     def inverse_scale_factor(self) -> FloatArray:
@@ -158,16 +162,45 @@ def apply_files(
     if not tables:
         raise DataError(f"{', '.join(map(str, files)) or 'no files'}: no reflections (.refl) among the input files")
     geometry = ExperimentList.concatenate(lists) if lists else _experiments_of(tables, stored)
-    with_models = _matching(geometry, stored, str(model))
+    n_threads = thread_count(getattr(options, "nproc", AUTO))
+    return apply_models(stored, geometry, tables, [model, *files], n_threads)
+
+
+def apply_models(
+    stored: ExperimentList,
+    geometry: ExperimentList,
+    tables: Sequence[ReflectionTable],
+    sources: Sequence[str | os.PathLike[str]],
+    n_threads: int,
+) -> AppliedModels:
+    """Evaluate the scaling models of experiments, as `apply_files` does with files.
+
+    Parameters
+    ----------
+    stored : ExperimentList
+        With models.
+    geometry : ExperimentList
+        Whose geometry is used.
+    tables : sequence of ReflectionTable
+    sources : sequence of str
+        What the models, and then all else, came from.
+    n_threads : int
+
+    Raises
+    ------
+    DataError
+        If data sets and models do not match, or a model cannot be evaluated.
+    """
+    model = str(sources[0])
+    with_models = _matching(geometry, stored, model)
     experiments = geometry.select(range(len(geometry)))
     for i, experiment in enumerate(with_models):
         experiments.set_scaling_model(i, experiment.scaling_model)
-    _require_models(experiments, str(model))
+    _require_models(experiments, model)
     models = [read_model(e, f"{model}: experiment {e.identifier or e.index}") for e in experiments]
     frames = [surface_frame(e) for e in with_models]
-    job = make_job(experiments, tables, [model, *files])
+    job = make_job(experiments, tables, sources)
     cell = median_unit_cell(stored)
-    n_threads = thread_count(getattr(options, "nproc", AUTO))
     applied = [_apply(d, m, f, cell, n_threads) for d, m, f in zip(job.data_sets, models, frames, strict=True)]
     return AppliedModels(job, applied)
 
