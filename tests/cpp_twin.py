@@ -72,14 +72,17 @@ class Twin:
         self._start()
         p = len(self.parameters)
         tolerance, enough = min(max(1.0 / self.n, 1e-6), 1e-4), 1.0 + 0.005 * p
+        earlier = np.zeros(0, np.bool_)
         for number in range(1, 13):
             result = self._minimise(tolerance)
             before = self.outlier | self.disputed
             change = self._update_restraints(result)
             self._update_errors()
-            changed = int(np.count_nonzero((self.outlier | self.disputed) != before))
+            after = self.outlier | self.disputed
+            few = np.count_nonzero(after != before) <= 1e-4 * self.n or np.array_equal(after, earlier)
+            earlier = before
             self.n_rounds += 1
-            if number > 1 and changed <= 1e-4 * self.n and change < enough:
+            if number > 1 and few and change < enough:
                 break
         last = self._minimise(1e-8)
         self.n_rounds += 1

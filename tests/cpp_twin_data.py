@@ -139,8 +139,15 @@ def _facts(given: Input) -> list[SweepFacts]:
             s1 = given.s1[rows]
             angle = math.degrees(np.arccos((-s1[:, 2] / np.linalg.norm(s1, axis=1)).min()))
         range_deg = math.floor(abs(given.image_width) * images * 1e6 + 0.5) / 1e6
-        has_s1, has_xy = given.s1 is not None, given.x_px is not None
-        facts.append(SweepFacts(range_deg == 0.0, range_deg, angle, None, has_s1, has_xy))
+        facts.append(
+            SweepFacts(
+                is_still=range_deg == 0.0,
+                rotation_range_deg=range_deg,
+                max_scattering_angle_deg=angle,
+                has_beam_directions=given.s1 is not None,
+                has_positions=given.x_px is not None,
+            )
+        )
     return facts
 
 

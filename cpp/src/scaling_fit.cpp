@@ -65,6 +65,7 @@ FitOutcome ScalingFit::run() {
   const double tolerance = std::clamp(1.0 / n, kLeastTolerance, kLargestTolerance);
   const double enough = kSettledRestraint + kSettledPerParameter * static_cast<double>(layout_.start.size());
   bool settled = false;
+  std::vector<std::uint8_t> earlier;
   for (int round = 1; round <= options_.max_rounds && !settled; ++round) {
     const LevMarSummary summary = minimise(tolerance, false);
     const std::vector<std::uint8_t> before = unused();
@@ -74,7 +75,10 @@ FitOutcome ScalingFit::run() {
     const std::vector<std::uint8_t> after = unused();
     Index changed = 0;
     for (std::size_t i = 0; i < after.size(); ++i) changed += after[i] != before[i];
-    settled = round > 1 && static_cast<double>(changed) <= kSettledRows * n && change < enough;
+    // Observations at the limit may come and go for ever.
+    const bool few = static_cast<double>(changed) <= kSettledRows * n || after == earlier;
+    settled = round > 1 && few && change < enough;
+    earlier = before;
   }
   const LevMarSummary last = minimise(options_.cost_tolerance, true);
   add_round(last);

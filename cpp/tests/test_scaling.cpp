@@ -1,4 +1,5 @@
 #include <boost/test/unit_test.hpp>
+#include <numeric>
 #include <pyscale/scaling.hpp>
 #include <string>
 #include <thread>
@@ -6,6 +7,7 @@
 #include "scaling_cases.hpp"
 
 using namespace pyscale_tests;
+using boost::test_tools::tolerance;
 using pyscale::ModelOptions;
 using pyscale::ScalingOptions;
 using pyscale::ScalingResult;
@@ -35,28 +37,37 @@ BOOST_AUTO_TEST_CASE(true_scales_are_found) {
   BOOST_TEST(c.error(r.inverse_scale_factor) < 0.01);
   BOOST_TEST(std::abs(r.chi_squared - 1.0) < 0.1);
   BOOST_TEST(std::abs(r.error_model.b - 0.03) < 0.005);
-  // The gauge: g are about 1, whatever the start.
-  double sum = 0;
-  for (const double g : r.inverse_scale_factor) sum += std::log(g);
-  BOOST_TEST(std::abs(sum / static_cast<double>(r.inverse_scale_factor.size())) < 0.2);
+}
+
+BOOST_AUTO_TEST_CASE(the_unit_of_intensity_does_not_matter) {
+  ScalingCase c(2);
+  const ScalingResult before = pyscale::scale(c.reflections);
+  for (double& i : c.intensity) i *= 1e3;
+  for (double& v : c.variance) v *= 1e6;
+  const ScalingResult after = pyscale::scale(c.reflections);
+  for (std::size_t i = 0; i < c.intensity.size(); i += 100)
+    BOOST_TEST(after.inverse_scale_factor[i] == before.inverse_scale_factor[i], tolerance(1e-6));
 }
 
 BOOST_AUTO_TEST_CASE(uncertainties_of_scales_are_those_of_their_errors) {
-  const ScalingCase c(1, 2);
-  const ScalingResult r = pyscale::scale(c.reflections);
-  double square = 0;
-  const double offset = [&] {
-    double sum = 0;
+  double square = 0, n = 0;
+  for (std::uint64_t seed = 2; seed < 6; ++seed) {
+    const ScalingCase c(1, seed);
+    ModelOptions model;
+    model.scale_interval = 4;  // nodes of 8 degrees do not follow the true scales well enough
+    const ScalingResult r = pyscale::scale(c.reflections, model);
+    std::vector<double> error;
     for (std::size_t i = 0; i < c.true_g.size(); ++i)
-      sum += std::log(r.inverse_scale_factor[i] / c.true_g[i]);
-    return sum / static_cast<double>(c.true_g.size());
-  }();
-  for (std::size_t i = 0; i < c.true_g.size(); ++i) {
-    const double g = r.inverse_scale_factor[i], error = std::log(g / c.true_g[i]) - offset;
-    square += error * error * g * g / r.inverse_scale_factor_variance[i];
+      error.push_back(std::log(r.inverse_scale_factor[i] / c.true_g[i]));
+    const double mean = std::accumulate(error.begin(), error.end(), 0.0) / static_cast<double>(error.size());
+    for (std::size_t i = 0; i < error.size(); ++i) {
+      const double g = r.inverse_scale_factor[i], deviation = (error[i] - mean) * g;
+      square += deviation * deviation / r.inverse_scale_factor_variance[i];
+    }
+    n += static_cast<double>(error.size());
   }
-  const double pull = std::sqrt(square / static_cast<double>(c.true_g.size()));
-  BOOST_TEST((pull > 0.6 && pull < 1.6));
+  const double pull = std::sqrt(square / n);
+  BOOST_TEST((pull > 0.75 && pull < 1.35));
 }
 
 BOOST_AUTO_TEST_CASE(planted_outliers_are_rejected) {

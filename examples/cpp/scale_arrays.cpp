@@ -36,7 +36,7 @@ Columns simulated(const std::vector<pyscale::RotationMatrix>& rotations) {
       for (int l = 1; l <= 10; ++l) {
         const double truth = wilson(random);
         for (int i = 0; i < 10; ++i) {
-          const double z = image(random), g = 1.0 + 0.2 * std::sin(z / 120.0);
+          const double z = image(random), g = 1.0 + 0.2 * std::sin(z / 200.0);
           const double variance = 100.0 + g * truth;
           c.miller_index.push_back(rotated({h, k, l}, rotations[operation(random)]));
           c.intensity.push_back(g * truth + std::sqrt(variance) * normal(random));
