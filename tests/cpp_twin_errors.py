@@ -42,12 +42,12 @@ def minimum(repeated: Any, theta: tuple[float, float], *, both: bool) -> tuple[t
 def _scoring_step(
     gradient: list[float], information: list[float], theta: tuple[float, float], both: bool
 ) -> tuple[float, float]:
-    (ga, gd), (haa, had, hdd) = gradient[:2], (information[0], information[1], information[3])
-    determinant = haa * hdd - had * had
-    step = -ga / haa, 0.0
-    if both and determinant > 1e-8 * haa * hdd:
-        step = (had * gd - hdd * ga) / determinant, (had * ga - haa * gd) / determinant
+    (ga, gd), (i_aa, i_ad, i_dd) = gradient[:2], (information[0], information[1], information[3])
+    determinant = i_aa * i_dd - i_ad * i_ad
+    step = -ga / i_aa, 0.0
+    if both and determinant > 1e-8 * i_aa * i_dd:
+        step = (i_ad * gd - i_dd * ga) / determinant, (i_ad * ga - i_aa * gd) / determinant
         if theta[1] + step[1] < 0:
-            step = -(ga + had * -theta[1]) / haa, -theta[1]
+            step = -(ga + i_ad * -theta[1]) / i_aa, -theta[1]
     excess = max(abs(step[0]), 1.0)
     return step[0] / excess, step[1] / excess

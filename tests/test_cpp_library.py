@@ -163,10 +163,10 @@ def test_libraries_export_what_they_should() -> None:
 
     (library,) = (path for path in default_build().glob("libpyscale.so*") if not path.is_symlink())
     symbols = exported(library)
-    assert {s for s in symbols if not re.match(r"_Z(N|NK|TIN|TSN|TVN)7pyscale", s)} <= set()
+    assert not {s for s in symbols if not re.match(r"_Z(N|NK|TIN|TSN|TVN)7pyscale", s)}
     assert not {s for s in symbols if re.search(r"5Eigen|pybind11|6detail", s)}
-    assert any(re.match(r"_ZN7pyscale5scaleE", s) for s in symbols)
-    assert exported(Path(_core.__file__)) <= {"PyInit__core", "_init", "_fini"}
+    assert any(s.startswith("_ZN7pyscale5scaleE") for s in symbols)
+    assert not {s for s in exported(Path(_core.__file__)) if re.search(r"5Eigen|pybind11|7pyscale", s)}
 
 
 def test_reference_is_up_to_date() -> None:

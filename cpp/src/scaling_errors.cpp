@@ -47,12 +47,12 @@ struct Step {
 /// Minimum of the quadratic model with d >= 0; with `both` false a alone moves. A step of ln a is 1 at most.
 Step scoring_step(const ErrorModelTerms& t, const ErrorTheta& theta, bool both) {
   const double ga = t.gradient[0], gd = t.gradient[1];
-  const double haa = t.information[0], had = t.information[1], hdd = t.information[3];
-  const double determinant = haa * hdd - had * had;
-  Step step{-ga / haa, 0.0};
-  if (both && determinant > 1e-8 * haa * hdd) {
-    step = {(had * gd - hdd * ga) / determinant, (had * ga - haa * gd) / determinant};
-    if (theta.d + step.d < 0) step = {-(ga + had * -theta.d) / haa, -theta.d};
+  const double i_aa = t.information[0], i_ad = t.information[1], i_dd = t.information[3];
+  const double determinant = i_aa * i_dd - i_ad * i_ad;
+  Step step{-ga / i_aa, 0.0};
+  if (both && determinant > 1e-8 * i_aa * i_dd) {
+    step = {(i_ad * gd - i_dd * ga) / determinant, (i_ad * ga - i_aa * gd) / determinant};
+    if (theta.d + step.d < 0) step = {-(ga + i_ad * -theta.d) / i_aa, -theta.d};
   }
   const double excess = std::max(std::abs(step.log_a), 1.0);
   return {step.log_a / excess, step.d / excess};
