@@ -166,7 +166,8 @@ def test_libraries_export_what_they_should() -> None:
     assert not {s for s in symbols if not re.match(r"_Z(N|NK|TIN|TSN|TVN)7pyscale", s)}
     assert not {s for s in symbols if re.search(r"5Eigen|pybind11|6detail", s)}
     assert any(s.startswith("_ZN7pyscale5scaleE") for s in symbols)
-    assert not {s for s in exported(Path(_core.__file__)) if re.search(r"5Eigen|pybind11|7pyscale", s)}
+    # Templates of the standard library may name them; nothing of theirs is there.
+    assert not {s for s in exported(Path(_core.__file__)) if re.match(r"_Z(N|NK|T.N)(5Eigen|8pybind11|7pyscale)", s)}
 
 
 def test_reference_is_up_to_date() -> None:
