@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 _BUILDS = ROOT / "build" / "cpp-tests"
 # The kernels keep their own -O3: only what is compiled but once and runs briefly is optimised less.
-_QUICKLY = ("-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
+_QUICKLY = ("-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG")
 
 
 def run(*command: str | Path) -> str:
