@@ -4,11 +4,12 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <pyscale/export.hpp>
 
 namespace pyscale {
 
 /// Thrown by a function that was stopped; what it was to return is lost, its arguments are unchanged.
-class Cancelled : public std::exception {
+class PYSCALE_API Cancelled : public std::exception {
  public:
   const char* what() const noexcept override { return "cancelled"; }
 };
@@ -25,7 +26,7 @@ class Cancellation {
 
 /// While it lives, functions of this library that are called from the same thread throw Cancelled soon after
 /// the request. Scopes nest: a request to any of them counts. Results do not depend on whether there is one.
-class CancellationScope {
+class PYSCALE_API CancellationScope {
  public:
   /// Called from the scope's own thread, at most every 50 ms; true stops, and so does an exception, which
   /// the stopped function rethrows.
@@ -55,6 +56,6 @@ class CancellationScope {
 };
 
 /// A place where a long function may be stopped: throws Cancelled if that was requested.
-void throw_if_cancelled();
+PYSCALE_API void throw_if_cancelled();
 
 }  // namespace pyscale

@@ -96,6 +96,11 @@ def _run(arguments: Sequence[str]) -> int:
 
         write(f"pyscale {__version__}")
         return 0
+    if name == "--cmake-dir":
+        from pyscale.cmake_package import cmake_dir
+
+        write(str(cmake_dir()))
+        return 0
     if name not in _COMMANDS:
         raise UsageError(f"unknown command {name[:60]}{_nearest(name)}")
     run: Callable[[Sequence[str]], int] = importlib.import_module(f"pyscale.cli.{name}").run
@@ -111,6 +116,7 @@ def _help() -> str:
         "  pyscale COMMAND --help            the options of a command, the common ones first",
         "  pyscale COMMAND --show-options    every option with type, default and meaning",
         "  pyscale --version",
+        "  pyscale --cmake-dir               where find_package(pyscale) of CMake finds the C++ library",
     ]
     return "\n".join(lines)
 
