@@ -1,4 +1,4 @@
-// The gauge of a fit, and uncertainties in it: docs/mathematics.md, "Gauge".
+// The gauge of a fit, and uncertainties in it: docs/theory/uncertainty.md, "Gauge".
 #include <algorithm>
 #include <cmath>
 #include <limits>

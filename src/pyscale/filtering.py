@@ -73,7 +73,7 @@ Scale = Callable[[Job, Continuation], "ScalingResult"]
 
 
 def scale_and_filter(job: Job, options: ScalingOptions, scale: Scale) -> ScalingResult:
-    """Scale a job and remove data sets or image groups by ΔCC½ (docs/mathematics.md), in cycles.
+    """Scale a job and remove data sets or image groups by ΔCC½ (docs/theory/choices.md), in cycles.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Merging statistics as plain data. `docs/statistics.md` holds every definition."""
+"""Merging statistics as plain data. `docs/reference/statistics.md` holds every definition."""
 
 from __future__ import annotations
 
