@@ -21,6 +21,7 @@ NOT_IN_WHEEL = (".cpp", ".hpp", ".h", ".a", ".cmake")
 LARGEST_WHEEL = 3_000_000
 IN_SDIST = (
     "pyproject.toml",
+    "CITATION.cff",
     "CMakeLists.txt",
     "README.md",
     "LICENSE",

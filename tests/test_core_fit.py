@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -188,6 +190,29 @@ def common_gauge(case: Case, problem: _core.FitProblem, parameters: FloatArray) 
         gauge = find_gauge(case.joint, sums, forms_of(matrix), parameters, label)
         parameters = fix_gauge(gauge, sums, parameters, case.joint)
     return parameters
+
+
+def test_threads_of_python_share_a_problem() -> None:
+    """At once, some with several threads of the core each: what each finds is what one finds alone."""
+    case = make_case(("smooth_scale", "absorption"), ("smooth_scale",))
+    problem = case.problem(2)
+    begin = threading.Barrier(8)
+
+    def found(k: int) -> Any:
+        begin.wait()
+        accepted: list[bool] = []
+
+        def follow(summary: _core.IterationSummary) -> bool:
+            accepted.append(summary.accepted)
+            return True
+
+        fit = _core.minimise(problem, case.truth * (1.01 + 0.001 * (k % 2)), on_iteration=follow, n_threads=1 + k % 3)
+        return fit["parameters"].tobytes(), problem.cost(case.truth), tuple(accepted)
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(found, range(8)))
+    assert all(any(accepted) for _, _, accepted in results)
+    assert results == results[:2] * 4
 
 
 @pytest.mark.parametrize("name", ["physical", "KB", "mixed"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,15 @@ def test_bits_do_not_depend_on_threads(checksums: dict[int, str], n_threads: int
 def test_bits_do_not_depend_on_openmp(checksums: dict[int, str]) -> None:
     serial = consumer_of_source() / "pyscale" / "cpp" / "tests"
     assert run(serial / "pyscale_checksum", "2") == checksums[1]
+
+
+def test_only_dispatched_kernels_use_wide_registers(programs: Path) -> None:
+    """Everything else runs on any x86-64, so must not hold, nor take from those, code for newer processors."""
+    if platform.machine() not in ("x86_64", "AMD64") or not shutil.which("objdump"):
+        pytest.skip("needs x86-64 and objdump")
+    objects = sorted((programs.parent.parent / "CMakeFiles" / "pyscale_core.dir").rglob("*.o"))
+    wide = [o.name for o in objects if re.search(r"%[yz]mm", run("objdump", "-d", "--no-show-raw-insn", o))]
+    assert wide == ["kernels_avx2.cpp.o", "kernels_avx512.cpp.o"]
+    for path in (o for o in objects if o.name in wide):
+        weak = [line for line in run("nm", "-C", path).splitlines() if re.match(r"\w+ [WVuvw] ", line)]
+        assert weak == [], "functions that the linker may choose for all of the program"

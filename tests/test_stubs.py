@@ -1,4 +1,4 @@
-"""The committed stub _core.pyi says what the binary offers: names, arguments, defaults and array types."""
+"""The committed stub _core.pyi says what the binary offers: names, arguments, defaults, array types and results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def bound_functions(owner: object, declarations: dict[str, list[ast.stmt]]) -> I
             assert len(nodes) == 1
             assert isinstance(nodes[0], ast.ClassDef)
             yield from bound_functions(value, declared(nodes[0]))
-        elif isinstance(nodes[0], ast.FunctionDef) and not isinstance(value, property):
+        elif isinstance(value, property):
+            (result,) = re.findall(r"-> .+", value.fget.__doc__ or "")
+            yield name, f"{name}() {result}", nodes[0]
+        elif isinstance(nodes[0], ast.FunctionDef):
             signatures = [s for s in SIGNATURE.findall(getattr(owner, name).__doc__ or "") if s.startswith(name)]
             assert len(signatures) == len(nodes), f"{name}: {len(signatures)} signatures, {len(nodes)} in the stub"
             yield from ((name, *pair) for pair in zip(signatures, nodes, strict=True))
@@ -71,6 +74,16 @@ def array_type(annotation: ast.expr | None) -> str | None:
     return found.group(1).rstrip("_") if found else None
 
 
+def returned(function: ast.FunctionDef) -> tuple[str, str | None]:
+    """(type without module and parameters, array element type if it is an array) of what is returned.
+
+    The binary may say less: an array or tuple of anything.
+    """
+    text = ast.unparse(function.returns) if function.returns else "None"
+    outer = text.partition("[")[0].rpartition(".")[2].replace("ndarray", "NDArray")
+    return outer, array_type(function.returns) if outer == "NDArray" else None
+
+
 def mismatches(owner: object, scope: ast.Module) -> list[str]:
     found = []
     for name, signature, node in bound_functions(owner, declared(scope)):
@@ -81,6 +94,9 @@ def mismatches(owner: object, scope: ast.Module) -> list[str]:
         assert isinstance(node, ast.FunctionDef)
         if arguments(compiled) != arguments(node):
             found.append(f"{name}: the binary has {arguments(compiled)}, the stub {arguments(node)}")
+        ours, theirs = returned(node), returned(compiled)
+        if ours[0] != theirs[0] or theirs[1] not in (None, ours[1]):
+            found.append(f"{name}: the binary returns {theirs}, the stub {ours}")
     return found
 
 
@@ -101,7 +117,12 @@ def test_signatures_agree(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("rank:", "ranks:"), ("rank: NDArray[np.int64]", "rank: NDArray[np.int32]"), (": int = 1", ": int")],
+    [
+        ("rank:", "ranks:"),
+        ("rank: NDArray[np.int64]", "rank: NDArray[np.int32]"),
+        (": int = 1", ": int"),
+        ("-> dict[str, NDArray[np.int64]]", "-> NDArray[np.int64]"),
+    ],
 )
 def test_a_stub_that_differs_is_noticed(repository: Path, old: str, new: str) -> None:
     (node,) = declared(stub_scope(repository))["group_reflections"]

@@ -111,7 +111,7 @@ std::array<double, 3> largest_indices(Span<const Miller> miller_index, const std
         low[k] = std::min(low[k], miller_index[i][k]);
         high[k] = std::max(high[k], miller_index[i][k]);
       }
-    for (int k = 0; k < 3; ++k) largest[chunk][k] = std::max<double>(high[k], -double{low[k]});
+    for (int k = 0; k < 3; ++k) largest[chunk][k] = std::max<double>(high[k], -static_cast<double>(low[k]));
   });
   std::array<double, 3> all{};
   for (const auto& part : largest)

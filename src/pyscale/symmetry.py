@@ -210,7 +210,8 @@ def to_asu(space_group: SpaceGroupLike, miller_index: IntArray) -> tuple[IntArra
 
 
 def _miller(miller_index: ArrayLike) -> IntArray:
-    index = np.ascontiguousarray(miller_index, dtype=np.int32)
+    # Writable, since gemmi before 0.7.5 takes no views of files.
+    index: IntArray = np.require(miller_index, np.int32, ("C", "W"))
     if index.ndim != 2 or index.shape[1] != 3:
         raise ValueError(f"miller_index must have shape (n, 3), got {index.shape}")
     return index
