@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(polls_of_all_scopes_are_asked_in_their_thread) {
   int n_asked = 0;
   const CancellationScope outer(nullptr, [&] { return ++n_asked > 0; });
   const CancellationScope inner(nullptr);
-  BOOST_CHECK_THROW(for_each_chunk(fixed_size_edges(10, 1), 3, [](Index, Index, Index) {}), Cancelled);
+  BOOST_CHECK_THROW(for_each_chunk(fixed_size_edges(10, 1), 1, [](Index, Index, Index) {}), Cancelled);
   BOOST_TEST(n_asked == 1);
 }
 

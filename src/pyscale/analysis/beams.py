@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..observations import JobObservations
+from ..progress import checkpoint
 from ..scaling_model import DataSetModel
 from ..typing import BoolArray, IndexArray
 from .scaled_data import ScaledData
@@ -86,6 +87,7 @@ def _surfaces(models: Sequence[DataSetModel]) -> list[list[int]]:
 
 def visited_directions(observations: JobObservations, data_sets: Sequence[int]) -> BoolArray:
     """Cells of directions that a beam of some data sets crosses, (45, 90) bool."""
+    checkpoint()
     wanted = np.zeros(int(observations.data_set.max(initial=0)) + 1, np.bool_)
     wanted[[k for k in data_sets if k < wanted.size]] = True
     rows: IndexArray | slice = slice(None) if wanted.all() else np.flatnonzero(wanted[observations.data_set])
