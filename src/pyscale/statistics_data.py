@@ -43,7 +43,7 @@ class ShellStatistics:
     cc_half_significant : bool
         cc_half exceeds zero at p = 0.01 (Student's t).
     r_anom : float
-        sum |I+ - I-| / sum |(I+ + I-)/2|.
+        ``sum |I+ - I-| / sum |(I+ + I-)/2|``.
     n_anomalous_pairs : int
         Acentric reflections with both mates.
     anomalous_completeness : float
@@ -56,7 +56,7 @@ class ShellStatistics:
     anomalous_signal : float
         (2 <(F+ - F-)^2> / <F+^2 + F-^2>)^1/2, "dF/F".
     anomalous_difference_over_sigma : float
-        <|I+ - I-|> / <sigma(I+ - I-)>.
+        ``<|I+ - I-|> / <sigma(I+ - I-)>``.
     anomalous_slope : float
         Slope of the normal probability plot of (I+ - I-)/sigma between -0.9 and 0.9; for all data only.
     """
