@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyscale
 
-EXTRAS = {"h5py", "pyarrow"}
+EXTRAS = {"h5py", "matplotlib", "pyarrow"}
 COMMANDS = (
     "simulate d_min=4",
     "show simulated.expt simulated.refl",

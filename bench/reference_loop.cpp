@@ -1,4 +1,4 @@
-// The normal equations of docs/mathematics.md, equations 3 and 4, as one would first write them down: no
+// The normal equations of docs/theory/model.md, equations 3 and 4, as one would first write them down: no
 // blocking, no chosen instruction set, double precision. bench/assembly.py measures the core beside this.
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-# Boost.Test, header-only, from the test requirement libboost-headers; never the system's: see docs/dependencies.md.
+# Boost.Test, header-only, from the test requirement libboost-headers; never the system's: see docs/developing/dependencies.md.
 # PYSCALE_BOOST_DIR names the directory that holds boost/ for builds without pip.
 set(PYSCALE_BOOST_DIR "" CACHE PATH "Directory that holds boost/test; overrides the wheel libboost-headers")
 set(_boost_include "${PYSCALE_BOOST_DIR}")

@@ -1,4 +1,4 @@
-"""Write docs/options.md and the JSON schema from the option tree: `python docs/make_options.py`."""
+"""Write the pages of options and their JSON schema from the option trees: `python docs/make_options.py`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pyscale.options.export import EXPORT_NAMES
 from pyscale.options.guide import OLD_NAMES
 from pyscale.options.merge import MERGE_NAMES
 from pyscale.options.names import OldName
+from pyscale.options.report import REPORT_NAMES
 
-PAGE = Path(__file__).with_name("options.md")
-SCHEMA = PAGE.parent.parent / "src" / "pyscale" / "schema" / "options.schema.json"
+DOCS = Path(__file__).resolve().parent
+SCHEMA = DOCS.parent / "src" / "pyscale" / "schema" / "options.schema.json"
 
 _INTRODUCTION = """# Options of `pyscale scale`
 
-Made by `docs/make_options.py` from `src/pyscale/options/`; do not edit.
+*Made by `docs/make_options.py` from `src/pyscale/options/`; do not edit.*
 
 On the command line an option is `name=value`. A unique last part of its name will do: `d_min=1.8` is
 `cut_data.d_min=1.8`; so will any letters that only one name has. A name that several scaling models share sets it in
@@ -33,7 +34,7 @@ Options may come from files, which the command line wins over: TOML (`options.to
 positional arguments or with `--phil FILE`. `pyscale scale --show-options=toml > options.toml` writes all of them with
 their defaults and meanings, and `pyscale scale -c -a1 d_min=1.8 > options.phil` the PHIL text of a command line; both
 can be read again. From Python: `pyscale.scale(data, d_min=1.8)`. The options in `pyscale.scale.json` are described by
-[a JSON schema](../src/pyscale/schema/options.schema.json), which `pyscale scale --options-schema` prints.
+[a JSON schema](../../src/pyscale/schema/options.schema.json), which `pyscale scale --options-schema` prints.
 """
 
 _REFUSED = """## What is refused, and what to use instead
@@ -58,18 +59,38 @@ They are accepted with a note, by their last parts too.
 
 _MERGE = """# Options of `pyscale merge`
 
+*Made by `docs/make_options.py` from `src/pyscale/options/`; do not edit.*
+
 They are written in the same way, on the command line, in files and as keywords of `pyscale.merge`. Names are those of
 dials.merge.
 """
 
 _EXPORT = """# Options of `pyscale export`
 
+*Made by `docs/make_options.py` from `src/pyscale/options/`; do not edit.*
+
 Names are those of dials.export where it has them; `mtz.hklout`, `shelx.hklout`, `mtz.d_min` and so on are understood.
 """
 
+_REPORT = """# Options of `pyscale report`
+
+`pyscale report pyscale.scale.json` gives the page that `pyscale scale` wrote; of scaled files what these hold.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page."""
+    reference = DOCS / "reference"
+    return {
+        reference / "options.md": page(),
+        reference / "options-merge.md": "\n".join([_MERGE, *_topics(MERGE_NAMES.options)]),
+        reference / "options-export.md": "\n".join([_EXPORT, *_topics(EXPORT_NAMES.options)]),
+        reference / "options-report.md": "\n".join([_REPORT, *_topics(REPORT_NAMES.options)]),
+    }
+
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page of scaling."""
     options = options_of(ScalingOptions)
     parts = [_INTRODUCTION, f"```\n{FLAG_HELP}\n```\n"]
     parts += _topics(options)
@@ -77,8 +98,6 @@ def page() -> str:
     differing = [option for option in options if option.path in DIALS_DEFAULTS]
     parts += [_DIFFERENCES, *(_cells(*_difference(option)) for option in differing), ""]
     parts += [_OLD, *(_cells(f"`{name}`", _now(old)) for name, old in OLD_NAMES.items()), ""]
-    parts += [_MERGE, *_topics(MERGE_NAMES.options)]
-    parts += [_EXPORT, *_topics(EXPORT_NAMES.options)]
     return "\n".join(parts)
 
 
@@ -125,5 +144,6 @@ def schema() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")

@@ -1,7 +1,8 @@
 """What tests need from outside the repository: real data, DIALS, independent programs as oracles; and small jobs.
 
 A missing piece skips its tests, and a loud line at the end says how to get it. In CI the variables
-PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS and PYSCALE_REQUIRE_ORACLES (= 1) make it a failure instead.
+PYSCALE_REQUIRE_DATA, PYSCALE_REQUIRE_DIALS, PYSCALE_REQUIRE_ORACLES and PYSCALE_REQUIRE_BROWSER (= 1) make it a
+failure instead.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
+
+# Before anything loads OpenMP: tests run beside each other, so threads neither spin nor outnumber the processors.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 
 import pyscale
+from browser import Browser, find_browser
 from pyscale.dataset import make_job
 from pyscale.intensity_choice import IntegratedIntensities
 from pyscale.observations import JobObservations
@@ -29,6 +36,7 @@ ADVICE = {
     "DATA": "set PYSCALE_DATA to the directory of the real data sets (default: ../shared/data)",
     "DIALS": "install DIALS (Debian and Ubuntu: apt-get install dials) so that dials.scale is on the PATH",
     "ORACLES": "install the optional test requirements: pip install '.[test]'",
+    "BROWSER": "install Chromium (Debian: apt-get install chromium), or set PYSCALE_BROWSER to one",
 }
 
 
@@ -61,6 +69,16 @@ def require_dials() -> Path:
     if found is None:
         missing("DIALS", "dials.scale is not on the PATH")
     return Path(found).parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium with one page."""
+    command = find_browser()
+    if command is None:
+        missing("BROWSER", "there is no Chromium")
+    with Browser(command) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

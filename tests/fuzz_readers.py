@@ -1,7 +1,7 @@
 """Read thousands of damaged files: a reader returns data or raises PyscaleError, quickly and without a warning.
 
 ``python -W error tests/fuzz_readers.py [--files 300] [--seed 1] [--only KIND]``: the number is for each kind of file.
-Not a test of the suite: docs/developing.md says how to run it, best against a build with sanitizers.
+Not a test of the suite: docs/developing/contributing.md says how to run it, best against a build with sanitizers.
 A file that fails is kept beside the message.
 """
 

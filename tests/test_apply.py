@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pyscale
-from pyscale.apply import apply_files
+from pyscale.applied import apply_files
 from pyscale.cli import main
 from pyscale.errors import DataError, UsageError
 from pyscale.io.refl import read_refl

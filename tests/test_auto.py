@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscale.auto import CrystalFacts, ModelPlan, Restraint, SweepFacts, plan_model
+from pyscale.auto import plan_model
 from pyscale.errors import UsageError
+from pyscale.model_plan import CrystalFacts, ModelPlan, Restraint, SweepFacts
 from pyscale.options import ScalingOptions, with_changes
 
 COSINE_LIMIT = math.degrees(math.acos(0.999))

@@ -18,7 +18,7 @@ from pyscale.integration import integrated_intensities
 from pyscale.intensity_choice import PROFILE, combined_intensities
 from pyscale.io.refl import read_refl
 from pyscale.joint_model import JointModel
-from pyscale.model_json import model_from_dict
+from pyscale.model_reading import model_from_dict
 from pyscale.reflections import ReflectionTable
 from pyscale.scaling_model import DataSetModel
 

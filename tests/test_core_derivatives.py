@@ -104,7 +104,7 @@ def exponent(c: ComponentModel, p: FloatArray, at: dict[str, FloatArray]) -> Flo
 
 
 def factor(c: ComponentModel, p: FloatArray, at: dict[str, FloatArray]) -> FloatArray:
-    """Factor of g by the definitions of docs/mathematics.md."""
+    """Factor of g by the definitions of docs/theory/model.md."""
     logarithm = exponent(c, p, at)
     if logarithm is not None:
         return np.exp(logarithm)

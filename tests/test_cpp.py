@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
+from cpp_builds import consumer_of_source, default_build, run
+
 THREADS = (1, 2, 3, 8)
 
 
-def run(*command: str | Path) -> str:
-    """Run a command and return its output, which the failure shows when it fails."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout}", pytrace=False)
-    return done.stdout
-
-
-def tool(name: str) -> str:
-    """Path of a build tool, that of the running environment first."""
-    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    if found is None:
-        pytest.fail(f"{name} is missing; the test requirements install it: pip install '.[test]'", pytrace=False)
-    return found
-
-
-def build(root: Path, name: str, target: str, *options: str) -> Path:
-    """Build a target in its own cached directory and return where its programs lie."""
-    directory = root / "build" / "cpp-tests" / name
-    configuration = (
-        "-DCMAKE_BUILD_TYPE=Release",
-        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        "-DPYSCALE_TESTS=ON",
-        "-DPYSCALE_PYTHON=OFF",
-    )
-    run(tool("cmake"), "-S", root, "-B", directory, "-G", "Ninja", *configuration, *options)
-    run(tool("cmake"), "--build", directory, "--target", target, "--parallel", str(os.cpu_count() or 1))
-    return directory / "cpp" / "tests"
-
-
 @pytest.fixture(scope="module")
-def programs(repository: Path) -> Path:
-    return build(repository, "default", "all")
+def programs() -> Path:
+    return default_build() / "cpp" / "tests"
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +42,8 @@ def test_bits_do_not_depend_on_threads(checksums: dict[int, str], n_threads: int
     assert checksums[n_threads] == checksums[1]
 
 
-def test_bits_do_not_depend_on_openmp(repository: Path, checksums: dict[int, str]) -> None:
-    serial = build(repository, "serial", "pyscale_checksum", "-DPYSCALE_OPENMP=OFF")
+def test_bits_do_not_depend_on_openmp(checksums: dict[int, str]) -> None:
+    serial = consumer_of_source() / "pyscale" / "cpp" / "tests"
     assert run(serial / "pyscale_checksum", "2") == checksums[1]
 
 

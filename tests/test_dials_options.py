@@ -219,7 +219,7 @@ def test_default_is_that_of_dials_or_a_documented_difference(row: Row, repositor
     option = OPTIONS[row.path]
     if row.path in DIALS_DEFAULTS:
         assert DIALS_DEFAULTS[row.path].startswith(row.default)
-        page = (repository / "docs" / "options.md").read_text(encoding="utf-8")
+        page = (repository / "docs" / "reference" / "options.md").read_text(encoding="utf-8")
         differences = page.partition("## Where defaults differ")[2].partition("\n## ")[0]
         assert f"| `{row.path}` |" in differences
     else:
@@ -250,7 +250,7 @@ def test_a_valid_value_works_or_is_refused_with_what_to_use_instead(row: Row, re
     except UsageError as error:
         text = str(error)
         assert re.match(rf"option {re.escape(row.path)}(=\S+)? is not yet available in pyscale: \w.{{10,}}", text)
-        page = (repository / "docs" / "options.md").read_text(encoding="utf-8")
+        page = (repository / "docs" / "reference" / "options.md").read_text(encoding="utf-8")
         refused = page.partition("## What is refused")[2].partition("\n## ")[0]
         assert f"| `{row.path}` |" in refused or f"| `{row.path}={row.other}` |" in refused
     else:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-import pyscale.io
+import pyscale
 from pyscale.dataset import combine_tables
 from pyscale.experiment import ExperimentList
 from pyscale.io.expt import read_expt, write_expt
@@ -86,7 +86,7 @@ def folder(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of all kinds that we wrote."""
     path = tmp_path_factory.mktemp("interop")
     stems = [data_root / f"l_cysteine/{n}_integrated" for n in (20, 25)]
-    job = pyscale.io.read(*(s.with_suffix(x) for s in stems for x in (".expt", ".refl")))
+    job = pyscale.read(*(s.with_suffix(x) for s in stems for x in (".expt", ".refl")))
     job.experiments.add_history("2026-01-01T00:00:00Z|pyscale|0.1|scaled")
     write_expt(job.experiments, path / "joint.expt")
     write_refl(combine_tables(job, [d.reflections for d in job.data_sets]), path / "joint.refl")

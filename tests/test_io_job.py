@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-import pyscale.io
+import pyscale
 from pyscale.dataset import Job, combine_tables
 from pyscale.errors import DataError, UsageError
 from pyscale.experiment import ExperimentList
@@ -53,7 +53,7 @@ class Folder:
         return self
 
     def read(self) -> Job:
-        return pyscale.io.read(*self.names)
+        return pyscale.read(*self.names)
 
 
 @pytest.fixture
@@ -144,11 +144,11 @@ def test_files_of_no_known_kind_are_refused(folder: Folder) -> None:
     path = folder.path / "x.refl"
     path.write_text("plain text")
     with pytest.raises(DataError, match=r"x\.refl: is of no kind that pyscale reads"):
-        pyscale.io.read(path)
+        pyscale.read(path)
     with pytest.raises(UsageError, match="none: no such file"):
-        pyscale.io.read(folder.path / "none")
+        pyscale.read(folder.path / "none")
     with pytest.raises(UsageError, match="is not a regular file"):
-        pyscale.io.read(folder.path)
+        pyscale.read(folder.path)
 
 
 def test_a_table_without_ids_is_refused(folder: Folder) -> None:
@@ -199,7 +199,7 @@ def test_a_contiguous_part_is_not_copied(folder: Folder) -> None:
 @pytest.mark.data
 def test_four_sweeps_without_identifiers(data_root: Path) -> None:
     sweeps = [data_root / f"l_cysteine/{n}_integrated" for n in (20, 25, 30, 35)]
-    job = pyscale.io.read(*(s.with_suffix(x) for s in sweeps for x in (".expt", ".refl")))
+    job = pyscale.read(*(s.with_suffix(x) for s in sweeps for x in (".expt", ".refl")))
     assert job.identifiers == ["0", "1", "2", "3"]
     assert job.n_unindexed + sum(len(d.reflections) for d in job.data_sets) == 20743
 
@@ -207,6 +207,6 @@ def test_four_sweeps_without_identifiers(data_root: Path) -> None:
 @pytest.mark.data
 def test_five_stills_in_one_table(data_root: Path) -> None:
     stem = data_root / "cunir_stills/integrated"
-    job = pyscale.io.read(stem.with_suffix(".refl"), stem.with_suffix(".expt"))
+    job = pyscale.read(stem.with_suffix(".refl"), stem.with_suffix(".expt"))
     assert [len(d.reflections) for d in job.data_sets] == [704, 554, 2472, 580, 893]
     assert all(d.experiment.is_still for d in job.data_sets)

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 import pickles
-import pyscale.io
+import pyscale
 from pyscale import _core
 from pyscale.errors import DataError
 from pyscale.io.refl import read_refl, write_refl
@@ -459,5 +459,5 @@ def test_pickles_and_experiments_are_told_apart_by_content(tmp_path: Path) -> No
     columns = {"id": ("int", np.zeros(2, np.int32)), "d": ("double", np.ones(2))}
     (tmp_path / "x.json").write_bytes(pickles.table_pickle(columns, 2))
     (tmp_path / "x.refl").write_text('{"experiment": [{}]}')
-    job = pyscale.io.read(tmp_path / "x.json", tmp_path / "x.refl")
+    job = pyscale.read(tmp_path / "x.json", tmp_path / "x.refl")
     assert job.identifiers == ["0"] and len(job.data_sets[0].reflections) == 2

@@ -9,7 +9,6 @@ import pytest
 
 import other_formats
 import pyscale
-import pyscale.io
 from pyscale.cli import main
 from pyscale.dataset import make_job
 from pyscale.description import describe_files, describe_job
@@ -59,7 +58,7 @@ def words(text: str, start: str) -> list[str]:
 
 
 def test_data_sets_columns_flags_and_models_are_shown(files: tuple[str, str]) -> None:
-    text = describe_job(pyscale.io.read(*files))
+    text = describe_job(pyscale.read(*files))
     assert words(text, "0  [bold]x")[2:] == [
         *("1-90", "(valid:", "1-20,", "30-90)"),
         *("5", "to", "50", "by", "0.5°"),
@@ -77,7 +76,7 @@ def test_data_sets_columns_flags_and_models_are_shown(files: tuple[str, str]) ->
 
 
 def test_files_are_shown_together_or_alone(files: tuple[str, str]) -> None:
-    assert describe_files(files) == describe_job(pyscale.io.read(*files))
+    assert describe_files(files) == describe_job(pyscale.read(*files))
     assert "1 stored scaling models" in describe_files(files[:1])
     assert "3 reflections, 3 columns" in describe_files(files[1:])
 

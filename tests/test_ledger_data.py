@@ -67,7 +67,7 @@ def scale(root: Path, name: str) -> ScalingResult:
 
 
 def columns_by_hand(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a reflection table from the bytes of the file, as docs/formats.md describes it."""
+    """Columns of a reflection table from the bytes of the file, as docs/reference/formats.md describes it."""
     _, _, content = msgpack.unpackb(path.read_bytes(), strict_map_key=False)
     dtypes = {"double": "<f8", "std::size_t": "<u8", "int": "<i4"}
     return {

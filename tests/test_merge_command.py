@@ -140,10 +140,11 @@ def test_files_of_the_command(
     files = [str(folder / "scaled.expt"), str(folder / "scaled.refl")]
     assert main(["merge", *files, "additional_stats=True", "nproc=1"]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"merged.mtz", "merged.json", "pyscale.merge.log"}
-    text = capsys.readouterr().out
-    assert "Summary of merging statistics" in text
-    assert "Free-R flags:" in text
-    assert text.strip() in (tmp_path / "pyscale.merge.log").read_text()
+    shown, log = capsys.readouterr().out, (tmp_path / "pyscale.merge.log").read_text()
+    assert len(shown.splitlines()) <= 22 and "Written in " in shown
+    assert "Summary of merging statistics" in log
+    for text in (shown, log):
+        assert "Free-R flags:" in text
     document = json.loads((tmp_path / "merged.json").read_text())
     assert document["ledger"]["read"] == document["ledger"]["merged"] + sum(document["ledger"]["left_out"].values())
     mtz = gemmi.read_mtz_file("merged.mtz")

@@ -10,11 +10,12 @@ import pytest
 
 import other_formats
 import pyscale
-from pyscale.auto import SweepFacts, plan_model
+from pyscale.auto import plan_model
 from pyscale.dataset import Job, make_job
 from pyscale.errors import DataError
 from pyscale.job_checks import require_like_cells
 from pyscale.model_needs import missing_for_models
+from pyscale.model_plan import SweepFacts
 from pyscale.model_variants import Variant, planned
 from pyscale.options import ScalingOptions, with_changes
 from pyscale.reflections import ReflectionTable

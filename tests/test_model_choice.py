@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pyscale
-from pyscale.auto import SweepFacts, plan_model
+from pyscale.auto import plan_model
 from pyscale.dataset import make_job
 from pyscale.held_out import HeldOutScore, group_log_likelihood
+from pyscale.model_plan import SweepFacts
 from pyscale.model_variants import Variant, may_differ, planned
 from pyscale.options import ScalingOptions, with_changes
 from pyscale.result import ScalingResult

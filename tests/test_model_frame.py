@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
-from pyscale.apply import AppliedModels, apply_files
+from pyscale.applied import AppliedModels, apply_files
 from pyscale.cli import main
 from pyscale.experiment import ExperimentList
 from pyscale.io.refl import read_refl, write_refl

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscale.auto import SweepFacts, plan_model
+from pyscale.auto import plan_model
 from pyscale.errors import DataError
 from pyscale.joint_model import JointModel
 from pyscale.model_building import SweepExtent, model_from_plan
-from pyscale.model_json import _digest, model_from_dict, model_to_dict
+from pyscale.model_json import digest, model_to_dict
+from pyscale.model_plan import SweepFacts
+from pyscale.model_reading import model_from_dict
 from pyscale.options import ScalingOptions, with_changes
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -97,7 +99,7 @@ def test_any_wrong_value_is_read_or_refused(kind: str, data: st.DataObject) -> N
 
 def _digest_of(document: dict[str, Any], otherwise: Any) -> Any:
     try:
-        return _digest(document)
+        return digest(document)
     except (TypeError, ValueError):
         return otherwise
 

@@ -18,7 +18,7 @@ from pyscale import _core
 from pyscale.components import Axis, ComponentModel
 from pyscale.io.expt import read_expt
 from pyscale.joint_model import JointModel
-from pyscale.model_json import model_from_dict
+from pyscale.model_reading import model_from_dict
 from pyscale.model_trimming import trimmed
 from pyscale.scaling_model import DataSetModel
 

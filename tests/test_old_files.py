@@ -14,7 +14,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import pyscale
-import pyscale.io
 from pyscale.cli import main
 from pyscale.dataset import make_job
 from pyscale.experiment import ExperimentList
@@ -50,7 +49,7 @@ OUTPUTS = {
 @pytest.mark.data
 def test_row_O17_files_of_2019_are_scaled_as_their_newer_forms(data_root: Path, scaled: Path, tmp_path: Path) -> None:
     folder = data_root / "l_cysteine"
-    job = pyscale.io.read(*(folder / f"{name}{end}" for name in SWEEPS for end in (".expt", ".refl")))
+    job = pyscale.read(*(folder / f"{name}{end}" for name in SWEEPS for end in (".expt", ".refl")))
     pyscale.scale(job, nproc=1).write(tmp_path / "new.expt", tmp_path / "new.refl")
     old, new = read_refl(scaled / "scaled.pickle"), read_refl(tmp_path / "new.refl")
     assert_array_equal(old["flags"], new["flags"])
@@ -66,7 +65,7 @@ def test_row_O17_what_is_written_is_of_today_whatever_its_name(scaled: Path) -> 
     assert read_refl(scaled / "scaled.pickle").identifiers == {0: "0", 1: "1"}
     assert "is_scaled" not in json.dumps(experiments.document["scaling_model"])
     assert "|pyscale scale|" in experiments.document["history"][-1]
-    again = pyscale.io.read(scaled / "scaled_experiments.json", scaled / "scaled.pickle")
+    again = pyscale.read(scaled / "scaled_experiments.json", scaled / "scaled.pickle")
     assert again.identifiers == ["0", "1"]
 
 

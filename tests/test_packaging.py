@@ -17,7 +17,7 @@ def minima(repository: Path) -> dict[str, str]:
     """Lower limits of the dependencies and of the extras for users."""
     text = (repository / "pyproject.toml").read_text(encoding="utf-8")
     (dependencies,) = re.findall(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    extras = re.findall(r"^(?:arrow|hdf5) = \[(.*?)\]", text, re.MULTILINE)
+    extras = re.findall(r"^(?:arrow|hdf5|plots) = \[(.*?)\]", text, re.MULTILINE)
     return dict(re.findall(r'"([\w-]+)>=([\d.]+)"', dependencies + "".join(extras)))
 
 
@@ -34,7 +34,8 @@ def test_the_recipe_needs_what_the_package_needs(repository: Path) -> None:
     needed["msgpack"] = needed.pop("msgpack-python")
     text = (repository / "pyproject.toml").read_text(encoding="utf-8")
     (python,) = re.findall(r'^requires-python = ">=([\d.]+)"', text, re.MULTILINE)
-    assert needed == {"python": python} | {k: v for k, v in minima(repository).items() if k not in ("pyarrow", "h5py")}
+    of_extras = ("pyarrow", "h5py", "matplotlib")
+    assert needed == {"python": python} | {k: v for k, v in minima(repository).items() if k not in of_extras}
 
 
 @pytest.mark.parametrize(

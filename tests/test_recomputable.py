@@ -76,7 +76,7 @@ def test_iotbx(written: tuple[Path, dict[str, Any]], run_oracle: Callable[..., N
             for key in KEYS:
                 if entry[key] is not None:  # iotbx writes 0 for what is not defined
                     assert entry[key] == pytest.approx(expected[key], rel=RTOL), (kind, key)
-            # iotbx limits the variance of a mean from below (docs/statistics.md).
+            # iotbx limits the variance of a mean from below (docs/reference/statistics.md).
             if entry["n_half_pairs"] > 2:
                 assert entry["cc_half_sigma_tau"] == pytest.approx(expected["cc_half_sigma_tau"], abs=2e-5), kind
             if kind == "anomalous":

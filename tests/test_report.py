@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import importlib.util
 import json
 import math
@@ -18,7 +20,8 @@ import pytest
 import pyscale
 from pyscale.components import Axis, ComponentModel
 from pyscale.model_choice import ModelChoice, TriedModel
-from pyscale.report import curves, numbers, render_report, tables
+from pyscale.model_document import component_entry
+from pyscale.report import curves, numbers, render_report, tables, warned
 from pyscale.report.model_figures import ModelView, model_figures
 from pyscale.report.page import MAX_DETAILED
 
@@ -79,9 +82,12 @@ class Page(HTMLParser):
     @property
     def figures(self) -> dict[str, Any]:
         (name,) = [k for k, s in enumerate(s for s in self.tags if s[0] == "script") if s[1].get("id") == "figures"]
-        assert "<" not in self.scripts[name], "could end the script element"
-        found: dict[str, Any] = json.loads(self.scripts[name])
-        return found
+        return unpacked(self.scripts[name])
+
+
+def unpacked(script: str) -> Any:
+    """Figures as the page carries them: nothing in their text could end the script element."""
+    return json.loads(gzip.decompress(base64.b64decode(script, validate=True)))
 
 
 def scaled(folder: Path, options: dict[str, Any] | None = None, **simulation: Any) -> Result:
@@ -168,11 +174,20 @@ def check_page(result: Result) -> Page:
     check_data_sets(page, document)
     check_ledger(page, document)
     check_figures(page, result)
-    assert html.count("plotly.js v") >= 1 and "nan" not in page.text.split()
+    assert "plotly.js v" in plotly_of(page) and "nan" not in page.text.split()
     external = [a for _, attrs in page.tags for a in attrs if a in ("src", "srcset", "action")]
     assert external == []
     assert all(str(attrs["href"]).startswith("#") for _, attrs in page.tags if "href" in attrs)
     return page
+
+
+def plotly_of(page: Page) -> str:
+    (packed,) = [s for s, (_, attrs) in zip(page.scripts, scripts(page), strict=True) if attrs.get("id") == "plotly"]
+    return gzip.decompress(base64.b64decode(packed)).decode()
+
+
+def scripts(page: Page) -> list[tuple[str, dict[str, str | None]]]:
+    return [tag for tag in page.tags if tag[0] == "script"]
 
 
 def check_statistics(page: Page, document: dict[str, Any]) -> None:
@@ -290,7 +305,7 @@ def check_figures(page: Page, result: Result) -> None:
     shells = document["merging_statistics"]["shells"]
     for name, keys in (
         ("cc-half", ("cc_half", "cc_half_sigma_tau", "cc_anom")),
-        ("r-values", ("r_merge", "r_meas", "r_pim")),
+        ("r-values", ("r_meas", "r_merge", "r_pim")),
         ("i-over-sigma", ("i_over_sigma",)),
         ("completeness", ("completeness", "multiplicity")),
     ):
@@ -315,7 +330,8 @@ def test_sweeps(sweeps: Result) -> None:
     assert "cut_data.d_min=4.2" in page.text and "Warnings" in page.text
     for trace in ("uncorrected_variance", "corrected_variance"):
         bins = sorted(sweeps.to_dict()["error_model"]["bins"], key=lambda b: b["intensity_min"])
-        assert [b[trace] for b in bins] in [t["y"] for t in page.figures["error-model"]["data"]]
+        drawn = [t["y"] for t in page.figures["error-model"]["data"]]
+        assert any(np.allclose(y, [b[trace] for b in bins], rtol=1e-4) for y in drawn)
 
 
 def test_real_data(data_root: Path) -> None:
@@ -352,16 +368,16 @@ def test_array_model(array: Result) -> None:
     (heat,) = (t for t in page.figures["decay-0"]["data"] if t["type"] == "heatmap")
     for row, column in ((2, 3), (17, 30), (45, 44)):
         expected = value_at(decay, image_z=heat["x"][column] - 0.5, inv_d2=heat["y"][row])
-        assert heat["z"][row][column] == pytest.approx(expected, rel=1e-4)
+        assert heat["z"][row][column] == pytest.approx(expected, rel=6e-4)
     panels = [t for t in page.figures["absorption-0"]["data"] if t["type"] == "heatmap"]
     for panel, z in zip(panels, (15.0, 45.0, 75.0, 105.0), strict=True):
         expected = value_at(absorption, image_z=z, x_px=panel["x"][5], y_px=panel["y"][20])
-        assert panel["z"][20][5] == pytest.approx(expected, rel=1e-4)
+        assert panel["z"][20][5] == pytest.approx(expected, rel=6e-4)
     (heat,) = (t for t in page.figures["modulation-0"]["data"] if t["type"] == "heatmap")
     expected = value_at(modulation, x_px=heat["x"][3], y_px=heat["y"][40])
-    assert heat["z"][40][3] == pytest.approx(expected, rel=1e-4)
+    assert heat["z"][40][3] == pytest.approx(expected, rel=6e-4)
     x = array.observations.x_px
-    assert heat["x"][0] == pytest.approx(x.min(), abs=0.01) and heat["x"][-1] == pytest.approx(x.max(), abs=0.01)
+    assert heat["x"][0] == pytest.approx(x.min(), abs=0.05) and heat["x"][-1] == pytest.approx(x.max(), abs=0.05)
     assert [row["Interval of nodes"] for row in page.table("Component")] == ["20°", "20°", "–"]
     ticks = page.figures["decay-0"]["layout"]["yaxis"]
     assert float(ticks["ticktext"][-1]) == pytest.approx(ticks["tickvals"][-1] ** -0.5, abs=0.01)
@@ -392,8 +408,8 @@ def test_crosses_on_maps(array: Result, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(array.fit, "without_data", weak)
     crosses = Page(render_report(array)).figures["decay-0"]["data"][1]
     resolution, time = (along.node_coordinates() for along in decay.axes)
-    np.testing.assert_allclose(crosses["x"], np.array([time[0], time[0], time[-1]]) + 0.5, rtol=1e-5)
-    np.testing.assert_allclose(crosses["y"], resolution[[0, 1, 0]], rtol=1e-5)
+    np.testing.assert_allclose(crosses["x"], np.array([time[0], time[0], time[-1]]) + 0.5, rtol=5e-5)
+    np.testing.assert_allclose(crosses["y"], resolution[[0, 1, 0]], rtol=5e-5)
 
 
 @pytest.mark.parametrize("law", ["quadratic", "linear"])
@@ -432,8 +448,7 @@ def test_image_scale_and_shared_absorption(tmp_path: Path) -> None:
     assert "absorption-0" in page.figures and "absorption-1" not in page.figures
     assert "(shared)" in page.figures["absorption-0"]["layout"]["title"]["text"]
     assert page.text.count("shared absorption surface is shown with data set") == 1
-    shared, own = (curves.unmeasured_directions(result.observations, sets) for sets in ([0, 1], [0]))
-    assert shared.sum() < own.sum() and not (shared & ~own).any()
+    assert [s["data_sets"] for s in result.to_dict()["analyses"]["beams"]["surfaces"]] == [[0, 1]]
 
 
 def test_held_components_are_marked(sweeps: Result) -> None:
@@ -464,9 +479,10 @@ def test_wide_jobs_stay_small(array: Result) -> None:
     maps = json.dumps({k: v for k, v in Page(html).figures.items() if k.endswith("-0")}, separators=(",", ":"))
     assert len(html) + (MAX_DETAILED - 1) * len(maps) < 6_000_000
     images = ComponentModel("image_scale", "image_scale", np.full(40_000, 0.1), sigmas=np.full(40_000, 0.01))
-    view = dataclasses.replace(array.models[0], components=(images,))
-    entry = array.to_dict()["datasets"][0] | {"images": [1, 40_000], "model": {"components": [{"name": "q"}]}}
-    figures = model_figures(ModelView(0, view, entry, {"without_data": {}}, array.observations, [0]))
+    model = {"type": "physical", "components": [component_entry(images)]}
+    document = array.to_dict()
+    document["datasets"] = [document["datasets"][0] | {"images": [1, 40_000], "model": model}]
+    figures = model_figures(ModelView(document, 0))
     (trace,) = figures["model"]["data"]
     assert len(trace["y"]) <= 1500 and trace["dx"] * len(trace["y"]) >= 40_000
 
@@ -511,7 +527,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_warnings_come_first(sweeps: Result) -> None:
     document = sweeps.to_dict()
-    assert tables.warnings(document | {"identifier_changes": []}) == []
+    assert warned.warnings(document | {"identifier_changes": []}) == []
     first, second = document["datasets"]
     names = list(document["ledger"])
     bad = document | {
@@ -522,7 +538,7 @@ def test_warnings_come_first(sweeps: Result) -> None:
         "ledger": document["ledger"] | {names[1]: document["ledger"][names[1]] | {"used_in_fit": 0}},
         "identifier_changes": [["", "7"]],
     }
-    found = tables.warnings(bad)
+    found = warned.warnings(bad)
     words = ("has not converged (max_iterations", "B of 1", "2 parts", names[1], "no scatter", "χ²", "7")
     assert len(found) == len(words)
     assert all(word in text for word, text in zip(words, found, strict=True))
@@ -568,25 +584,6 @@ def test_curve_is_the_smoother(n_nodes: int, spacing: float) -> None:
         inside = 0 < k < n_nodes - 1
         step = curve.z[1] - curve.z[0]
         assert (np.abs(peak - curve.node_z[k]).min() <= step) if inside else curve.value.max() > 0.5
-
-
-def test_surface_is_the_sum_of_harmonics() -> None:
-    coefficients = np.random.default_rng(3).normal(0, 0.05, 15)
-    surface = curves.absorption_surface(ComponentModel("absorption", "absorption", coefficients))
-    for row, column in ((0, 0), (10, 71), (44, 13)):
-        polar, azimuth = math.radians(surface.polar_deg[row]), math.radians(surface.azimuth_deg[column])
-        x, y, z = math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), math.cos(polar)
-        expected = 1 + coefficients @ pyscale._core.real_harmonics(3, (x, y, z))
-        assert surface.value[row, column] == pytest.approx(expected, rel=1e-12)
-
-
-def test_unmeasured_directions(sweeps: Result) -> None:
-    grey = curves.unmeasured_directions(sweeps.observations, [0])
-    assert grey.shape == (45, 90) and 0.05 < grey.mean() < 0.95
-    here = sweeps.observations.data_set == 0
-    x, y, z = sweeps.observations.s1_crystal[here][0]
-    row, column = int(math.degrees(math.acos(z)) / 4), int((math.degrees(math.atan2(y, x)) + 180) / 4)
-    assert not grey[row, column]
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import pyscale
-from pyscale.auto import Decision
 from pyscale.dataset import Job, combine_tables, make_job
 from pyscale.errors import DataError, UsageError
 from pyscale.experiment import ExperimentList
 from pyscale.image_ranges import in_ranges
 from pyscale.integration import integrated_intensities
 from pyscale.intensity_choice import combined_intensities
-from pyscale.model_json import model_from_dict, model_to_dict
+from pyscale.model_json import model_to_dict
+from pyscale.model_plan import Decision
+from pyscale.model_reading import model_from_dict
 from pyscale.model_trimming import trimmed
 from pyscale.options import options_from_keywords
 from pyscale.preparation import prepare

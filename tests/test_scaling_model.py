@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pyscale.auto import SweepFacts, plan_model
+from pyscale.auto import plan_model
 from pyscale.components import ComponentModel
 from pyscale.errors import DataError
 from pyscale.joint_model import JointModel
 from pyscale.model_building import SweepExtent, model_from_plan
-from pyscale.model_json import model_from_dict, model_to_dict
+from pyscale.model_json import model_to_dict
+from pyscale.model_plan import SweepFacts
+from pyscale.model_reading import model_from_dict
 from pyscale.options import ScalingOptions, with_changes
 from pyscale.scaling_model import DataSetModel
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,73 @@ def test_images(small_result: ScalingResult, rows: dict[str, np.ndarray]) -> Non
         assert sweep["completeness"][image - 1] == pytest.approx(expected_share, rel=1e-4)
 
 
+def test_shells_of_data_sets(small_result: ScalingResult, rows: dict[str, np.ndarray]) -> None:
+    found = small_result.analyses.by_shell
+    assert found is not None and found.n_obs.sum() == small_result.statistics.overall.n_obs
+    d, shells = np.sqrt(0.5 / rows["x"]), small_result.statistics.shells
+    assert (found.d_max[0], found.d_min[-1]) == (shells[0].d_max, shells[-1].d_min)
+    for number, shell in ((0, 0), (1, 4), (1, found.d_min.size - 1)):
+        low, high = found.d_max[shell], found.d_min[shell]
+        inside = (rows["data_set"] == number) & (d <= low * (1 + 1e-9)) & (d > high * (1 - 1e-9))
+        expected = part_statistics(rows, inside)
+        for name in ("n_obs", "i_over_sigma", "r_merge", "cc"):
+            assert getattr(found, name)[number, shell] == pytest.approx(expected[name], rel=1e-9), name
+        n_unique = np.unique(rows["group"][inside & ~rows["outlier"]]).size
+        n_possible = sum(s.n_possible for s in shells if s.d_max <= low + 1e-9 and s.d_min >= high - 1e-9)
+        assert found.completeness[number, shell] == pytest.approx(n_unique / n_possible)
+
+
+def limited_deviations(result: ScalingResult) -> np.ndarray:
+    """Deviation of each observation from the mean of the merged others of its group, one after the other."""
+    obs, g, outlier = result.observations, result.scaled.g, result.scaled.outlier
+    value, variance = obs.intensity / g, result.fit.sigma_squared / g**2
+    usable = ~(result.scaled.small_scale | obs.absent)
+    deviation = np.full(len(obs), np.nan)
+    offsets = obs.target_offsets.tolist()
+    for begin, end in pairwise(offsets):
+        for k in range(begin, end):
+            others = [j for j in range(begin, end) if j != k and usable[j] and not outlier[j]]
+            if usable[k] and others:
+                weight = 1 / variance[others]
+                mean = np.average(value[others], weights=weight)
+                z = (value[k] - mean) / math.sqrt(variance[k] + 1 / weight.sum())
+                deviation[k] = min(max(z, -4.0), 4.0)
+    return deviation
+
+
+def test_mean_deviations(small_result: ScalingResult) -> None:
+    obs, deviation = small_result.observations, limited_deviations(small_result)
+    known = np.isfinite(deviation)
+    by_image = small_result.analyses.by_image
+    assert by_image is not None
+    sweep = by_image.to_dict()["sweeps"][1]
+    for image in (1, 33, 80):
+        inside = known & (obs.data_set == 1) & (np.clip(np.floor(obs.image_z), 0, 79) == image - 1)
+        assert sweep["mean_deviation"][image - 1] == pytest.approx(deviation[inside].mean(), rel=1e-4, abs=1e-6)
+    maps = small_result.analyses.detector
+    assert maps is not None
+    (found,) = maps.maps
+    places = np.concatenate(
+        [np.asarray(p.table.centroid_column())[obs.row[obs.data_set == k]] for k, p in enumerate(small_result.prepared)]
+    )
+    order = np.concatenate([np.flatnonzero(obs.data_set == k) for k in range(len(small_result.prepared))])
+    _, ny, nx = found.n_obs.shape
+    edges = np.linspace(0, found.size[1], ny + 1), np.linspace(0, found.size[0], nx + 1)
+
+    def binned(values: np.ndarray) -> np.ndarray:
+        use = known[order]
+        return np.histogram2d(places[use, 1], places[use, 0], bins=edges, weights=values[order][use])[0]
+
+    n = binned(np.ones(len(obs)))
+    np.testing.assert_array_equal(found.n_obs[0], n)
+    np.testing.assert_array_equal(found.n_rejected[0], binned(small_result.scaled.outlier.astype(float)))
+    enough = n >= 5
+    np.testing.assert_allclose(
+        found.mean_deviation[0][enough], (binned(deviation) / np.maximum(n, 1))[enough], atol=1e-9
+    )
+    assert np.isnan(found.mean_deviation[0][~enough]).all() and n.sum() == known.sum()
+
+
 def test_many_images_share_bins() -> None:
     data = pyscale.simulate(d_min=4.0, sweep_width=75.0, oscillation_width=0.1, outlier_fraction=0.0, seed=3)
     result = pyscale.scale(make_job(data.experiments(), [data.reflections()]), nproc=1)
@@ -139,7 +207,8 @@ def test_stills_have_no_images() -> None:
     found = result.analyses.by_data_set
     assert found is not None and len(found) == 30
     assert int(found.n_obs.sum()) == result.statistics.overall.n_obs
-    assert "10 more data sets" in found.text()
+    assert "the 20 that agree least with the rest; all 30 are in the JSON file" in found.text()
+    assert found.text().count("\n") == 21
 
 
 @pytest.mark.parametrize(

@@ -252,11 +252,20 @@ void bind_fit(py::module_& m) {
       .def(py::init(&make_problem), "model"_a, "observations"_a, "intensity"_a.noconvert(),
            "offsets"_a.noconvert(), "n_threads"_a = 1)
       .def(
-          "set_weights", [](FitProblem& f, const Array<double>& w) { f.set_weights(view("weight", w)); },
+          "set_weights",
+          [](FitProblem& f, const Array<double>& w) {
+            const auto weight = view("weight", w);
+            const Gil release;
+            f.set_weights(weight);
+          },
           "weight"_a.noconvert(), "Statistical weights 1/sigma'^2, (n,); 0 leaves an observation out.")
       .def(
           "set_intensity",
-          [](FitProblem& f, const Array<double>& i) { f.set_intensity(view("intensity", i)); },
+          [](FitProblem& f, const Array<double>& i) {
+            const auto intensity = view("intensity", i);
+            const Gil release;
+            f.set_intensity(intensity);
+          },
           "intensity"_a.noconvert(), "Other intensities of the same observations, (n,).")
       .def("set_restraints", &set_restraints, "row_offsets"_a.noconvert(), "column"_a.noconvert(),
            "value"_a.noconvert(), "target"_a.noconvert(), "weight"_a.noconvert(),
@@ -275,7 +284,12 @@ void bind_fit(py::module_& m) {
       .def_property_readonly("n_observations", &FitProblem::n_observations)
       .def_property_readonly("n_groups", &FitProblem::n_groups)
       .def(
-          "cost", [](const FitProblem& f, const Array<double>& p) { return f.cost(view("parameters", p)); },
+          "cost",
+          [](const FitProblem& f, const Array<double>& p) {
+            const auto parameters = view("parameters", p);
+            const Gil release;
+            return f.cost(parameters);
+          },
           "parameters"_a.noconvert(), "Phi = sum w r^2 + restraints.")
       .def("inverse_scale_factors", &inverse_scale_factors, "parameters"_a.noconvert(),
            "g of all observations (n,), from basis values of single precision.")

@@ -4,8 +4,10 @@
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Bindings of libpyscale. Private: use the functions of the package pyscale.";
   m.attr("__version__") = PYSCALE_VERSION;
-  py::register_exception<pyscale::DataError>(m, "CoreDataError", PyExc_ValueError);
+  py::register_exception<pyscale::DataError>(m, "CoreDataError",
+                                             py::module_::import("pyscale.errors").attr("DataError"));
   pyscale_python::bind_byte_rows(m);
+  pyscale_python::bind_cancellation(m);
   pyscale_python::bind_crossover(m);
   pyscale_python::bind_delta_cc_half(m);
   pyscale_python::bind_error_model(m);

@@ -55,6 +55,7 @@ py::array_t<T> to_numpy(std::vector<std::array<T, 3>>&& values) {
 }
 
 void bind_byte_rows(py::module_& m);
+void bind_cancellation(py::module_& m);
 void bind_crossover(py::module_& m);
 void bind_delta_cc_half(py::module_& m);
 void bind_error_model(py::module_& m);

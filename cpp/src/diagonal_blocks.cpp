@@ -26,7 +26,7 @@ struct Partition {
   Index size() const { return static_cast<Index>(piece_of.size()); }
 };
 
-/// a_h and c_h of one group (docs/mathematics.md, equation 4) over the pieces that it touches.
+/// a_h and c_h of one group (docs/theory/model.md, equation 4) over the pieces that it touches.
 class GroupVectors {
  public:
   explicit GroupVectors(const Partition& partition)

@@ -1,10 +1,13 @@
 #include <cmath>
+#include <pyscale/cancellation.hpp>
 #include <pyscale/error.hpp>  // for require_size
 
 #include "detail/fit_problem_impl.hpp"
 
 namespace pyscale {
 namespace {
+
+constexpr std::size_t kGroupsBetweenPolls = 1024;
 
 /// Observations with weight of one group, evaluated.
 struct GroupRows {
@@ -72,6 +75,7 @@ SparseJacobian FitProblem::jacobian(Span<const double> parameters) const {
   out.residual.assign(static_cast<std::size_t>(n), 0.0);
   out.row_offsets.push_back(0);
   for (std::size_t h = 0; h + 1 < impl_->offsets.size(); ++h) {
+    if (h % kGroupsBetweenPolls == 0) throw_if_cancelled();
     const GroupRows group = evaluate_rows(rows, parameters, static_cast<Index>(h));
     const bool used = group.used();
     const std::vector<double> s =
@@ -110,6 +114,7 @@ FitProblem::GaugeSums FitProblem::gauge_sums(Span<const double> parameters, Span
   std::vector<double> count(n_sets), x_sum(n_sets), ln_g(n_sets);
   std::vector<double> plain(p), plain_shared(n_sets * shared.size());  // sums of dln g/dp
   for (std::size_t h = 0; h + 1 < impl_->offsets.size(); ++h) {
+    if (h % kGroupsBetweenPolls == 0) throw_if_cancelled();
     const GroupRows group = evaluate_rows(rows, parameters, static_cast<Index>(h));
     if (!group.used()) continue;
     for (std::size_t k = 0; k < group.row.size(); ++k) {

@@ -23,6 +23,7 @@
 #include "dense_cases.hpp"
 #include "error_cases.hpp"
 #include "fit_cases.hpp"
+#include "scaling_cases.hpp"
 
 namespace {
 
@@ -230,6 +231,21 @@ void merged_amplitudes(int n_threads) {
   sum.print("merged_amplitudes");
 }
 
+void whole_job(int n_threads) {
+  const ScalingCase c(2, 9);
+  pyscale::ScalingOptions options;
+  options.n_threads = n_threads;
+  const pyscale::ScalingResult r = pyscale::scale(c.reflections, {}, options);
+  Checksum sum;
+  sum.add(r.inverse_scale_factor);
+  sum.add(r.inverse_scale_factor_variance);
+  sum.add(r.outlier);
+  sum.add(r.merged.intensity);
+  sum.add(r.merged.sigma);
+  sum.add(r.overall.half_sets.correlation);
+  sum.print("scale");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -247,5 +263,6 @@ int main(int argc, char** argv) {
   dense_solver(n_threads);
   fit(n_threads);
   merged_amplitudes(n_threads);
+  whole_job(n_threads);
   return 0;
 }

@@ -39,6 +39,41 @@ void check_covers(const std::vector<Index>& edges, Index n, Index n_chunks) {
 
 BOOST_AUTO_TEST_SUITE(parallel)
 
+BOOST_AUTO_TEST_CASE(loops_end_soon_after_a_request) {
+  const std::vector<Index> edges = fixed_size_edges(1000, 1);
+  for (const int n_threads : {1, 3}) {
+    Cancellation request;
+    std::atomic<int> n_done{0};
+    const auto body = [&](Index chunk, Index, Index) {
+      if (chunk == 10) request.cancel();
+      ++n_done;
+    };
+    {
+      const CancellationScope scope(&request);
+      BOOST_CHECK_THROW(for_each_chunk(edges, n_threads, body), Cancelled);
+      BOOST_TEST(n_done < 1000);
+      BOOST_CHECK_THROW(throw_if_cancelled(), Cancelled);
+    }
+    n_done = 0;
+    for_each_chunk(edges, n_threads, body);
+    BOOST_TEST(n_done == 1000);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(polls_of_all_scopes_are_asked_in_their_thread) {
+  int n_asked = 0;
+  const CancellationScope outer(nullptr, [&] { return ++n_asked > 0; });
+  const CancellationScope inner(nullptr);
+  BOOST_CHECK_THROW(for_each_chunk(fixed_size_edges(10, 1), 1, [](Index, Index, Index) {}), Cancelled);
+  BOOST_TEST(n_asked == 1);
+}
+
+BOOST_AUTO_TEST_CASE(exceptions_of_polls_come_through) {
+  const CancellationScope scope(nullptr, []() -> bool { throw std::runtime_error("asked"); });
+  BOOST_CHECK_THROW(for_each_chunk(fixed_size_edges(10, 1), 1, [](Index, Index, Index) {}),
+                    std::runtime_error);
+}
+
 BOOST_AUTO_TEST_CASE(balanced_edges_cover_every_group_once) {
   for (const Index n_rows : {1, 2, 17, 1000})
     for (const Index max_size : {1, 5, 400})

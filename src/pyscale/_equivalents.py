@@ -10,6 +10,7 @@ import numpy as np
 
 from pyscale import _core
 from pyscale._likelihood import Evaluate, Terms, student_kappa
+from pyscale.normal_probability import NormalProbability, normal_probability
 from pyscale.typing import FloatArray, IndexArray, IntArray
 
 __all__ = ["NO_SCATTER", "BinsWhenWanted", "ErrorModelBin", "Repeated", "Residuals", "group_residuals", "rough_a"]
@@ -117,7 +118,7 @@ def rough_a(residuals: Residuals, theta: FloatArray) -> float:
 
 
 class BinsWhenWanted:
-    """The bins of a fit, made when they are asked for.
+    """The bins of a fit and its normal probability plot, made when they are asked for.
 
     Parameters
     ----------
@@ -137,6 +138,7 @@ class BinsWhenWanted:
         self._arguments: tuple[Repeated, FloatArray, FloatArray, IntArray, int] | None
         self._arguments = repeated, expected, theta, model, n_threads
         self._bins: tuple[ErrorModelBin, ...] = ()
+        self._normal_probability: NormalProbability | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BinsWhenWanted) and self.get() == other.get()
@@ -146,14 +148,25 @@ class BinsWhenWanted:
 
     def get(self) -> tuple[ErrorModelBin, ...]:
         """Return the bins, from strong to weak."""
-        if self._arguments is not None:
-            repeated, expected, theta, model, n_threads = self._arguments
-            residuals = group_residuals(repeated, theta, model, n_threads)
-            self._bins, self._arguments = _bins(residuals, expected, theta), None
+        self._make()
         return self._bins
 
+    def normal_probability(self) -> NormalProbability | None:
+        """Return the deviates with sigmas of integration (`uncorrected`) and of the model (`corrected`)."""
+        self._make()
+        return self._normal_probability
 
-def _bins(residuals: Residuals, expected: FloatArray, theta: FloatArray) -> tuple[ErrorModelBin, ...]:
+    def _make(self) -> None:
+        if self._arguments is None:
+            return
+        repeated, expected, theta, model, n_threads = self._arguments
+        residuals = group_residuals(repeated, theta, model, n_threads)
+        before, after = (residuals.deviations(t) for t in (_AS_INTEGRATED, theta))
+        self._bins, self._arguments = _bins(expected, before, after), None
+        self._normal_probability = normal_probability(uncorrected=before, corrected=after)
+
+
+def _bins(expected: FloatArray, before: FloatArray, after: FloatArray) -> tuple[ErrorModelBin, ...]:
     """Bins of equal width in ln I_e, strongest first, widened to a third of the mean number of rows."""
     n = expected.size
     if n == 0:
@@ -161,7 +174,7 @@ def _bins(residuals: Residuals, expected: FloatArray, theta: FloatArray) -> tupl
     least = max(1, n // (3 * _N_BINS))
     order = np.argsort(-expected, kind="stable")
     x = expected[order]
-    before, after = (residuals.deviations(t)[order] for t in (_AS_INTEGRATED, theta))
+    before, after = before[order], after[order]
     top = max(float(x[0]), 0.0)
     lowest = max(float(np.quantile(x, 0.1)), 1e-4 * top)
     edges = np.geomspace(top, lowest, _N_BINS + 1)[1:-1] if top > 0 else np.zeros(0)

@@ -114,7 +114,7 @@ class ComponentModel:
         What the core evaluates.
     parameters : (p,) float64
     sigmas : (p,) float64 or None
-        Standard uncertainties in the gauge of docs/mathematics.md; infinite for parameters that the data leave
+        Standard uncertainties in the gauge of docs/theory/uncertainty.md; infinite for parameters that the data leave
         undetermined.
     restraints : tuple of ComponentRestraint
     axes : tuple of Axis

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .dataset import data_set_label
 from .errors import DataError
 from .observations import JobObservations
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
@@ -23,7 +24,7 @@ _SIGNIFICANT = 1.0
 """Mean I/sigma of a group that tells something of scales."""
 _FEW_LINKS = 20
 """Common reflections that an overall scale and B need, ten each."""
-_MOST_NAMED, _MOST_COLUMNS, _LONGEST_NAME = 8, 14, 8
+_MOST_NAMED, _MOST_COLUMNS = 8, 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,7 @@ class Connectivity:
 
     def label(self, number: int) -> str:
         """Short name of a data set: its identifier, or where that is long its position as options take it."""
-        identifier = self.identifiers[number]
-        return identifier if len(identifier) <= _LONGEST_NAME else f"#{number}"
+        return data_set_label(self.identifiers[number], number)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from .held_out import paired_excess
 from .held_records import held_records
 from .io.atomic import OutputSet
 from .options import ScalingOptions, to_dict
+from .progress import Cancellation, cancellable, part_of_job, report_progress
 from .settings import Setting, settings_to_compare
 from .typing import FloatArray
 
@@ -35,6 +36,7 @@ Prepare = Callable[[ScalingOptions, Collection[str]], Fold]
 
 JSON_NAME = "pyscale.cross_validation.json"
 _WIDTH = 18
+_BETWEEN_POLLS = 0.05
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,8 @@ def cross_validate(
     scores: list[SettingScore] = []
     for number, setting in enumerate(settings):
         _logger.info("Cross validation of %s", setting.name, extra={"fraction": number / len(settings)})
-        scores.append(_score(setting, prepare, options.cross_validation.nfolds, n_threads))
+        with part_of_job(number / len(settings), (number + 1) / len(settings)):
+            scores.append(_score(setting, prepare, options.cross_validation.nfolds, n_threads))
     if all(s.failure for s in scores):
         raise DataError(f"cross validation: {scores[0].failure}")
     compared = tuple(_compared(s, scores[0]) for s in scores)
@@ -252,7 +255,7 @@ def _score(setting: Setting, prepare: Prepare, n_folds: int, n_threads: int) -> 
         fold = prepare(setting.options, setting.given)
         with held_records("pyscale") as warnings, ThreadPoolExecutor(n_workers) as pool:
             share = math.ceil(n_threads / n_workers)
-            folds = tuple(pool.map(warnings.of_task(lambda k: fold(k, share)), range(n_folds)))
+            folds = _in_threads(pool, warnings.of_task(lambda k: fold(k, share)), n_folds, setting.name)
     except DataError as error:
         _logger.warning("%s cannot be scaled: %s", setting.name, error)
         return SettingScore(name=setting.name, folds=(), failure=str(error))
@@ -261,6 +264,31 @@ def _score(setting: Setting, prepare: Prepare, n_folds: int, n_threads: int) -> 
     for comparison in folds:
         _logger.info("%s, free set %d:\n%s", setting.name, comparison.offset, comparison.table())
     return SettingScore(name=setting.name, folds=folds)
+
+
+def _in_threads(
+    pool: ThreadPoolExecutor, fold: Callable[[int], FreeSetComparison], n_folds: int, name: str
+) -> tuple[FreeSetComparison, ...]:
+    """All folds in their order; where this thread is stopped, those of the pool are stopped too."""
+    stop = Cancellation()
+
+    def stoppable(number: int) -> FreeSetComparison:
+        with cancellable(stop):
+            return fold(number)
+
+    futures: list[Future[FreeSetComparison]] = [pool.submit(stoppable, k) for k in range(n_folds)]
+    try:
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=_BETWEEN_POLLS)
+            n_done = n_folds - len(waiting)
+            report_progress("fit", n_done / n_folds, f"{name}: {n_done} of {n_folds} free sets")
+            for future in done:
+                future.result()
+    except BaseException:
+        stop.cancel()
+        raise
+    return tuple(future.result() for future in futures)
 
 
 def _compared(score: SettingScore, first: SettingScore) -> SettingScore:

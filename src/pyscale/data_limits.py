@@ -15,9 +15,9 @@ from .after_fit import Merging
 from .analysis.anisotropy import Anisotropy, analyse_anisotropy, ellipsoid_statistics
 from .analysis.merged_groups import MergedGroups, merged_groups, reciprocal_vectors
 from .analysis.resolution import Resolution, estimate_resolution
-from .auto import Decision
 from .fates import USER, fate_number
 from .half_sets import Splits
+from .model_plan import Decision
 from .observations import JobObservations
 from .options import AUTO
 from .output_table import ScaledObservations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .data_set_text import data_set_label, identifiers_text, positions_text
 from .errors import DataError, UsageError
 from .experiment import Experiment, ExperimentList
 from .io.atomic import PathLike
@@ -20,6 +21,7 @@ from .io.pickle_table import is_pickle
 from .io.refl import GZIP_MAGIC, read_refl
 from .io.unpacked import unpacked_head
 from .options.importing import InputOptions
+from .progress import report_progress
 from .reflections import ReflectionTable
 from .typing import IntArray
 
@@ -28,6 +30,7 @@ __all__ = [
     "InputFiles",
     "Job",
     "combine_tables",
+    "data_set_label",
     "identifiers_text",
     "job_of_files",
     "load_job",
@@ -38,10 +41,8 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-_MOST_LISTED, _FIRST_LISTED = 200, 20
 
-
-@dataclass
+@dataclass(repr=False)
 class DataSet:
     """The reflections of one experiment. The column `id` holds `experiment_index`."""
 
@@ -50,8 +51,11 @@ class DataSet:
     experiment_index: int
     reflections: ReflectionTable
 
+    def __repr__(self) -> str:
+        return f"<DataSet '{self.identifier}': {len(self.reflections)} reflections>"
 
-@dataclass
+
+@dataclass(repr=False)
 class Job:
     """What was read: one data set per experiment, in the order of the experiments.
 
@@ -73,6 +77,16 @@ class Job:
     sources: list[str] = field(default_factory=list)
     n_unindexed: int = 0
     input_decisions: dict[str, tuple[InputDecision, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        from .notebook import job_line
+
+        return job_line(self)
+
+    def _repr_html_(self) -> str:
+        from .notebook import job_html
+
+        return job_html(self)
 
     @property
     def identifiers(self) -> list[str]:
@@ -182,7 +196,6 @@ def make_job(experiments: ExperimentList, tables: Sequence[ReflectionTable], sou
         If they do not match, or there are no reflections.
     """
     names = ", ".join(str(p) for p in sources) or "no files"
-    _logger.info("Checking for the existence of a reflection table containing multiple datasets")
     parts, n_unindexed = _split_tables(tables, set(experiments.identifiers))
     _logger.info("Found %d reflection tables & %d experiments in total.", len(parts), len(experiments))
     if not experiments or not sum(len(p.table) for p in parts):
@@ -206,7 +219,8 @@ def read_files(paths: Sequence[PathLike], options: InputOptions | None = None) -
         If a file is corrupt or of no known kind.
     """
     files = InputFiles()
-    for path in paths:
+    for number, path in enumerate(paths):
+        report_progress("read", number / len(paths), f"reading {Path(path).name}")
         head = _head(path)
         other = format_of(head)
         if other is not None:
@@ -336,20 +350,6 @@ def _data_sets(experiments: ExperimentList, tables: Sequence[ReflectionTable]) -
         renumbered.identifiers = {i: experiment.identifier}
         data_sets.append(DataSet(experiment.identifier, experiment, i, renumbered))
     return data_sets
-
-
-def identifiers_text(identifiers: Sequence[str]) -> str:
-    """Return identifiers as a list in brackets for people; of very many the first ones."""
-    if len(identifiers) <= _MOST_LISTED:
-        return str(list(identifiers))
-    return f"{str(list(identifiers[:_FIRST_LISTED]))[:-1]}, ...] ({len(identifiers)} in all)"
-
-
-def positions_text(positions: Sequence[int]) -> str:
-    """Return positions of data sets with commas between; of very many the first ones."""
-    shown = positions if len(positions) <= _MOST_LISTED else positions[:_FIRST_LISTED]
-    more = "" if len(shown) == len(positions) else f",... ({len(positions)} in all)"
-    return ",".join(map(str, shown)) + more
 
 
 def combine_tables(job: Job, tables: Sequence[ReflectionTable]) -> ReflectionTable:

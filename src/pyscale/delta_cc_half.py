@@ -115,7 +115,7 @@ def image_group_candidates(experiments: Iterable[Experiment], size: int) -> list
 def delta_cc_half(
     observations: JobObservations, g: FloatArray, merged: BoolArray, candidates: Sequence[Candidate]
 ) -> DeltaCCHalf:
-    """Compute ΔCC½ of all candidates at once (docs/mathematics.md).
+    """Compute ΔCC½ of all candidates at once (docs/theory/choices.md).
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def from_the_ends(candidates: Sequence[Candidate], chosen: BoolArray) -> BoolArr
 
 
 def find_cutoff(delta: FloatArray, rule: str, k: float) -> Cutoff:
-    """Find the cut-off of some ΔCC½, (n,) float64 without NaN (docs/mathematics.md).
+    """Find the cut-off of some ΔCC½, (n,) float64 without NaN (docs/theory/choices.md).
 
     Parameters
     ----------

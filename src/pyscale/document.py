@@ -1,4 +1,4 @@
-"""The public JSON document of a scaling job (docs/json.md)."""
+"""The public JSON document of a scaling job (docs/reference/json.md)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ._core import __version__, simd_name
-from .components import SMOOTH_FORMS
+from .correlations import correlation_entry
 from .error_model_fit import sigmas
-from .image_ranges import valid_ranges, without_ranges
+from .image_ranges import valid_ranges, valid_span, without_ranges
+from .model_document import component_entry, curve_sigmas, finite
 from .options import to_dict
 from .plain_numbers import PlainList
 from .unit_cells import wavelengths
+from .verdict import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .components import ComponentModel
     from .experiment import Experiment
+    from .local_covariance import LocalCovariance
     from .result import ScalingResult
+    from .scaling_model import DataSetModel
 
-__all__ = ["DOCUMENT_VERSION", "plain_values", "result_document"]
+__all__ = ["DOCUMENT_VERSION", "data_set_entry", "plain_values", "result_document"]
 
 DOCUMENT_VERSION = 1
 
@@ -36,6 +40,8 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
         "version": DOCUMENT_VERSION,
         "schema_version": DOCUMENT_VERSION,
         "program_version": __version__,
+        "verdict": None,
+        "sources": list(map(str, result.job.sources)),
         "options": to_dict(result.options),
         "decisions": None,
         "model_choice": None if result.model_choice is None else result.model_choice.to_dict(),
@@ -62,6 +68,7 @@ def result_document(result: ScalingResult) -> dict[str, Any]:
     cleaned["decisions"] = _decisions(result)
     cleaned["datasets"] = _data_sets(result)
     cleaned["ledger"] = {entry.identifier: entry.to_dict() for entry in result.ledger}
+    cleaned["verdict"] = verdict_of(cleaned).to_dict()
     return cleaned
 
 
@@ -82,41 +89,52 @@ def _decisions(result: ScalingResult) -> dict[str, Any]:
 def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
     experiments = [d.experiment for d in result.job.data_sets]
     wavelength = wavelengths(experiments)
+    bands = curve_sigmas(result.models, _covariance(result), lambda k: valid_span(experiments[k]))
     imids, tried = result.fit.intensity_choice.imids.tolist(), result.fit.intensity_choice.of_data_set
     return [
-        {
-            "identifier": p.identifier,
-            "n_reflections": p.n_read,
-            "images": None if e.image_range is None else list(e.image_range),
-            "excluded_images": _excluded_images(e),
-            "oscillation": None if e.oscillation is None else list(e.oscillation),
-            "wavelength": wavelength[k],
-            "component": int(result.fit.component[k]),
+        data_set_entry(p.identifier, p.n_read, e, wavelength[k], component=int(result.fit.component[k]), model=model)
+        | {
             "imid": imids[k],
-            "tried_imids": [{"imid": c.imid, "r_meas": _finite([c.r_meas])[0]} for c in tried.get(k, ())],
-            "model": {"type": model.model, "components": [_component(c) for c in model.components]},
+            "tried_imids": [{"imid": c.imid, "r_meas": finite([c.r_meas])[0]} for c in tried.get(k, ())],
+            "model": {"type": model.model, "components": _components(model.components, k, bands)},
         }
         for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
     ]
 
 
-def _component(c: ComponentModel) -> dict[str, Any]:
-    smoothness = [c.weight(form) for form in SMOOTH_FORMS[: len(c.shape)]]
+def data_set_entry(
+    identifier: str, n_read: int, experiment: Experiment, wavelength: float, *, component: int, model: DataSetModel
+) -> dict[str, Any]:
+    """What the document says of a data set, apart from how its intensities were chosen and what only a fit tells."""
+    e = experiment
     return {
-        "name": c.name,
-        "n_parameters": c.n_parameters,
-        "interval_deg": None if c.interval_deg is None else _finite([c.interval_deg])[0],
-        "restraint": _finite([c.weight("null")])[0],
-        "smoothness": _finite(smoothness),
-        "shared": c.shared,
-        "held": c.held,
-        "parameters": _finite(c.parameters.tolist()),
-        "sigmas": None if c.sigmas is None else _finite(c.sigmas.tolist()),
+        "identifier": identifier,
+        "n_reflections": n_read,
+        "images": None if e.image_range is None else list(e.image_range),
+        "excluded_images": _excluded_images(e),
+        "oscillation": None if e.oscillation is None else list(e.oscillation),
+        "wavelength": wavelength,
+        "component": component,
+        "imid": None,
+        "tried_imids": [],
+        "model": {"type": model.model, "components": _components(model.components, 0, {})},
     }
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in map(float, values)]
+def _components(
+    components: Sequence[ComponentModel], number: int, bands: dict[tuple[int, int], list[float | None]]
+) -> list[dict[str, Any]]:
+    entries = [component_entry(c) for c in components]
+    for k, entry in enumerate(entries):
+        if (number, k) in bands:
+            entry["band"] = bands[number, k]
+    return entries
+
+
+def _covariance(result: ScalingResult) -> LocalCovariance | None:
+    """Covariance of the parameters of the result's models; None without, or where these are not all of the fit."""
+    local = result.fit.covariance.local
+    return local if local is not None and len(local.layout.own) == len(result.models) else None
 
 
 def _excluded_images(experiment: Experiment) -> list[list[int]] | None:
@@ -138,6 +156,7 @@ def _fit(result: ScalingResult) -> dict[str, Any]:
         "effective_parameters": fit.covariance.effective_parameters,
         "n_observations": fit.n_observations,
         "n_groups": fit.n_groups,
+        "correlations": correlation_entry(result.models, result.job.identifiers, _covariance(result)),
         "chi_squared": fit.covariance.chi_squared,
         "condition": fit.covariance.condition,
         "standard_error_of_variances": fit.covariance.standard_error,
@@ -156,6 +175,7 @@ def _error_model(result: ScalingResult) -> dict[str, Any]:
     document: dict[str, Any] = {"type": models.kind, "a": model.a, "b": model.b, "c": model.c, "isa": model.isa}
     if fit is None:
         return document
+    plot = fit.bins_when_wanted.normal_probability()
     return document | {
         "sigma_a": fit.sigma_a,
         "sigma_b": fit.sigma_b,
@@ -167,6 +187,7 @@ def _error_model(result: ScalingResult) -> dict[str, Any]:
         "rejection": None if result.fit.rejection_model is None else asdict(result.fit.rejection_model),
         "groups": _error_model_groups(result),
         "bins": [asdict(b) for b in fit.bins],
+        "normal_probability": None if plot is None else plot.to_dict(),
     }
 
 

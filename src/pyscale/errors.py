@@ -1,8 +1,8 @@
-"""The two ways in which a job can end early; the command line turns them into exit codes."""
+"""The ways in which a job can end early; the command line turns them into exit codes."""
 
 from __future__ import annotations
 
-__all__ = ["DataError", "PyscaleError", "UsageError"]
+__all__ = ["Cancelled", "DataError", "PyscaleError", "UsageError"]
 
 
 class PyscaleError(Exception):
@@ -21,3 +21,9 @@ class UsageError(PyscaleError, ValueError):
     """Wrong options or arguments (exit status 2). The message names the option and the nearest valid ones."""
 
     exit_status = 2
+
+
+class Cancelled(PyscaleError):
+    """The caller has stopped the job (exit status 130). Nothing was changed or written."""
+
+    exit_status = 130

@@ -12,7 +12,7 @@ from .errors import DataError
 from .experiment import Experiment
 from .joint_model import JointModel
 from .model_frame import SurfaceFrame, checked_frame
-from .model_json import model_from_dict
+from .model_reading import model_from_dict
 from .observations import beam_directions
 from .options import ScalingOptions
 from .preparation import UnitCell, prepare

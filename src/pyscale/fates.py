@@ -1,6 +1,7 @@
 """What may become of an observation: kinds and reasons, by the numbers of the column `pyscale_fate`.
 
-The numbers are part of the file format (docs/formats.md): none changes its meaning, new reasons get free ones.
+The numbers are part of the file format (docs/reference/formats.md): none changes its meaning, new reasons get free
+ones.
 """
 
 from __future__ import annotations

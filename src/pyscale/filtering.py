@@ -34,6 +34,7 @@ from .image_ranges import ImageRange, common_ranges, in_ranges, normalised, vali
 from .options import ScalingOptions
 from .options.selection import DeltaCCHalfOptions
 from .prepared import PreparedDataSet
+from .progress import part_of_job
 from .scaling_model import DataSetModel
 from .typing import BoolArray, IndexArray
 
@@ -72,7 +73,7 @@ Scale = Callable[[Job, Continuation], "ScalingResult"]
 
 
 def scale_and_filter(job: Job, options: ScalingOptions, scale: Scale) -> ScalingResult:
-    """Scale a job and remove data sets or image groups by ΔCC½ (docs/mathematics.md), in cycles.
+    """Scale a job and remove data sets or image groups by ΔCC½ (docs/theory/choices.md), in cycles.
 
     Parameters
     ----------
@@ -101,16 +102,23 @@ def scale_and_filter(job: Job, options: ScalingOptions, scale: Scale) -> Scaling
     models: Mapping[str, DataSetModel] = {}
     while not record.termination_reason:
         _logger.info("Scaling and filtering, cycle %d", len(record.cycles) + 1)
-        result = scale(job, Continuation(models=models, removed_images=record.removed_images))
+        with part_of_job(*_part_of_cycle(len(record.cycles))):
+            result = scale(job, Continuation(models=models, removed_images=record.removed_images))
         models = dict(zip(result.job.identifiers, result.models, strict=True))
         job = _filter(result, record)
     if record.termination_reason != "no_more_removed" or options.model == "cross_validated":
         _logger.info("Scaling what is left")
-        result = scale(job, Continuation(models=models, removed_images=record.removed_images, is_final=True))
+        with part_of_job(_part_of_cycle(len(record.cycles))[0], 1.0):
+            result = scale(job, Continuation(models=models, removed_images=record.removed_images, is_final=True))
     record.final_images = _images_in_use(result.job)
     record.final = result.statistics
     result.filtering = record
     return result
+
+
+def _part_of_cycle(number: int) -> tuple[float, float]:
+    """Where a cycle begins and ends, for progress: each is half of what is left, as there may be any number."""
+    return 1.0 - 0.5**number, 1.0 - 0.5 ** (number + 1)
 
 
 def note_ignored_options(given: Collection[str]) -> None:

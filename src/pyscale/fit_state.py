@@ -377,5 +377,6 @@ class Fit:
             it.decrease,
             it.damping,
             "" if it.accepted else " (rejected)",
+            extra={"step": it.index + 1, "cost": it.cost},
         )
         return True

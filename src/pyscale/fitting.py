@@ -30,8 +30,10 @@ from .joint_model import JointModel, RestraintRows
 from .large_covariance import large_covariance
 from .minimiser import Engine, Minimisation
 from .normal import DenseNormal, Normal
+from .notebook import fit_line
 from .observations import JobObservations
 from .options import ScalingOptions
+from .progress import report_progress
 from .reference_fit import NO_REFERENCE
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
@@ -45,6 +47,8 @@ _MAX_ROUNDS = 12
 _SETTLED_ROWS = 1e-4
 _EARLY_TOLERANCE = (1e-6, 1e-4)
 _SETTLED_RESTRAINT = (1.0, 0.005)
+_REMAINDER = 0.8
+"""Of the way to the end after one more round, for progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ class FitRound:
     b: float
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class FitResult:
     """The fit, over the observations in canonical order.
 
@@ -147,6 +151,9 @@ class FitResult:
     reference: tuple[FloatArray, FloatArray] = NO_REFERENCE
     reference_error: FloatArray = field(default_factory=lambda: np.zeros(0))
 
+    def __repr__(self) -> str:
+        return fit_line(self)
+
     @property
     def outlier(self) -> BoolArray:
         """Rows rejected by any rule, (n,) bool."""
@@ -195,6 +202,7 @@ def fit_job(
     # A decrease of the cost by 1 is insignificant, and the next round changes the weights.
     early = float(np.clip(1.0 / max(len(observations), 1), *_EARLY_TOLERANCE))
     for number in range(1, _MAX_ROUNDS + 1):
+        report_progress("fit", 1.0 - _REMAINDER**number, f"round {number} of the fit")
         result = fit.minimise(state, number, early)
         if number == 1:
             if not start.is_solution:
@@ -224,6 +232,7 @@ def fit_job(
             break
     else:
         _logger.info("The last round still changed outliers or restraint weights: %d rounds are made at most", number)
+    report_progress("fit", 0.8, "last minimisation of the fit")
     fit.update_errors(state, "last")
     result = fit.minimise(state, len(rounds) + 1, options_tolerance(options), is_last=True)
     rounds.append(_round(len(rounds) + 1, result, fit, state))

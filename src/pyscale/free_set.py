@@ -1,4 +1,4 @@
-"""Groups that took no part in the fit, compared with those that did (docs/mathematics.md, "Free set")."""
+"""Groups that took no part in the fit, compared with those that did (docs/theory/choices.md, "Free set")."""
 
 from __future__ import annotations
 

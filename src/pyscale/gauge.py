@@ -1,4 +1,4 @@
-"""What a scaling model cannot know, found and fixed in one stated gauge (docs/mathematics.md, "Gauge").
+"""What a scaling model cannot know, found and fixed in one stated gauge (docs/theory/uncertainty.md, "Gauge").
 
 The factors c and exp(b / 2 d^2), the same for all data sets that share reflections, change nothing but the overall
 scale and B factor of the merged intensities. Parameters and uncertainties are reported in the gauge in which, over

@@ -1,4 +1,4 @@
-"""Random halves of sorted observations and their correlations (docs/statistics.md)."""
+"""Random halves of sorted observations and their correlations (docs/reference/statistics.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The likelihood of groups that took no part in a fit (docs/mathematics.md, "The choice of the model")."""
+"""The likelihood of groups that took no part in a fit (docs/theory/choices.md, "The choice of the model")."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import DataError
 from .experiment import Experiment
+from .progress import checkpoint
 from .reflections import ReflectionTable
 from .typing import BoolArray, FloatArray
 
@@ -105,6 +106,7 @@ def without_beam_direction(table: ReflectionTable) -> BoolArray:
     DataError
         If the table has no `s1`.
     """
+    checkpoint()
     with np.errstate(over="ignore", invalid="ignore"):
         length = np.linalg.norm(table.require("s1"), axis=1)
     result: BoolArray = ~(np.isfinite(length) & (length > 0))

@@ -1,4 +1,4 @@
-"""Covariances inside each data set where the normal matrix is too large to be inverted (docs/mathematics.md).
+"""Covariances inside each data set where the normal matrix is too large to be inverted (docs/theory/fitting.md).
 
 N^-1 = Z E^-1 Z^T + the rest, with Z the overall scale and B of each data set and all shared parameters, and
 E = Z^T N Z: the first term has what reaches from one end of a chain of data sets to the other, the rest is that of each

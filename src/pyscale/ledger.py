@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .dataset import data_set_label
 from .fates import FATES
 from .observations import JobObservations
 from .prepared import PreparedDataSet, blocks_of
@@ -16,7 +17,8 @@ from .typing import ByteArray
 
 __all__ = ["LedgerEntry", "ledger_table", "make_ledger"]
 
-_MOST_LISTED = 200
+_MOST_DETAILED, _MOST_LISTED = 4, 20
+_HEADER = "data set      reason                                    observations"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,21 +122,48 @@ def total_entry(ledger: Sequence[LedgerEntry]) -> LedgerEntry:
 
 
 def ledger_table(ledger: Sequence[LedgerEntry]) -> str:
-    """Render the ledger for people: one line per data set and reason; only sums for very many data sets."""
-    lines = ["data set      reason                                    observations"]
-    for entry in ledger if len(ledger) <= _MOST_LISTED else [total_entry(ledger)]:
-        rows = [("read", entry.read), ("  merged into another row (partials)", -entry.partials_merged)]
-        for kind, reasons in (
-            ("filtered", entry.filtered),
-            ("excluded by the user", entry.user_excluded),
-            ("rejected", entry.rejected),
-        ):
-            rows += [(f"  {kind}: {reason}", -n) for reason, n in reasons.items()]
-        rows += [("merged", entry.merged), ("  of these used in the fit", entry.used_in_fit)]
-        rows += [(f"  of these not in the fit: {reason}", n) for reason, n in entry.not_used_in_fit.items()]
-        label = entry.identifier if len(entry.identifier) <= 12 else entry.identifier[:9] + "..."
-        for text, number in rows:
-            if number or not text.startswith(" "):
-                lines.append(f"{label:<12}  {text:<42}{number:>12}")
-                label = ""
+    """Render the ledger for people: one line per data set and reason.
+
+    Of more than a few data sets the reasons are those of all together, and a line tells what each has lost.
+    """
+    if len(ledger) <= _MOST_DETAILED:
+        return "\n".join([_HEADER, *(line for entry in ledger for line in _detailed(entry, entry.identifier))])
+    lines = [_HEADER, *_detailed(total_entry(ledger), "all together")]
+    columns = ("partials", "filtered", "excluded", "rejected", "merged")
+    lines.append(f"{'data set':<12}{'read':>9}" + "".join(f"{name:>10}" for name in columns))
+    listed = list(range(len(ledger)))
+    if len(ledger) > _MOST_LISTED:
+        listed = sorted(sorted(listed, key=lambda k: -_lost(ledger[k]))[:_MOST_LISTED])
+    lines += [_short(ledger[k], data_set_label(ledger[k].identifier, k)) for k in listed]
+    if len(ledger) > _MOST_LISTED:
+        lines.append(f"These {_MOST_LISTED} have lost the largest part; all {len(ledger)} are in the JSON file")
     return "\n".join(lines)
+
+
+def _detailed(entry: LedgerEntry, name: str) -> Iterator[str]:
+    rows = [("read", entry.read), ("  merged into another row (partials)", -entry.partials_merged)]
+    for kind, reasons in (
+        ("filtered", entry.filtered),
+        ("excluded by the user", entry.user_excluded),
+        ("rejected", entry.rejected),
+    ):
+        rows += [(f"  {kind}: {reason}", -n) for reason, n in reasons.items()]
+    rows += [("merged", entry.merged), ("  of these used in the fit", entry.used_in_fit)]
+    rows += [(f"  of these not in the fit: {reason}", n) for reason, n in entry.not_used_in_fit.items()]
+    label = name if len(name) <= 12 else name[:9] + "..."
+    for text, number in rows:
+        if number or not text.startswith(" "):
+            yield f"{label:<12}  {text:<42}{number:>12}"
+            label = ""
+
+
+def _lost(entry: LedgerEntry) -> float:
+    """Part of the rows that is not merged, partials aside."""
+    whole = entry.read - entry.partials_merged
+    return 1.0 - entry.merged / whole if whole else 1.0
+
+
+def _short(entry: LedgerEntry, label: str) -> str:
+    lost = (-sum(reasons.values()) for reasons in (entry.filtered, entry.user_excluded, entry.rejected))
+    numbers = (-entry.partials_merged, *lost, entry.merged)
+    return f"{label:<12}{entry.read:>9}" + "".join(f"{number:>10}" for number in numbers)

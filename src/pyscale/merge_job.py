@@ -33,6 +33,7 @@ from .model_json import fitted_with_mates_apart, has_common_scale_errors, is_own
 from .options import AUTO
 from .options.merge import MergeOptions
 from .preparation import UnitCell, median_unit_cell
+from .progress import report_progress
 from .scaled_rows import ScaledRows, select_scaled_rows
 from .screw_axes import assess_screw_axes
 from .space_group import relabelled
@@ -46,6 +47,18 @@ __all__ = ["MergingRules", "merge_files", "merge_job"]
 
 #: Of files that other programs have scaled, as in dials.merge.
 _LEAST_PARTIALITY = 0.4
+
+_DONE = {
+    "select": 0.3,
+    "sort": 0.5,
+    "merge": 0.6,
+    "statistics": 0.7,
+    "halves": 0.75,
+    "amplitudes": 0.8,
+    "screw_axes": 0.9,
+    "free_flags": 1.0,
+}
+"""How much of the job is done after each stage, about."""
 
 _logger = logging.getLogger(__name__)
 
@@ -112,6 +125,7 @@ class _Clock:
         now = perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+        report_progress(stage, _DONE[stage], f"{stage.replace('_', ' ')}: done")
 
 
 class MergingRules:

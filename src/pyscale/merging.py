@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _core
+from .data_frames import ColumnSource, flat_columns
 from .errors import DataError
 from .symmetry import SpaceGroupLike, rotation_matrices, systematic_absences
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
@@ -79,8 +81,8 @@ class HalfDataSets:
     n_obs: tuple[IndexArray, IndexArray]
 
 
-@dataclass(frozen=True)
-class MergedReflections:
+@dataclass(frozen=True, repr=False)
+class MergedReflections(ColumnSource):
     """Merged intensities; a mate that was not observed has n = 0 and NaN. Absent reflections are left out.
 
     Attributes
@@ -106,6 +108,16 @@ class MergedReflections:
     intensity_minus: FloatArray
     sigma_minus: FloatArray
     n_obs_minus: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.intensity)
+
+    def __repr__(self) -> str:
+        return f"<MergedReflections: {len(self)} reflections, {int(self.n_obs.sum())} observations>"
+
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Return `h`, `k`, `l` and every other array under its own name, each (m,)."""
+        return flat_columns(vars(self))
 
 
 def sort_observations(

@@ -24,7 +24,7 @@ Engine = Literal["LevMar", "GaussNewton", "SimpleLBFGS"]
 _LARGEST_DENSE = 5000
 """Parameters up to which a dense matrix is an option at all."""
 _SMALLEST_ITERATIVE, _MANY_DATA_SETS = 600, 16
-"""Beyond both, products with the matrix are cheaper than its sums over groups (docs/mathematics.md)."""
+"""Beyond both, products with the matrix are cheaper than its sums over groups (docs/theory/fitting.md)."""
 _LARGEST_LOG_STEP = 3.0
 """Of the logarithm of what a B factor does at the highest resolution."""
 _MOST_STEPS, _MOST_LBFGS_STEPS = 100, 1000

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .auto import Decision, ModelPlan, Restraint
 from .components import (
     NULL_VALUES,
     SMOOTH_FORMS,
@@ -21,6 +20,7 @@ from .components import (
     Coordinates,
     RestraintForm,
 )
+from .model_plan import Decision, ModelPlan, Restraint
 from .scaling_model import DataSetModel, ModelClass
 from .typing import FloatArray
 

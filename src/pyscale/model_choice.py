@@ -1,4 +1,4 @@
-"""`model=cross_validated`: the model that predicts held-out groups best (docs/mathematics.md)."""
+"""`model=cross_validated`: the model that predicts held-out groups best (docs/theory/choices.md)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .auto import ModelPlan
 from .errors import DataError
 from .held_out import HeldOut, HeldOutScore
+from .model_plan import ModelPlan
 from .model_variants import Variant, may_differ, planned
 from .options import Auto, ScalingOptions
 from .scaling_model import DataSetModel

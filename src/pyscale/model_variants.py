@@ -1,11 +1,12 @@
-"""Models beside the one of the rules (docs/mathematics.md, "The choice of the model")."""
+"""Models beside the one of the rules (docs/theory/choices.md, "The choice of the model")."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .auto import Decision, ModelPlan, array_plan, image_scale_decisions, surface_decisions
+from .auto import array_plan, image_scale_decisions, surface_decisions
+from .model_plan import Decision, ModelPlan
 from .options import AUTO, ScalingOptions, with_changes
 from .options.models import PhysicalOptions
 from .scaling_model import DataSetModel

@@ -15,6 +15,7 @@ from .errors import DataError
 from .experiment import Experiment
 from .intensity_choice import IntegratedIntensities, combined_intensities
 from .prepared import PreparedDataSet, PreparedRows, blocks_of
+from .progress import checkpoint
 from .reflections import ReflectionTable
 from .symmetry import rotation_matrices
 from .typing import BoolArray, FloatArray, IndexArray, IntArray
@@ -230,6 +231,7 @@ def collect(
     if not any(r.size for r in rows):
         raise DataError("no reflection of any data set can be scaled: see the ledger of reasons in the log")
     first = np.cumsum([0, *(len(b.data_sets) for b in blocks)])
+    checkpoint()
     data_set = _joined([b.numbers()[r] + np.int32(k) for b, r, k in zip(blocks, rows, first, strict=False)])
     image_z = _joined([b.image_z[r] for b, r in zip(blocks, rows, strict=True)])
     intensity = _joined([b.chosen[0][r] for b, r in zip(blocks, rows, strict=True)])
@@ -241,7 +243,9 @@ def collect(
         n_threads,
     )
     order, offsets, anomalous_offsets = groups["order"], groups["offsets"], groups["anomalous_offsets"]
-    data_set, image_z, intensity, miller = data_set[order], image_z[order], intensity[order], miller[order]
+    data_set, image_z, intensity = data_set[order], image_z[order], intensity[order]
+    checkpoint()
+    miller = miller[order]
     sorted_rows = _SortedRows(blocks, rows, order)
     s0, s1 = _directions(prepared, needs_directions, sorted_rows, n_threads)
     partial = sorted_rows.take(lambda b: _below(b, min_partiality))
@@ -301,6 +305,7 @@ class _SortedRows:
 
     def take(self, column: Callable[[PreparedRows], NDArray[_T]]) -> NDArray[_T]:
         """Return a column of the blocks' rows."""
+        checkpoint()
         parts = [column(b).take(r, axis=0) for b, r in zip(self._blocks, self._rows, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)[self._order]
 

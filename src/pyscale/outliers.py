@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyscale import _core
+from pyscale.progress import checkpoint
 from pyscale.typing import BoolArray, ByteArray, FloatArray, IndexArray
 
 __all__ = [
@@ -190,6 +191,7 @@ def wilson_expected(
     )
     if rows.size < _MIN_ROWS_FOR_WILSON:
         return result
+    checkpoint()
     factor = inverse_scale_factor[rows] * epsilon[rows]
     result[rows] = factor * wilson_mean(np.maximum(intensity[rows], 0.0) / factor, d_spacing[rows] ** -2.0)
     return result
@@ -207,6 +209,7 @@ def wilson_mean(normalised: FloatArray, d_star_sq: FloatArray) -> FloatArray:
         return np.full(normalised.size, np.inf)
     centre = np.sqrt(0.5 * (edges[1:] + edges[:-1]))[filled]
     mean = total[filled] / count[filled]
+    checkpoint()
     d_star = np.sqrt(d_star_sq)
     expected: FloatArray = np.interp(d_star, centre, mean)
     if filled.size > 1:

@@ -24,7 +24,8 @@ def merge_partials(table: ReflectionTable) -> tuple[ReflectionTable, int]:
     Summed intensities, their variances and partialities of the parts that have a sum add up. If these parts hold less
     than 95 % of what is recorded, the profile-fitted intensity of the part with the largest partiality is taken
     instead, if it has one. Profile-fitted intensities are not averaged: each is fitted to a part of the modelled
-    profile, and those of its tails, where little was recorded, are no estimate of the whole (docs/formats.md).
+    profile, and those of its tails, where little was recorded, are no estimate of the whole
+    (docs/reference/formats.md).
 
     The other columns are those of the part with the largest partiality, in the place of the first part. The column
     `n_records` tells how many rows each row was.

@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from .auto import CrystalFacts, ModelPlan, SweepFacts, plan_model
+from .auto import plan_model
 from .errors import DataError, UsageError
 from .experiment import Experiment
 from .image_ranges import valid_span
 from .input_checks import without_beam_direction
 from .model_building import SweepExtent, model_from_plan
+from .model_plan import CrystalFacts, ModelPlan, SweepFacts
 from .observations import max_scattering_angle_deg
 from .options import ScalingOptions
 from .prepared import PreparedDataSet
 from .same_crystal import CrystalGroup, crystal_groups
 from .scaling_model import DataSetModel
 
-__all__ = ["build_models", "log_plans", "plan_models"]
+__all__ = ["build_models", "log_data_sets", "log_plans", "plan_models"]
 
 _logger = logging.getLogger(__name__)
 
-_MOST_LISTED, _FIRST_LISTED = 50, 5
+_MOST_LISTED, _FIRST_LISTED = 6, 3
+_MOST_ROWS = 20
 
 
 def plan_models(prepared: Sequence[PreparedDataSet], options: ScalingOptions) -> list[ModelPlan]:
@@ -82,25 +84,42 @@ def build_models(
 
 
 def log_plans(prepared: Sequence[PreparedDataSet], plans: Sequence[ModelPlan], models: Sequence[DataSetModel]) -> None:
-    """Log every decision with its reason; of very many data sets those with the same model together."""
+    """Log every decision with its reason, those of data sets with the same model together."""
     alike: dict[Any, list[int]] = {}
     for k, (plan, model) in enumerate(zip(plans, models, strict=True)):
         sizes = tuple((c.name, c.n_parameters) for c in model.components)
-        alike.setdefault((plan, sizes) if len(plans) > _MOST_LISTED else k, []).append(k)
-    for members in alike.values():
+        alike.setdefault((plan, sizes), []).append(k)
+    for members in list(alike.values())[:_MOST_LISTED]:
         plan, model = plans[members[0]], models[members[0]]
         names = [prepared[k].identifier for k in members]
         if len(names) == 1:
-            _logger.info("The scaling model of data set %s is %s:", names[0], plan.model.value)
+            of = f"data set {names[0]}"
         else:
             shown = ", ".join(names[:_FIRST_LISTED]) + (", ..." if len(names) > _FIRST_LISTED else "")
-            _logger.info("The scaling model of %d data sets (%s) is %s:", len(names), shown, plan.model.value)
-        for name, decision in plan.to_dict().items():
-            _logger.info("  %s = %s: %s", name, decision["value"], decision["reason"])
-        for k in members:
-            _warn_of_linear_dose(models[k], prepared[k].identifier)
+            of = f"{len(names)} data sets ({shown})"
+        lines = [f"  {name} = {decision['value']}: {decision['reason']}" for name, decision in plan.to_dict().items()]
         counts = ", ".join(f"{c.name} {c.n_parameters}" for c in model.components)
-        _logger.info("  parameters: %s", counts)
+        lines.append(f"  parameters of each: {counts}" if len(names) > 1 else f"  parameters: {counts}")
+        _logger.info("The scaling model of %s is %s:\n%s", of, plan.model.value, "\n".join(lines))
+    if len(alike) > _MOST_LISTED:
+        _logger.info("%d more models are among the decisions in the JSON file", len(alike) - _MOST_LISTED)
+    for p, model in zip(prepared, models, strict=True):
+        _warn_of_linear_dose(model, p.identifier)
+
+
+def log_data_sets(prepared: Sequence[PreparedDataSet]) -> None:
+    """Log what is known of each data set, of many of the first ones."""
+    lines = [f"{'#':>5} {'images':>13} {'rotation':>9} {'read':>9} {'suitable':>9}  identifier"]
+    for k, p in enumerate(prepared[:_MOST_ROWS]):
+        e = p.data_set.experiment
+        span = None if e.is_still else valid_span(e)
+        images = "still" if span is None else f"{span[0]}-{span[1]}"
+        rotation = "-" if span is None else f"{_rotation_range_deg(e):.1f}"
+        n_suitable = np.count_nonzero(p.suitable)
+        lines.append(f"{k:>5} {images:>13} {rotation:>9} {p.n_read:>9} {n_suitable:>9}  {p.identifier}")
+    if len(prepared) > _MOST_ROWS:
+        lines.append(f"{len(prepared) - _MOST_ROWS} more data sets are in the JSON file")
+    _logger.info("Data sets (options take their numbers, with or without #):\n%s", "\n".join(lines))
 
 
 def _crystal_facts(sweeps: Sequence[SweepFacts], group: CrystalGroup) -> CrystalFacts:

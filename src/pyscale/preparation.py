@@ -24,6 +24,7 @@ from .io.imported import INPUT_FATES
 from .options import AUTO, ScalingOptions
 from .partials import merge_partials
 from .prepared import PreparedDataSet, PreparedRows
+from .progress import checkpoint
 from .reflections import Flag, ReflectionTable
 from .symmetry import d_spacing, systematic_absences, unit_cell_from
 from .typing import BoolArray, FloatArray, IndexArray
@@ -114,6 +115,7 @@ def _runs(data_sets: Sequence[DataSet]) -> list[list[DataSet]]:
 
 
 def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: ScalingOptions) -> PreparedRows:
+    checkpoint()
     table = _joined(data_sets)
     check_columns(table)
     n_rows = np.array([len(d.reflections) for d in data_sets], dtype=np.int64)
@@ -124,6 +126,7 @@ def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: Scaling
     flags = clear_scaling_flags(flags) | (flags & outlier)
     table["flags"] = flags
     _check_values(table, flags, data_sets, offsets, options)
+    checkpoint()
     table, n_merged = merge_partials(table)
     if n_merged:
         numbers = np.array([d.experiment_index for d in data_sets])
@@ -144,7 +147,9 @@ def _prepare_rows(data_sets: Sequence[DataSet], cell: UnitCell, options: Scaling
         suitable=np.ones(len(table), np.bool_),
         fate=np.zeros(len(table), np.uint8),
     )
+    checkpoint()
     _look_at_indices(block, cell)
+    checkpoint()
     _leave_images_out(block)
     _apply_filters(block, options)
     return block
@@ -246,6 +251,7 @@ def _leave_images_out(block: PreparedRows) -> None:
 def _apply_filters(p: PreparedRows, options: ScalingOptions) -> None:
     table, cut = p.table, options.cut_data
     flags, (intensity, variance) = table["flags"], p.chosen
+    checkpoint()
     if "input_fate" in table:
         for reason, number in INPUT_FATES.items():
             p.discard("filtered", reason, table["input_fate"] == number)

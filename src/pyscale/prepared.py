@@ -10,6 +10,7 @@ import numpy as np
 from .dataset import DataSet
 from .integration import integrated_intensities
 from .intensity_choice import IntegratedIntensities, combined_intensities
+from .progress import checkpoint
 from .reflections import ReflectionTable
 from .typing import BoolArray, ByteArray, FloatArray, IndexArray, IntArray
 
@@ -84,8 +85,9 @@ class PreparedRows:
     def chosen(self) -> tuple[FloatArray, FloatArray]:
         """Intensity and variance with the crossover, two (n,) float64."""
         if self._chosen is None:
-            imid = self.spread(self.imids)
-            self._chosen = combined_intensities(self.integrated, imid)
+            integrated = self.integrated
+            checkpoint()
+            self._chosen = combined_intensities(integrated, self.spread(self.imids))
         return self._chosen
 
     def choose_intensities(self, imids: FloatArray) -> None:

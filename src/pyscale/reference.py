@@ -1,7 +1,7 @@
 """Intensities to scale against: matched with the groups of a job, and weighted by how far they agree with it.
 
 How well a reference foretells the true intensities is found from the data, by shells of resolution
-(docs/mathematics.md, "Reference"): one number u per shell, 0 for the same crystal and 1 for what has only the mean in
+(docs/theory/reference.md): one number u per shell, 0 for the same crystal and 1 for what has only the mean in
 common.
 """
 

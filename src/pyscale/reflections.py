@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .column_types import COLUMN_TYPES, ColumnType
+from .data_frames import ColumnSource, flat_columns, html_table
 from .errors import DataError
 from .flags import Flag
 from .shared_columns import SharedColumns, joined_columns
@@ -22,39 +24,6 @@ __all__ = ["COLUMN_TYPES", "ColumnType", "Flag", "OpaqueColumn", "ReflectionTabl
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ColumnType:
-    """A column type of DIALS: its name on file, dtype, and how many elements make a row (0: a scalar)."""
-
-    name: str
-    dtype: np.dtype[Any]
-    width: int = 0
-
-    @property
-    def row_size(self) -> int:
-        """Bytes per row."""
-        return self.dtype.itemsize * max(self.width, 1)
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row: () or (width,)."""
-        return (self.width,) if self.width else ()
-
-
-COLUMN_TYPES: Mapping[str, ColumnType] = {
-    t.name: t
-    for t in (
-        ColumnType("bool", np.dtype(np.bool_)),
-        ColumnType("int", np.dtype("<i4")),
-        ColumnType("std::size_t", np.dtype("<u8")),
-        ColumnType("double", np.dtype("<f8")),
-        ColumnType("vec2<double>", np.dtype("<f8"), 2),
-        ColumnType("vec3<double>", np.dtype("<f8"), 3),
-        ColumnType("mat3<double>", np.dtype("<f8"), 9),
-        ColumnType("int6", np.dtype("<i4"), 6),
-        ColumnType("cctbx::miller::index<>", np.dtype("<i4"), 3),
-    )
-}
 _TYPE_OF = {(t.dtype, t.row_shape): t.name for t in COLUMN_TYPES.values()}
 
 
@@ -106,7 +75,7 @@ class _Column:
 _AnyColumn: TypeAlias = "_Column | OpaqueColumn"
 
 
-class ReflectionTable:
+class ReflectionTable(ColumnSource):
     """Named columns of equal length.
 
     Columns read from a file are read-only views of its bytes: not copied, and not necessarily aligned in
@@ -155,6 +124,13 @@ class ReflectionTable:
 
     def __repr__(self) -> str:
         return f"ReflectionTable({len(self)} rows, {len(self.names())} columns, source={self.source!r})"
+
+    def _repr_html_(self) -> str:
+        return html_table(["column", "type"], self.types().items(), repr(self))
+
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Return all columns but the undecoded ones, each (n,): `h`, `k`, `l`, `s1.0`, ... of those with several."""
+        return flat_columns({name: self[name] for name in self.names() if self.opaque(name) is None})
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         column = self._shared[name]

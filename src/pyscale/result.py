@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy as np
 
 from ._core import __version__
 from .analysis import Analyses
-from .auto import ModelPlan
 from .connectivity import Connectivity
 from .data_limits import DataLimits
 from .dataset import Job, combine_tables, identifiers_text
@@ -31,23 +31,29 @@ from .io.refl import write_refl
 from .ledger import LedgerEntry
 from .model_choice import ModelChoice
 from .model_json import model_to_dict
+from .model_plan import ModelPlan
+from .notebook import result_html, result_line
 from .observations import JobObservations
+from .options import ScalingOptions
 from .output_table import ScaledObservations, scaled_tables
 from .preparation import UnitCell
 from .prepared import PreparedDataSet
+from .progress import report_progress
 from .reflection_selection import ReflectionSelection
 from .reflections import ReflectionTable
 from .scaling_model import DataSetModel
 from .statistics import MergingStatistics
-from .statistics_text import shell_table, summary_table
+from .statistics_text import statistics_report
 from .stored_error_models import closest_basic, error_model_configuration
 from .targeting import ReferenceReport
 from .typing import FloatArray
 
 __all__ = ["ScalingResult"]
 
+_logger = logging.getLogger(__name__)
 
-@dataclass(kw_only=True)
+
+@dataclass(kw_only=True, repr=False)
 class ScalingResult:
     """What scaling found.
 
@@ -86,7 +92,7 @@ class ScalingResult:
     """
 
     job: Job
-    options: Any
+    options: ScalingOptions
     unit_cell: UnitCell
     space_group: Any
     prepared: list[PreparedDataSet]
@@ -111,6 +117,12 @@ class ScalingResult:
     seconds: dict[str, float] = field(default_factory=dict)
     _tables: list[ReflectionTable] = field(default_factory=list, repr=False)
     _table: ReflectionTable | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return result_line(self)
+
+    def _repr_html_(self) -> str:
+        return result_html(self)
 
     @property
     def tables(self) -> list[ReflectionTable]:
@@ -178,8 +190,13 @@ class ScalingResult:
         return [*told, *self.limits.warnings, *self.analyses.warnings()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/json.md)."""
+        """Everything as plain values: the content of `pyscale.scale.json` (schema in docs/reference/json.md)."""
         return result_document(self)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What `to_dict` returns, made once; not to be changed."""
+        return self.to_dict()
 
     def write(self, experiments: str | os.PathLike[str], reflections: str | os.PathLike[str]) -> None:
         """Write scaled experiments and reflections, both or neither; existing files are replaced."""
@@ -220,20 +237,18 @@ class ScalingResult:
         def write_reflections(path: Path) -> None:
             write_refl(self.table, path)
 
-        @cache
-        def document() -> dict[str, Any]:
-            return self.to_dict()
-
         writers: dict[str, Callable[[Path], None]] = {
             "experiments": write_experiments,
             "reflections": write_reflections,
             "unmerged_mtz": lambda path: write_unmerged(self, path),
             "merged_mtz": lambda path: write_merged(self, path),
-            "html": lambda path: write_report(self, path, document()),
-            "json": lambda path: write_json(self, path, document()),
+            "html": lambda path: write_report(self, path, self.document),
+            "json": lambda path: write_json(self, path, self.document),
         }
         if self.reference is not None and self.reference.source is not None:
             inputs = [*inputs, self.reference.source]
+        report_progress("write", 0.9, "writing files")
+        _logger.info("Writing files", extra={"stage": "write"})
         with OutputSet(inputs) as outputs:
 
             def stage(name: str) -> Path | None:
@@ -245,14 +260,17 @@ class ScalingResult:
                 if path is not None:
                     write(path)
             write_other_formats(self, stage)
+            if output.plots is not None:
+                from .report.paper import write_plots
+
+                write_plots(self.document, output.plots, outputs)
             if self.filtering is not None:
                 name = "filtering.output.scale_and_filter_results"
-                path = self.options.filtering.output.scale_and_filter_results
-                write_filtering(self.filtering, outputs.stage(path, named_as_output=name in named_outputs))
+                results = self.options.filtering.output.scale_and_filter_results
+                write_filtering(self.filtering, outputs.stage(results, named_as_output=name in named_outputs))
 
     def summary(self) -> str:
         """Merging statistics as text: by shell, and overall."""
-        put_back = self.statistics_with_outliers.overall
         rejected = int(np.count_nonzero(self.scaled.outlier))
         free_set = [] if self.free_set is None else ["", "Groups in the fit and free set", self.free_set.table()]
         return "\n".join(
@@ -260,15 +278,8 @@ class ScalingResult:
                 *([] if self.filtering is None else [self.filtering.summary(), ""]),
                 f"Dataset unique identifiers are {identifiers_text(self.job.identifiers)}",
                 "",
-                "Merging statistics by resolution bin",
-                shell_table(self.statistics),
-                "",
-                "Summary of merging statistics",
-                summary_table(self.statistics),
+                statistics_report(self.statistics, self.statistics_with_outliers.overall, rejected),
                 *free_set,
-                "",
-                f"{rejected} outliers rejected; with all of them put back R_meas {put_back.r_meas:.4f}, "
-                f"R_pim {put_back.r_pim:.4f} over {put_back.n_obs} observations.",
             ]
         )
 

@@ -1,4 +1,4 @@
-"""Robust losses: observations that disagree with their group have less weight in the fit (docs/mathematics.md)."""
+"""Robust losses: observations that disagree with their group weigh less in the fit (docs/theory/error-model.md)."""
 
 from __future__ import annotations
 

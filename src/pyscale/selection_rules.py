@@ -1,4 +1,6 @@
-"""The rules that choose groups of equivalents for the minimisation (docs/mathematics.md, "The choice of reflections").
+"""The rules that choose groups of equivalents for the minimisation.
+
+Formulas: docs/theory/fitting.md, "The choice of reflections".
 
 Whole groups are chosen: one that lacks some of its observations says less, and one chosen for the values of single
 observations says something wrong.

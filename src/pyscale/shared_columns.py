@@ -18,13 +18,17 @@ _C = TypeVar("_C", bound=_Column)
 
 
 class SharedColumns(Generic[_C]):
-    """Columns by name: those of its own, and rows `start` to `stop` of others, which are never changed."""
+    """Columns by name: those of its own, and rows `start` to `stop` of others, which are never changed.
+
+    Threads may read the same columns at once, and take parts of them.
+    """
 
     def __init__(self) -> None:
         self._own: dict[str, _C] = {}
         self._others: dict[str, _C] = {}
         self._hidden: frozenset[str] = frozenset()
         self._start = self._stop = 0
+        self._whole: list[SharedColumns[_C]] = []
 
     @property
     def n_rows(self) -> int:
@@ -58,12 +62,12 @@ class SharedColumns(Generic[_C]):
         return column.part(self._start, self._stop)
 
     def __setitem__(self, name: str, column: _C) -> None:
-        self._own = {**self._own, name: column}
+        self._own, self._whole = {**self._own, name: column}, []
 
     def __delitem__(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
-        self._own = {n: c for n, c in self._own.items() if n != name}
+        self._own, self._whole = {n: c for n, c in self._own.items() if n != name}, []
         self._hidden |= self._others.keys() & {name}
 
     def copy(self) -> SharedColumns[_C]:
@@ -76,14 +80,24 @@ class SharedColumns(Generic[_C]):
     def part(self, start: int, stop: int) -> SharedColumns[_C]:
         """Return some rows of all columns, which are shared."""
         if self._own and self._start == 0 and all(len(c) == self._stop for c in self._others.values()):
-            # Parts of a table whose columns are all whole share them, those of its own, too.
-            n_rows, whole = self.n_rows, {name: self.whole(name) for name in self.names()}
-            self._own, self._others, self._hidden, self._stop = {}, whole, frozenset(), n_rows
+            return self._as_whole().part(start, stop)
         result = self.copy()
+        result._whole = []
         if self._others:
             result._own = {name: column.part(start, stop) for name, column in self._own.items()}
         result._start, result._stop = self._start + start, self._start + stop
         return result
+
+    def _as_whole(self) -> SharedColumns[_C]:
+        """The same columns as others: parts of a table whose columns are all whole share these, those of its own, too.
+
+        They are made once, since parts follow each other in the same ones.
+        """
+        if not self._whole:
+            whole: SharedColumns[_C] = SharedColumns()
+            whole._others, whole._stop = {name: self.whole(name) for name in self.names()}, self.n_rows
+            self._whole.append(whole)
+        return self._whole[0]
 
     def follows(self, previous: SharedColumns[_C]) -> bool:
         """Whether the rows follow others in the same columns; those that were replaced have to be the same ones."""

@@ -1,4 +1,4 @@
-"""Weak restraints that keep parameters without data near their neighbours (docs/mathematics.md, "Smoothness")."""
+"""Weak restraints that keep parameters without data near their neighbours (docs/theory/model.md, "Smoothness")."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import math
 
 from .statistics import MergingStatistics, ShellStatistics
 
-__all__ = ["intensity_text", "shell_table", "summary_table"]
+__all__ = ["intensity_text", "shell_table", "statistics_report", "summary_table"]
 
 _HEADER = (
     "  d_max  d_min     #obs   #uniq   mult.   %comp         <I>   <I/sI>   r_mrg  r_meas   r_pim  r_anom"
@@ -49,6 +49,22 @@ def shell_table(statistics: MergingStatistics) -> str:
     """One line per shell, low to high resolution, then all data; * marks significant correlations."""
     rows = [_shell_row(entry) for entry in (*statistics.shells, statistics.overall)]
     return "\n".join([_HEADER, *rows])
+
+
+def statistics_report(statistics: MergingStatistics, with_outliers: ShellStatistics, n_rejected: int) -> str:
+    """Both tables, and what the rejected outliers would do to the statistics of all data."""
+    return "\n".join(
+        [
+            "Merging statistics by resolution bin",
+            shell_table(statistics),
+            "",
+            "Summary of merging statistics",
+            summary_table(statistics),
+            "",
+            f"{n_rejected} outliers rejected; with all of them put back R_meas {with_outliers.r_meas:.4f}, "
+            f"R_pim {with_outliers.r_pim:.4f} over {with_outliers.n_obs} observations.",
+        ]
+    )
 
 
 def summary_table(statistics: MergingStatistics) -> str:

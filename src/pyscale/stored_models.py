@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .auto import Decision, ModelPlan, Restraint, SweepFacts, plan_model
+from .auto import plan_model
 from .components import ComponentModel
 from .errors import DataError, UsageError
 from .evaluation import ModelOnRows, read_model
 from .image_ranges import ImageRange, valid_span
 from .model_building import restrained
 from .model_frame import surface_frame
+from .model_plan import Decision, ModelPlan, Restraint, SweepFacts
 from .model_trimming import trimmed
 from .options import ScalingOptions, with_changes
 from .preparation import UnitCell, median_unit_cell

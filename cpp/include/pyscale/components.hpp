@@ -22,7 +22,7 @@ constexpr int kMaxWindows = 9;
 ///   ascending and disjoint;
 ///   basis(observation, first, value): the first parameter of every run, and the runs' basis values one after
 ///   another.
-/// docs/adding-a-component.md shows how to add one.
+/// docs/developing/adding-a-component.md shows how to add one.
 
 /// Common to components whose rows are one run.
 struct SingleWindow {

@@ -1,6 +1,7 @@
 // Which data sets have reflections in common.
 #pragma once
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -19,8 +20,8 @@ struct Connectivity {
 /// \param use (n) zero: leave the observation out
 /// \param shell_of_group (n_groups) resolution shell, or -1: leave the group out
 /// \throws std::invalid_argument when sizes or offsets do not fit, or a number is out of range
-Connectivity connectivity(Span<const std::int32_t> data_set, Span<const Index> offsets,
-                          Span<const std::uint8_t> use, Span<const std::int32_t> shell_of_group,
-                          Index n_data_sets, Index n_shells);
+PYSCALE_API Connectivity connectivity(Span<const std::int32_t> data_set, Span<const Index> offsets,
+                                      Span<const std::uint8_t> use, Span<const std::int32_t> shell_of_group,
+                                      Index n_data_sets, Index n_shells);
 
 }  // namespace pyscale

@@ -1,5 +1,6 @@
 // Covariance of the parameters in a stated gauge, with what the data leave undetermined found and named.
 #pragma once
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -24,13 +25,13 @@ struct CovarianceResult {
 /// C = Q N^-1 Q^T with Q = 1 - G (M G)^-1 M, G the gauge directions and M the functionals.
 /// Directions without information (scaled eigenvalue below 1e-11 of the largest) are left out of C and
 /// reported; the caller marks the parameters that take part in them as unknown.
-CovarianceResult gauge_covariance(Span<const double> matrix, Index n_parameters, const Gauge& gauge,
-                                  int n_threads);
+PYSCALE_API CovarianceResult gauge_covariance(Span<const double> matrix, Index n_parameters,
+                                              const Gauge& gauge, int n_threads);
 
 /// Inverse (p * p) of a symmetric matrix scaled to a unit diagonal, a relative 1e-9 of which is added to it:
 /// directions without information get a large, finite variance. A Cholesky factor: cheap enough for every
 /// round.
 /// \throws DataError when the matrix is not positive semidefinite
-std::vector<double> inverse(Span<const double> matrix, Index n_parameters, int n_threads);
+PYSCALE_API std::vector<double> inverse(Span<const double> matrix, Index n_parameters, int n_threads);
 
 }  // namespace pyscale

@@ -1,6 +1,7 @@
 // Beam directions in the frame of the crystal, for absorption surfaces.
 #pragma once
 #include <array>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -28,7 +29,7 @@ struct CrystalFrameBeams {
 
 /// \param s1 (n) diffracted beam vectors in the laboratory frame, any length; zero stays zero
 /// \param image_z (n) array coordinate of each observation
-CrystalFrameBeams crystal_frame_beams(const RotationGeometry& geometry, Span<const Vec3> s1,
-                                      Span<const double> image_z, int n_threads);
+PYSCALE_API CrystalFrameBeams crystal_frame_beams(const RotationGeometry& geometry, Span<const Vec3> s1,
+                                                  Span<const double> image_z, int n_threads);
 
 }  // namespace pyscale

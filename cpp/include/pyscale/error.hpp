@@ -1,5 +1,6 @@
 // Exceptions of the core: misuse throws, numerical outcomes are reported.
 #pragma once
+#include <pyscale/export.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -7,7 +8,7 @@
 namespace pyscale {
 
 /// Unusable input; the message names array, position and value.
-class DataError : public std::runtime_error {
+class PYSCALE_API DataError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/groups.hpp>  // for ReferenceView
 #include <pyscale/span.hpp>
 #include <vector>
@@ -14,10 +15,10 @@ namespace pyscale {
 /// \param intensity, weight, g (n) sorted by group
 /// \param offsets (n_groups + 1); \param excluded (n), non-zero: keep out of the mean; or empty
 /// \param reference one more observation of each group, with g = 1
-std::vector<double> expected_intensity(Span<const double> intensity, Span<const double> weight,
-                                       Span<const double> g, Span<const Index> offsets,
-                                       Span<const std::uint8_t> excluded, int n_threads,
-                                       const ReferenceView& reference = {});
+PYSCALE_API std::vector<double> expected_intensity(Span<const double> intensity, Span<const double> weight,
+                                                   Span<const double> g, Span<const Index> offsets,
+                                                   Span<const std::uint8_t> excluded, int n_threads,
+                                                   const ReferenceView& reference = {});
 
 /// Parameters of one or several error models, v = a^2 (variance + c linear + d quadratic), d = b^2.
 struct ErrorParameters {
@@ -30,9 +31,10 @@ struct ErrorParameters {
 /// Variances sigma'^2 of unscaled intensities, linear = k max(0, I_e) and quadratic = max(0, I_e)^2 in the
 /// formula.
 /// \param variance, expected, conversion (n) V, I_e and the intensity per count k
-std::vector<double> error_model_variances(Span<const double> variance, Span<const double> expected,
-                                          Span<const double> conversion, const ErrorParameters& parameters,
-                                          int n_threads);
+PYSCALE_API std::vector<double> error_model_variances(Span<const double> variance,
+                                                      Span<const double> expected,
+                                                      Span<const double> conversion,
+                                                      const ErrorParameters& parameters, int n_threads);
 
 /// Usable observations of groups with enough of them, on the common scale and packed.
 struct RepeatedObservations {
@@ -48,10 +50,10 @@ struct RepeatedObservations {
 /// \param conversion (n) intensity per count, LP / QE
 /// \param min_multiplicity least number of usable rows in a group, at least 2
 /// \throws std::invalid_argument when sizes or offsets do not fit
-RepeatedObservations repeated_observations(Span<const double> intensity, Span<const double> variance,
-                                           Span<const double> g, Span<const double> expected,
-                                           Span<const double> conversion, Span<const Index> offsets,
-                                           Span<const std::uint8_t> excluded, Index min_multiplicity);
+PYSCALE_API RepeatedObservations
+repeated_observations(Span<const double> intensity, Span<const double> variance, Span<const double> g,
+                      Span<const double> expected, Span<const double> conversion, Span<const Index> offsets,
+                      Span<const std::uint8_t> excluded, Index min_multiplicity);
 
 /// View of RepeatedObservations, the form in which the functions below take them.
 struct RepeatedView {
@@ -66,12 +68,13 @@ struct GroupResiduals {
 };
 
 /// Means are weighted by 1 / v.
-GroupResiduals group_residuals(const RepeatedView& obs, const ErrorParameters& parameters, int n_threads);
+PYSCALE_API GroupResiduals group_residuals(const RepeatedView& obs, const ErrorParameters& parameters,
+                                           int n_threads);
 
 /// Variances of such residuals, (1 - p_i)^2 v_i + sum_{j != i} p_j^2 v_j with p the shares: v_i - 1 / sum
 /// 1/v_j when the weights of the means are the true ones.
-std::vector<double> residual_variances(const RepeatedView& obs, Span<const double> share,
-                                       const ErrorParameters& parameters, int n_threads);
+PYSCALE_API std::vector<double> residual_variances(const RepeatedView& obs, Span<const double> share,
+                                                   const ErrorParameters& parameters, int n_threads);
 
 /// A cost and its derivatives by the parameters of each model. Symmetric matrices are held as their elements
 /// (00, 01, 02, 11, 12, 22).
@@ -88,7 +91,8 @@ struct ErrorModelTerms {
 /// for those. A residual's variance has parts from all rows of its group, whatever their models.
 /// `information` attributes its logarithm's second derivatives to the rows in proportion to these parts
 /// (Jensen's inequality): steps by it never overshoot, and it is exact where the rows of a group are alike.
-ErrorModelTerms student_cost(const RepeatedView& obs, Span<const double> residual, Span<const double> share,
-                             const ErrorParameters& parameters, double nu, double kappa, int n_threads);
+PYSCALE_API ErrorModelTerms student_cost(const RepeatedView& obs, Span<const double> residual,
+                                         Span<const double> share, const ErrorParameters& parameters,
+                                         double nu, double kappa, int n_threads);
 
 }  // namespace pyscale

@@ -1,6 +1,7 @@
 // The scaling target over observations sorted by group: cost, gradient, normal matrix, Jacobian.
 #pragma once
 #include <memory>
+#include <pyscale/export.hpp>
 #include <pyscale/model.hpp>
 #include <pyscale/restraints.hpp>
 #include <pyscale/span.hpp>
@@ -25,7 +26,7 @@ struct SparseJacobian {
 };
 
 /// Anything the Levenberg-Marquardt minimiser can work on.
-class LeastSquaresProblem {
+class PYSCALE_API LeastSquaresProblem {
  public:
   virtual ~LeastSquaresProblem() = default;
   virtual Index n_parameters() const = 0;
@@ -34,10 +35,10 @@ class LeastSquaresProblem {
                                         std::vector<double>& half_gradient) const = 0;
 };
 
-/// The target of scaling with I_h eliminated: docs/mathematics.md, equations 1 to 4. Basis values are kept in
+/// The target of scaling with I_h eliminated: docs/theory/model.md, equations 1 to 4. Basis values are kept in
 /// single precision (relative error 6e-8 of a basis value); all sums are in double precision.
 /// Results are the same bits for any number of threads.
-class FitProblem final : public LeastSquaresProblem {
+class PYSCALE_API FitProblem final : public LeastSquaresProblem {
  public:
   /// \param observations (n) sorted by group
   /// \param intensity (n) before division by g
@@ -92,6 +93,6 @@ class FitProblem final : public LeastSquaresProblem {
 };
 
 /// Name of the instruction set that the hot pass uses on this machine.
-const char* simd_name();
+PYSCALE_API const char* simd_name();
 
 }  // namespace pyscale

@@ -1,6 +1,7 @@
 // Amplitudes from intensities that may be weak or negative, given the mean intensity (French & Wilson 1978).
 #pragma once
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -23,8 +24,8 @@ struct WilsonPosterior {
 /// \param prior_mean (n) S > 0, the multiplicity epsilon included; infinite: no prior but J >= 0
 /// \param is_centric (n)
 /// \throws std::invalid_argument when sizes disagree, \throws DataError when a value is out of range
-WilsonPosterior french_wilson(Span<const double> intensity, Span<const double> sigma,
-                              Span<const double> prior_mean, Span<const std::uint8_t> is_centric,
-                              int n_threads);
+PYSCALE_API WilsonPosterior french_wilson(Span<const double> intensity, Span<const double> sigma,
+                                          Span<const double> prior_mean, Span<const std::uint8_t> is_centric,
+                                          int n_threads);
 
 }  // namespace pyscale

@@ -1,6 +1,7 @@
 // Gaussian-weighted interpolation on a regular grid over up to three coordinates.
 #pragma once
 #include <array>
+#include <pyscale/export.hpp>
 #include <pyscale/observation.hpp>
 #include <pyscale/smoother.hpp>
 #include <vector>
@@ -16,7 +17,7 @@ struct GridAxis {
 /// Nodes at all combinations of the nodes of its axes, the first axis fastest. Weights are isotropic
 /// Gaussians of the distance in node spacings: products of the weights along the axes, with the same width
 /// for all.
-class Grid {
+class PYSCALE_API Grid {
  public:
   /// \throws std::invalid_argument unless there are one to three axes
   explicit Grid(std::vector<GridAxis> axes);

@@ -1,5 +1,6 @@
 // Groups of symmetry-equivalent reflections: asymmetric-unit indices, canonical order, offsets.
 #pragma once
+#include <pyscale/export.hpp>
 #include <pyscale/large_vector.hpp>
 #include <pyscale/span.hpp>
 
@@ -30,21 +31,21 @@ struct ReflectionGroups {
 /// \param miller_index (n) observed indices
 /// \param rank (n) or empty: secondary sort key
 /// \throws std::invalid_argument when `rotations` is empty or sizes differ
-ReflectionGroups group_reflections(Span<const Miller> miller_index,
-                                   const std::vector<RotationMatrix>& rotations, Span<const Index> rank,
-                                   int n_threads);
+PYSCALE_API ReflectionGroups group_reflections(Span<const Miller> miller_index,
+                                               const std::vector<RotationMatrix>& rotations,
+                                               Span<const Index> rank, int n_threads);
 
 /// Rows by their keys, those of equal keys in their order.
 /// \param keys (n) >= 0
 /// \throws std::invalid_argument when a key is negative
-LargeVector<Index> stable_order(Span<const Index> keys, int n_threads);
+PYSCALE_API LargeVector<Index> stable_order(Span<const Index> keys, int n_threads);
 
 /// Values of some rows: values[rows[k]].
 /// \throws std::invalid_argument when a row is out of range
-LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads);
+PYSCALE_API LargeVector<double> gathered(Span<const double> values, Span<const Index> rows, int n_threads);
 
 /// Scaled intensities of groups that are known beforehand, and their weights 1 / variance; both empty: none.
-struct ReferenceView {
+struct PYSCALE_API ReferenceView {
   Span<const double> intensity;  ///< (n_groups)
   Span<const double> weight;     ///< (n_groups), 0 for groups without one
 
@@ -55,15 +56,15 @@ struct ReferenceView {
 };
 
 /// Throws std::invalid_argument unless `offsets` runs from 0 to `n_rows` without a step back.
-void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
+PYSCALE_API void require_offsets(const char* name, Span<const Index> offsets, Index n_rows);
 
 /// Puts the rows of each group into canonical order, by data set, image and intensity: what group_reflections
 /// does with the ranks of canonical_rank, without ranking all rows.
 /// \param order (n) rows sorted by group, \param offsets (n_groups + 1) of the groups, \param data_set (n),
 /// \param image_z (n), \param intensity (n) of the rows
 /// \throws std::invalid_argument when sizes disagree or a row is out of range
-LargeVector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
-                                   Span<const std::int32_t> data_set, Span<const double> image_z,
-                                   Span<const double> intensity, int n_threads);
+PYSCALE_API LargeVector<Index> canonical_order(Span<const Index> order, Span<const Index> offsets,
+                                               Span<const std::int32_t> data_set, Span<const double> image_z,
+                                               Span<const double> intensity, int n_threads);
 
 }  // namespace pyscale

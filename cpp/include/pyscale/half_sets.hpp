@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/merging.hpp>
 #include <vector>
 
@@ -21,8 +22,8 @@ struct HalfSets {
 /// follow the order inside the group; an odd extra observation goes to either half by a coin.
 /// \param group_index (n_groups) a Miller index that identifies the group
 /// \throws as merge
-HalfSets half_sets(const ScaledObservations& observations, Span<const Miller> group_index, std::uint64_t seed,
-                   int n_threads);
+PYSCALE_API HalfSets half_sets(const ScaledObservations& observations, Span<const Miller> group_index,
+                               std::uint64_t seed, int n_threads);
 
 /// Correlation of half sets in one resolution shell.
 struct HalfSetCorrelation {
@@ -34,19 +35,20 @@ struct HalfSetCorrelation {
 
 /// Correlation of the weighted means of halves over groups of two or more observations, per shell, then of
 /// all shells together: n_shells + 1 entries. The standard error is that of the infinitesimal jackknife over
-/// reflections, whose observations and splits belong together (docs/statistics.md).
+/// reflections, whose observations and splits belong together (docs/reference/statistics.md).
 /// \param group_index as for `half_sets`, \param n_splits independent splits, 1 to max_splits
 /// \param shell (n_groups) shell of each group; groups of negative number are left out
 /// \throws as merge; std::invalid_argument when a number is out of range
-std::vector<HalfSetCorrelation> half_set_correlations(const ScaledObservations& observations,
-                                                      Span<const Miller> group_index, std::uint64_t seed,
-                                                      int n_splits, Span<const Index> shell, Index n_shells,
-                                                      int n_threads);
+PYSCALE_API std::vector<HalfSetCorrelation> half_set_correlations(const ScaledObservations& observations,
+                                                                  Span<const Miller> group_index,
+                                                                  std::uint64_t seed, int n_splits,
+                                                                  Span<const Index> shell, Index n_shells,
+                                                                  int n_threads);
 
 /// The same of the differences I(+) - I(-) of unweighted means, for pairs with two or more observations of
 /// each mate.
 /// \param plus (n_pairs) group of I(+), \param minus (n_pairs) group of I(-), \param shell (n_pairs)
-std::vector<HalfSetCorrelation> half_difference_correlations(
+PYSCALE_API std::vector<HalfSetCorrelation> half_difference_correlations(
     const ScaledObservations& observations, Span<const Miller> group_index, std::uint64_t seed, int n_splits,
     Span<const Index> plus, Span<const Index> minus, Span<const Index> shell, Index n_shells, int n_threads);
 

@@ -1,5 +1,6 @@
 // Real spherical harmonics of unit vectors, exactly, by recurrence.
 #pragma once
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -7,7 +8,7 @@ namespace pyscale {
 
 /// Orthonormal real harmonics Y_lm, l = 1..lmax, m = -l..l, without the Condon-Shortley phase:
 /// sqrt(2) N P_l^|m| sin(|m| phi) for m < 0, N P_l for m = 0, sqrt(2) N P_l^m cos(m phi) for m > 0.
-class RealHarmonics {
+class PYSCALE_API RealHarmonics {
  public:
   /// \throws std::invalid_argument unless 1 <= lmax <= 20
   explicit RealHarmonics(int lmax);

@@ -2,13 +2,14 @@
 #pragma once
 #include <functional>
 #include <limits>
+#include <pyscale/export.hpp>
 #include <pyscale/normal_operator.hpp>
 #include <string>
 #include <vector>
 
 namespace pyscale {
 
-struct LevMarOptions {
+struct PYSCALE_API LevMarOptions {
   int max_iterations = 50;  ///< accepted and rejected steps together, >= 1
   double cost_tolerance =
       1e-8;  ///< stop when both the actual and the predicted decrease are below this * cost
@@ -34,7 +35,7 @@ enum class Termination {
   failed     ///< nothing usable: the message says why
 };
 
-const char* to_string(Termination termination);
+PYSCALE_API const char* to_string(Termination termination);
 
 struct IterationSummary {
   int index = 0;
@@ -56,12 +57,12 @@ struct LevMarSummary {
 using IterationCallback = std::function<bool(const IterationSummary&)>;
 
 /// Damping after Nielsen (1999): lambda *= max(1/3, 1 - (2 rho - 1)^3) on success, doubled growth on failure.
-LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
-                       const LevMarOptions& options, const IterationCallback& on_iteration = {});
+PYSCALE_API LevMarSummary minimise(const LeastSquaresProblem& problem, Span<const double> start,
+                                   const LevMarOptions& options, const IterationCallback& on_iteration = {});
 
 /// The same without ever forming the matrix: steps by NormalOperator::solve. `equations.matrix` stays empty.
-LevMarSummary minimise_iteratively(const FitProblem& problem, Span<const double> start,
-                                   const CoarseModes& modes, const LevMarOptions& options,
-                                   const IterationCallback& on_iteration = {});
+PYSCALE_API LevMarSummary minimise_iteratively(const FitProblem& problem, Span<const double> start,
+                                               const CoarseModes& modes, const LevMarOptions& options,
+                                               const IterationCallback& on_iteration = {});
 
 }  // namespace pyscale

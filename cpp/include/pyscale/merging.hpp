@@ -1,6 +1,7 @@
 // Merging of symmetry equivalents and the statistics of how well they agree.
 #pragma once
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -15,7 +16,7 @@ struct ScaledObservations {
 
 /// \throws std::invalid_argument when sizes disagree or offsets do not ascend, \throws DataError when a
 /// variance is not > 0
-void check_observations(const ScaledObservations& observations);
+PYSCALE_API void check_observations(const ScaledObservations& observations);
 
 /// Merged reflections, one per group.
 struct MergedReflections {
@@ -29,7 +30,8 @@ struct MergedReflections {
 /// observations).
 /// \throws std::invalid_argument when sizes disagree or offsets do not ascend, \throws DataError when a
 /// variance is not > 0
-MergedReflections merge(const ScaledObservations& observations, bool use_internal_variance, int n_threads);
+PYSCALE_API MergedReflections merge(const ScaledObservations& observations, bool use_internal_variance,
+                                    int n_threads);
 
 /// What merging statistics need of each group.
 struct GroupStatistics {
@@ -44,7 +46,7 @@ struct GroupStatistics {
 
 /// One pass over the observations.
 /// \throws as merge
-GroupStatistics group_statistics(const ScaledObservations& observations, int n_threads);
+PYSCALE_API GroupStatistics group_statistics(const ScaledObservations& observations, int n_threads);
 
 /// Statistics of the groups of one resolution shell. What no group defines is NaN.
 struct ShellStatistics {
@@ -62,8 +64,8 @@ struct ShellStatistics {
 /// Statistics per shell, then of all shells together: n_shells + 1 entries.
 /// \param shell (n_groups) shell of each group; groups of negative number are left out
 /// \throws std::invalid_argument when a shell is >= n_shells or sizes disagree
-std::vector<ShellStatistics> shell_statistics(const GroupStatistics& groups, Span<const Index> shell,
-                                              Index n_shells);
+PYSCALE_API std::vector<ShellStatistics> shell_statistics(const GroupStatistics& groups,
+                                                          Span<const Index> shell, Index n_shells);
 
 /// Agreement of the two mates of acentric reflections in one resolution shell. What no pair defines is NaN.
 struct AnomalousStatistics {
@@ -77,8 +79,9 @@ struct AnomalousStatistics {
 /// \param groups of anomalous groups, I(+) and I(-) apart
 /// \param plus (n_pairs) group of I(+), \param minus (n_pairs) group of I(-), \param shell (n_pairs) as above
 /// \throws std::invalid_argument when sizes disagree or a number is out of range
-std::vector<AnomalousStatistics> anomalous_statistics(const GroupStatistics& groups, Span<const Index> plus,
-                                                      Span<const Index> minus, Span<const Index> shell,
-                                                      Index n_shells);
+PYSCALE_API std::vector<AnomalousStatistics> anomalous_statistics(const GroupStatistics& groups,
+                                                                  Span<const Index> plus,
+                                                                  Span<const Index> minus,
+                                                                  Span<const Index> shell, Index n_shells);
 
 }  // namespace pyscale

@@ -1,6 +1,7 @@
 // The joint scaling model of a job: for every data set a product of components, over one parameter vector.
 #pragma once
 #include <pyscale/components.hpp>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
@@ -13,7 +14,7 @@ struct PlacedComponent {
 };
 
 /// g of an observation is the product of its data set's components.
-struct JobModel {
+struct PYSCALE_API JobModel {
   std::vector<std::vector<PlacedComponent>> data_sets;
   Index n_parameters = 0;
 
@@ -35,10 +36,10 @@ struct ParameterBlock {
 /// The parameters of each data set, in their order, then those that data sets share (an empty run if there
 /// are none). All are in the last where parameters of a data set are not one run, or shared ones not the
 /// last.
-std::vector<ParameterBlock> parameter_blocks(const JobModel& model);
+PYSCALE_API std::vector<ParameterBlock> parameter_blocks(const JobModel& model);
 
 /// Observations as a structure of arrays. Those from `s0_crystal` on may be empty when nothing needs them.
-struct ObservationView {
+struct PYSCALE_API ObservationView {
   Span<const std::int32_t> data_set;  ///< (n) number of the data set
   Span<const double> image_z;         ///< (n) array coordinate of the centroid
   Span<const double> half_inv_d2;     ///< (n) 1 / (2 d^2), 1/A^2
@@ -56,19 +57,22 @@ struct ObservationView {
 };
 
 /// Inverse scale factors g of observations, in double precision.
-std::vector<double> inverse_scale_factors(const JobModel& model, const ObservationView& observations,
-                                          Span<const double> parameters, int n_threads);
+PYSCALE_API std::vector<double> inverse_scale_factors(const JobModel& model,
+                                                      const ObservationView& observations,
+                                                      Span<const double> parameters, int n_threads);
 
 /// Variances of g: j^T C j with j = dg/dp and C the covariance of the parameters (n_parameters^2, row-major).
-std::vector<double> inverse_scale_factor_variances(const JobModel& model, const ObservationView& observations,
-                                                   Span<const double> parameters,
-                                                   Span<const double> covariance, int n_threads);
+PYSCALE_API std::vector<double> inverse_scale_factor_variances(const JobModel& model,
+                                                               const ObservationView& observations,
+                                                               Span<const double> parameters,
+                                                               Span<const double> covariance, int n_threads);
 
 /// The same from the covariances inside each data set alone. For each data set the square block of its own
 /// parameters and then of the shared ones, as `parameter_blocks` has them; blocks row-major, one after the
 /// other.
-std::vector<double> local_scale_factor_variances(const JobModel& model, const ObservationView& observations,
-                                                 Span<const double> parameters, Span<const double> covariance,
-                                                 int n_threads);
+PYSCALE_API std::vector<double> local_scale_factor_variances(const JobModel& model,
+                                                             const ObservationView& observations,
+                                                             Span<const double> parameters,
+                                                             Span<const double> covariance, int n_threads);
 
 }  // namespace pyscale

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <pyscale/export.hpp>
 #include <pyscale/fit_problem.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
@@ -32,7 +33,7 @@ struct LinearSolution {
 /// N = J^T W J + restraints of a FitProblem at some parameters, held parameters as in FitProblem::evaluate.
 /// Valid while the problem lives and its weights, intensities, restraints and held parameters stay.
 /// Results are the same bits for any number of threads.
-class NormalOperator {
+class PYSCALE_API NormalOperator {
  public:
   NormalOperator(const FitProblem& problem, Span<const double> parameters);
   ~NormalOperator();

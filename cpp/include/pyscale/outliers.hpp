@@ -1,6 +1,7 @@
 // Outliers within groups of symmetry equivalents by the leave-one-out test.
 #pragma once
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/groups.hpp>  // for ReferenceView
 #include <pyscale/span.hpp>
 #include <vector>
@@ -20,9 +21,9 @@ inline constexpr double undefined_z = 1000.0;
 /// \param offsets (n_groups + 1) first row of each group
 /// \param excluded (n) non-zero: leave the row out; or empty
 /// \throws std::invalid_argument when sizes or offsets do not fit
-std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const double> weight,
-                                    Span<const double> g, Span<const Index> offsets,
-                                    Span<const std::uint8_t> excluded, int n_threads);
+PYSCALE_API std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const double> weight,
+                                                Span<const double> g, Span<const Index> offsets,
+                                                Span<const std::uint8_t> excluded, int n_threads);
 
 /// Rejects in each group the row of largest z when that exceeds `zmax`, then tests the remaining rows again,
 /// down to groups of two, which are never split. Weights are limited once, with the median before any
@@ -30,28 +31,29 @@ std::vector<double> leave_one_out_z(Span<const double> intensity, Span<const dou
 /// with g = 1 that is never flagged: where it deviates most, of three or more, it is set aside; a single row
 /// that deviates from it is an outlier.
 /// \return (n) 1 for an outlier
-std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
-                                        Span<const double> g, Span<const Index> offsets, double zmax,
-                                        Span<const std::uint8_t> excluded, int n_threads,
-                                        const ReferenceView& reference = {});
+PYSCALE_API std::vector<std::uint8_t> find_outliers(Span<const double> intensity, Span<const double> weight,
+                                                    Span<const double> g, Span<const Index> offsets,
+                                                    double zmax, Span<const std::uint8_t> excluded,
+                                                    int n_threads, const ReferenceView& reference = {});
 
 /// Rejects all rows at once whose deviation from the mean of their group, themselves included, is too large:
 ///   |I_i - g_i I_h| / sqrt(1/w_i + g_i^2 / sum w g^2) > zmax,
 /// groups of two and more. Parameters and result as in find_outliers ('simple' rejection of dials.scale, with
 /// the variance of the mean in place of its square).
-std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity, Span<const double> weight,
-                                                Span<const double> g, Span<const Index> offsets, double zmax,
-                                                Span<const std::uint8_t> excluded, int n_threads,
-                                                const ReferenceView& reference = {});
+PYSCALE_API std::vector<std::uint8_t> find_outliers_at_once(Span<const double> intensity,
+                                                            Span<const double> weight, Span<const double> g,
+                                                            Span<const Index> offsets, double zmax,
+                                                            Span<const std::uint8_t> excluded, int n_threads,
+                                                            const ReferenceView& reference = {});
 
 /// Marks the rows of groups that come down to two usable rows which disagree by more than `zmax`: the
 /// leave-one-out test says that, but not which of them is wrong. Groups with a reference are left alone,
 /// since it has judged them. Parameters as in find_outliers; excluded should hold the outliers found so far.
 /// \return (n) 1 for both rows of such a group
-std::vector<std::uint8_t> disputed_pairs(Span<const double> intensity, Span<const double> weight,
-                                         Span<const double> g, Span<const Index> offsets, double zmax,
-                                         Span<const std::uint8_t> excluded, int n_threads,
-                                         const ReferenceView& reference = {});
+PYSCALE_API std::vector<std::uint8_t> disputed_pairs(Span<const double> intensity, Span<const double> weight,
+                                                     Span<const double> g, Span<const Index> offsets,
+                                                     double zmax, Span<const std::uint8_t> excluded,
+                                                     int n_threads, const ReferenceView& reference = {});
 
 /// What the other rows of a group say of each row.
 struct Comparison {
@@ -65,8 +67,9 @@ struct Comparison {
 /// not.
 /// \param intensity, weight, g (n) sorted by group; weight = 1 / sigma'^2, not limited
 /// \param merged (n) non-zero: the row counts in means
-Comparison compare_with_others(Span<const double> intensity, Span<const double> weight, Span<const double> g,
-                               Span<const Index> offsets, Span<const std::uint8_t> merged, int n_threads);
+PYSCALE_API Comparison compare_with_others(Span<const double> intensity, Span<const double> weight,
+                                           Span<const double> g, Span<const Index> offsets,
+                                           Span<const std::uint8_t> merged, int n_threads);
 
 /// Number of sums over a cell: observations, deviations, squares, deviation x signal, signal squared,
 /// rejected.
@@ -77,8 +80,8 @@ inline constexpr int n_cell_sums = 6;
 /// \param deviation, square, signal (n); rows whose deviation is not finite are left out
 /// \param rejected (n) non-zero: counts as rejected
 /// \return (n_cells x n_cell_sums)
-std::vector<double> sum_over_cells(Span<const std::int32_t> key, Span<const double> deviation,
-                                   Span<const double> square, Span<const double> signal,
-                                   Span<const std::uint8_t> rejected, Index n_cells);
+PYSCALE_API std::vector<double> sum_over_cells(Span<const std::int32_t> key, Span<const double> deviation,
+                                               Span<const double> square, Span<const double> signal,
+                                               Span<const std::uint8_t> rejected, Index n_cells);
 
 }  // namespace pyscale

@@ -1,7 +1,9 @@
 // Deterministic parallelism: chunk edges depend on the data only, partial results merge in a fixed tree.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <exception>
+#include <pyscale/cancellation.hpp>
 #include <pyscale/span.hpp>
 #include <utility>
 #include <vector>
@@ -34,17 +36,35 @@ inline std::vector<Index> fixed_size_edges(Index n, Index size) {
 
 /// Calls body(chunk, begin, end) for every chunk on `n_threads` threads. The exception of the lowest chunk is
 /// rethrown after all chunks ended, so that errors do not depend on scheduling either.
+/// \throws Cancelled between chunks, if the scope of the calling thread asks for it
 template <class Body>
 void for_each_chunk(const std::vector<Index>& edges, int n_threads, Body&& body) {
   const int n = static_cast<int>(edges.size()) - 1;
   if (n <= 0) return;
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(n));
+  CancellationScope* const scope = CancellationScope::innermost();
+  std::atomic<bool> stopped{false};
+  const auto must_stop = [&] {
+    if (scope == nullptr || stopped.load(std::memory_order_relaxed)) return scope != nullptr;
+    const bool is_caller = CancellationScope::innermost() == scope;
+    return is_caller ? scope->is_requested_or_polled() : scope->is_requested();
+  };
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads(std::max(1, n_threads))
 #else
   (void)n_threads;
 #endif
   for (int c = 0; c < n; ++c) {
+    try {
+      if (must_stop()) {
+        stopped.store(true, std::memory_order_relaxed);
+        continue;
+      }
+    } catch (...) {  // of a poll: the other chunks are of no use either
+      stopped.store(true, std::memory_order_relaxed);
+      errors[c] = std::current_exception();
+      continue;
+    }
     try {
       body(static_cast<Index>(c), edges[c], edges[c + 1]);
     } catch (...) {
@@ -53,6 +73,7 @@ void for_each_chunk(const std::vector<Index>& edges, int n_threads, Body&& body)
   }
   for (auto& error : errors)
     if (error) std::rethrow_exception(error);
+  if (stopped.load(std::memory_order_relaxed)) throw Cancelled();
 }
 
 /// Merges partial results pairwise in a tree that depends on their number only. T has merge(const T&).

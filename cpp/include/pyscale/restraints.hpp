@@ -1,13 +1,14 @@
 // Quadratic restraints of parameters.
 #pragma once
 #include <cstdint>
+#include <pyscale/export.hpp>
 #include <pyscale/span.hpp>
 #include <vector>
 
 namespace pyscale {
 
 /// Sum over restraints k of weight_k (sum_j value_kj p_j - target_k)^2; the sparse rows are compressed.
-struct Restraints {
+struct PYSCALE_API Restraints {
   std::vector<Index> row_offsets{0};  ///< (k + 1)
   std::vector<std::int32_t> column;
   std::vector<double> value;

@@ -1,6 +1,7 @@
 // Gaussian-weighted interpolation between equally spaced nodes along one axis.
 #pragma once
 #include <array>
+#include <pyscale/export.hpp>
 #include <vector>
 
 namespace pyscale {
@@ -32,20 +33,20 @@ inline double default_width(int n_nodes) { return n_nodes == 2 ? 0.65 : 0.70; }
 /// units. This is the rule by which DIALS derives the axis from its data, so that both evaluate a model
 /// identically.
 /// \throws std::invalid_argument for n_nodes < 2, factor <= 0 or a range that is not finite and ordered
-SmootherAxis make_smoother_axis(double factor, int n_nodes, double z_min, double z_max);
+PYSCALE_API SmootherAxis make_smoother_axis(double factor, int n_nodes, double z_min, double z_max);
 
 /// Weights exp(-((x - p_i) / sigma)^2) of the nearest nodes, normalised. Nodes stand at 0, 1, ... spacings
 /// for n < 4 and at -0.5, 0.5, ... otherwise.
-SmootherWindow smoother_window(const SmootherAxis& axis, double z);
+PYSCALE_API SmootherWindow smoother_window(const SmootherAxis& axis, double z);
 
 /// Raw coordinates z of the nodes.
-std::vector<double> node_coordinates(const SmootherAxis& axis);
+PYSCALE_API std::vector<double> node_coordinates(const SmootherAxis& axis);
 
 /// Number of nodes and the distance between them in degrees for a rotation `range_deg` and a wanted interval.
 struct NodeCount {
   int n_nodes = 2;
   double interval_deg = 0.0;
 };
-NodeCount node_count(double range_deg, double interval_deg);
+PYSCALE_API NodeCount node_count(double range_deg, double interval_deg);
 
 }  // namespace pyscale

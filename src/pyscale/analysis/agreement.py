@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..progress import checkpoint
 from ..typing import BoolArray, FloatArray, IndexArray
 from .scaled_data import ScaledData
 
@@ -32,6 +33,7 @@ class Agreement:
 
     def _of_group(self, values: FloatArray) -> FloatArray:
         """Sum over each row's group."""
+        checkpoint()
         total: FloatArray = np.add.reduceat(values, self.offsets[:-1])[self._group]
         return total
 
@@ -72,6 +74,7 @@ class Parts:
     n: int
 
     def _sum(self, rows: IndexArray | BoolArray, values: FloatArray | None = None) -> FloatArray:
+        checkpoint()
         part = self.part[rows]
         inside = part >= 0
         if not inside.all():
@@ -87,6 +90,12 @@ class Parts:
         """Share of outliers, 0 to 1."""
         n = self._sum(self.agreement.data.scaled.outlier & ~self.agreement.data.observations.absent)
         return divided(n, n + self.n_obs)
+
+    def mean_deviation(self) -> FloatArray:
+        """Mean of (I - mean of the others of the group) / sigma of that, limited to +-4, outliers included."""
+        deviation = self.agreement.data.limited_deviation
+        rows = np.flatnonzero(np.isfinite(deviation))
+        return divided(self._sum(rows, deviation[rows]), self._sum(rows))
 
     def i_over_sigma(self) -> FloatArray:
         """Mean of I/sigma of merged observations."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from ..progress import report_progress
 from ..unit_cells import wavelengths
 from .absences import AbsenceAnalysis, absence_analysis
 from .agreement import Agreement, Pairs
 from .anisotropy import Anisotropy
 from .anomalous_signal import AnomalousAnalysis, anomalous_analysis
+from .beams import Beams, beam_directions
 from .by_data_set import ByDataSet, by_data_set
 from .by_image import ByImage, ImageBins, by_image
+from .by_shell import ByShell, by_shell
+from .detector_maps import DetectorMaps, detector_maps
 from .pseudo_translation import PseudoTranslation, pseudo_translation
 from .radiation_damage import RadiationDamage, radiation_damage
 from .regions import Regions
@@ -27,6 +31,9 @@ from .wilson import WilsonAnalysis, wilson_plot
 __all__ = ["Analyses", "Analysis", "analyse"]
 
 _logger = logging.getLogger(__name__)
+
+_START = 0.8
+"""Part of a job that is done before, for progress."""
 
 
 class Analysis(Protocol):
@@ -50,6 +57,9 @@ class Analyses:
     anisotropy: Anisotropy | None = None
     by_data_set: ByDataSet | None = None
     by_image: ByImage | None = None
+    by_shell: ByShell | None = None
+    detector: DetectorMaps | None = None
+    beams: Beams | None = None
     radiation_damage: RadiationDamage | None = None
     rogues: Rogues | None = None
     regions: Regions | None = None
@@ -77,30 +87,40 @@ class Analyses:
 def analyse(data: ScaledData) -> Analyses:
     """Make all analyses, and log what they say."""
     limits = data.limits.with_statistics(data.statistics)
-    agreement, pairs = Agreement(data), Pairs.of(data)
-    images = by_image(data, agreement, pairs, ImageBins.of(data))
-    cell, space_group = data.unit_cell, data.space_group
-    translation = pseudo_translation(data.normalised, cell, space_group)
-    analyses = Analyses(
-        resolution=limits.resolution,
-        anisotropy=limits.anisotropy,
-        by_data_set=by_data_set(data, agreement, pairs),
-        by_image=images,
-        radiation_damage=radiation_damage(data, images),
-        rogues=find_rogues(data, data.options.output.rogues),
-        regions=find_regions(data),
-        wilson=wilson_plot(data.normalised, cell, space_group, _wavelength(data)),
-        pseudo_translation=translation,
-        twinning=twin_analysis(data.normalised, cell, space_group, translation),
-        absences=absence_analysis(data),
-        anomalous_signal=anomalous_analysis(data),
-    )
+    analyses = Analyses(resolution=limits.resolution, anisotropy=limits.anisotropy, **_made(data))
     for _, analysis in analyses:
         if text := analysis.text():
             _logger.info("%s", text, extra={"console": False})
         for warning in analysis.warnings():
             _logger.warning("%s", warning)
     return analyses
+
+
+def _made(data: ScaledData) -> dict[str, Any]:
+    """The other analyses by name."""
+    agreement, pairs = Agreement(data), Pairs.of(data)
+    cell, space_group = data.unit_cell, data.space_group
+    made: dict[str, Any] = {}
+    makers: dict[str, Callable[[], Any]] = {
+        "by_image": lambda: by_image(data, agreement, pairs, ImageBins.of(data)),
+        "by_data_set": lambda: by_data_set(data, agreement, pairs),
+        "by_shell": lambda: by_shell(data, agreement, pairs),
+        "detector": lambda: detector_maps(data),
+        "beams": lambda: beam_directions(data),
+        "radiation_damage": lambda: radiation_damage(data, made["by_image"]),
+        "rogues": lambda: find_rogues(data, data.options.output.rogues),
+        "regions": lambda: find_regions(data),
+        "pseudo_translation": lambda: pseudo_translation(data.normalised, cell, space_group),
+        "wilson": lambda: wilson_plot(data.normalised, cell, space_group, _wavelength(data)),
+        "twinning": lambda: twin_analysis(data.normalised, cell, space_group, made["pseudo_translation"]),
+        "absences": lambda: absence_analysis(data),
+        "anomalous_signal": lambda: anomalous_analysis(data),
+    }
+    for number, (name, make) in enumerate(makers.items()):
+        done = number / len(makers)
+        report_progress("analyses", _START + (1.0 - _START) * done, f"analyses: {name.replace('_', ' ')}")
+        made[name] = make()
+    return made
 
 
 def _wavelength(data: ScaledData) -> float:

@@ -79,6 +79,12 @@ class AnomalousPairs:
     half_1: FloatArray
     half_2: FloatArray
 
+    @property
+    def deviates(self) -> FloatArray:
+        """(I(+) - I(-)) / sigma, (n,) float64."""
+        deviates: FloatArray = (self.plus - self.minus) / np.hypot(self.sigma_plus, self.sigma_minus)
+        return deviates
+
     def inside(self, shell: ShellStatistics) -> BoolArray:
         result: BoolArray = (self.d <= shell.d_max * (1 + 1e-6)) & (self.d >= shell.d_min * (1 - 1e-6))
         return result

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..half_sets import Splits
 from ..merging import SortedObservations
+from ..normal_probability import NormalProbability, normal_probability
 from ..statistics import MergingStatistics, sorted_statistics
 from ..symmetry import UnitCellLike, group_operations
 from ..unit_cells import group_wavelengths, wavelength_tolerance, wavelengths
@@ -42,6 +43,8 @@ class AnomalousSignal:
     shells : tuple of AnomalousShell
     slope : float or None
         Of the normal probability plot of (I(+) - I(-)) / sigma.
+    normal_probability : NormalProbability or None
+        That plot; None for very few pairs.
     """
 
     wavelength: float
@@ -52,6 +55,12 @@ class AnomalousSignal:
     overall: AnomalousShell
     shells: tuple[AnomalousShell, ...]
     slope: float | None
+    normal_probability: NormalProbability | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plot = self.normal_probability
+        return asdict(replace(self, normal_probability=None)) | {"normal_probability": plot and plot.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class AnomalousAnalysis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return asdict(replace(self, wavelengths=())) | {"wavelengths": [w.to_dict() for w in self.wavelengths]}
 
     def text(self) -> str:
         """Lines for the log."""
@@ -168,8 +177,10 @@ def anomalous_signal(
     shells = tuple(anomalous_shell(pairs, s, a) for s, a in zip(statistics.shells, apart.shells, strict=True))
     verdict, d_min, by = judge_signal(whole, shells)
     slope = statistics.overall.anomalous_slope
+    used = pairs.inside(statistics.overall)
+    plot = normal_probability(observed=pairs.deviates[used])
     return AnomalousSignal(
-        wavelength, names, verdict, d_min, by, whole, shells, slope if math.isfinite(slope) else None
+        wavelength, names, verdict, d_min, by, whole, shells, slope if math.isfinite(slope) else None, plot
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dataset import data_set_label
 from ..plain_numbers import plain_list
 from ..typing import FloatArray, IndexArray
 from .agreement import Agreement, Pairs, divided
@@ -81,14 +82,15 @@ class ByDataSet:
             f"{'cc_rest':>9}{'chi^2':>7}{'%rej':>6}{'scale':>9}{'B':>8}"
         )
         lines = ["Statistics by data set (r_int: R_merge of its own; r_all: against all data sets)", head]
-        lines += [self._line(k) for k in range(min(len(self), _MAX_LINES))]
+        listed = np.arange(len(self))
         if len(self) > _MAX_LINES:
-            lines.append(f"{len(self) - _MAX_LINES} more data sets are in the JSON file.")
+            listed = np.sort(np.argsort(self.cc_rest, kind="stable")[:_MAX_LINES])
+            lines[0] += f": the {_MAX_LINES} that agree least with the rest; all {len(self)} are in the JSON file"
+        lines += [self._line(k) for k in listed.tolist()]
         return "\n".join(lines)
 
     def _line(self, k: int) -> str:
-        name = self.identifier[k]
-        name = name if len(name) <= 11 else name[:9] + ".."
+        name = data_set_label(self.identifier[k], k)
         return (
             f"{name:>12}{self.n_obs[k]:>9}{self.n_unique[k]:>8}{_number(100 * self.completeness[k], 7, 1)}"
             f"{_number(self.multiplicity[k], 7, 2)}{_number(self.i_over_sigma[k], 7, 1)}"

@@ -103,6 +103,8 @@ class ByImage:
         Correlation of observations with the mean of the others of their group.
     rejected : float64
         Share of outliers, 0 to 1.
+    mean_deviation : float64
+        Mean deviation from the mean of the others of a group, as in `Parts.mean_deviation`.
     completeness : float64
         Of all images of the sweep up to here, 0 to 1.
     """
@@ -116,6 +118,7 @@ class ByImage:
     r_merge: FloatArray
     cc: FloatArray
     rejected: FloatArray
+    mean_deviation: FloatArray
     completeness: FloatArray
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +162,7 @@ def by_image(data: ScaledData, agreement: Agreement, pairs: Pairs, bins: ImageBi
         r_merge=parts.r_merge(),
         cc=parts.correlation(),
         rejected=parts.rejected(),
+        mean_deviation=parts.mean_deviation(),
         completeness=_cumulative_completeness(data, pairs, bins),
     )
 

@@ -36,24 +36,21 @@ class DetectorCells:
     size : (int, int)
         Pixels of a panel along x and y.
     key : (n,) int32
-        Map times number of blocks plus block of each observation, -1 elsewhere. There is a map for each data set, or
-        one for all if these are many.
+        Map times number of blocks plus block of each observation, -1 elsewhere.
+    n_maps : int
+        One for each data set, or one for all.
     """
 
     data_sets: IndexArray
     shape: tuple[int, int, int]
     size: tuple[float, float]
     key: IntArray
+    n_maps: int
 
     @property
     def n_blocks(self) -> int:
         """Number of blocks."""
         return math.prod(self.shape)
-
-    @property
-    def n_maps(self) -> int:
-        """Number of maps: data sets, or 1 for very many."""
-        return _n_maps(self.data_sets.size)
 
     def limits(self, rows: slice, columns: slice) -> tuple[int, int, int, int]:
         """Pixels of a rectangle of blocks: x_min, x_max, y_min, y_max."""
@@ -112,12 +109,11 @@ class Rings:
     key: IntArray
 
 
-def _n_maps(n_data_sets: int) -> int:
-    return n_data_sets if n_data_sets <= MOST_APART else 1
+def detector_cells(data: ScaledData, most_apart: int = MOST_APART) -> list[DetectorCells]:
+    """Divide each kind of detector, of panels of one size, into blocks with enough observations.
 
-
-def detector_cells(data: ScaledData) -> list[DetectorCells]:
-    """Divide each kind of detector, of panels of one size, into blocks with enough observations."""
+    Each data set has a map of its own unless there are more than `most_apart`.
+    """
     kinds: dict[tuple[tuple[float, float], ...], list[int]] = {}
     for k, p in enumerate(data.prepared):
         sizes = panel_sizes(p.data_set.experiment)
@@ -127,9 +123,11 @@ def detector_cells(data: ScaledData) -> list[DetectorCells]:
     found = []
     for sizes, numbers in kinds.items():
         data_sets = np.array(numbers, np.int64)
-        per_map = counts[data_sets].sum() / _n_maps(data_sets.size)
+        n_maps = len(numbers) if len(numbers) <= most_apart else 1
+        per_map = counts[data_sets].sum() / n_maps
         shape = _blocks(len(sizes), sizes[0], float(np.clip(per_map / _ROWS_PER_CELL, *_CELLS)))
-        found.append(DetectorCells(data_sets, shape, sizes[0], _detector_key(data, data_sets, shape, sizes[0])))
+        key = _detector_key(data, data_sets, shape, sizes[0], n_maps)
+        found.append(DetectorCells(data_sets, shape, sizes[0], key, n_maps))
     return found
 
 
@@ -140,10 +138,9 @@ def _blocks(n_panels: int, size: tuple[float, float], wanted: float) -> tuple[in
 
 
 def _detector_key(
-    data: ScaledData, data_sets: IndexArray, shape: tuple[int, int, int], size: tuple[float, float]
+    data: ScaledData, data_sets: IndexArray, shape: tuple[int, int, int], size: tuple[float, float], n_maps: int
 ) -> IntArray:
     n_panels, ny, nx = shape
-    n_maps = _n_maps(data_sets.size)
     number = np.full(len(data.prepared), -1, np.int32)
     number[data_sets] = np.arange(data_sets.size) if n_maps > 1 else 0
     of_data_set = number[data.observations.data_set]

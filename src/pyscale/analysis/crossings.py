@@ -1,6 +1,6 @@
 """Where a curve of shell values against 1/d^2 passes a threshold, with its standard error.
 
-Formulas: docs/statistics.md, "Resolution limits".
+Formulas: docs/reference/statistics.md, "Resolution limits".
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,12 @@ from .by_image import ByImage
 from .dose import Doses
 from .scaled_data import ScaledData
 
-__all__ = ["Decay", "decay_of_sweeps"]
+__all__ = ["Decay", "decay_lines", "decay_of_sweeps"]
 
 #: A fall counts that exceeds so many standard errors and takes intensities at d_min to less than this part.
 SIGNIFICANT, RELEVANT_PART = 4.0, 0.5
 _LEAST_BINS = 5
+_MOST_LISTED = 4
 #: Waves that a line is asked to rise above, where the model has no nodes of its own.
 _INDEPENDENT = 10
 
@@ -73,6 +75,19 @@ class Decay:
     def line(self) -> str:
         """One line for the log."""
         return f"Relative B of {self.identifier} changes by {self.change:.2f} +- {self.sigma:.2f} A^2 along the sweep."
+
+
+def decay_lines(decays: Sequence[Decay]) -> list[str]:
+    """Lines for the log; of many sweeps the range and the largest falls."""
+    if len(decays) <= _MOST_LISTED:
+        return [d.line() for d in decays]
+    changes = sorted(d.change for d in decays)
+    falling = sorted(decays, key=lambda d: d.change)[:_MOST_LISTED]
+    return [
+        f"Relative B changes by {changes[0]:.2f} to {changes[-1]:.2f} A^2 along {len(decays)} sweeps, median "
+        f"{changes[len(changes) // 2]:.2f} A^2; it falls most in these:",
+        *(d.line() for d in falling),
+    ]
 
 
 def decay_of_sweeps(data: ScaledData, doses: Doses, images: ByImage) -> list[Decay]:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 import numpy as np
 
 from .. import _core
+from ..slow_imports import slow_import
 from ..typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["CellSums", "Findings", "RowTerms", "cell_sums", "components", "find_deviating", "local_median", "threshold"]
@@ -216,8 +217,7 @@ def components(findings: Findings) -> list[tuple[str, BoolArray]]:
     """Connected cells that hold a seed, what is too low first: (low, high or scattered, their mask)."""
     if not findings.seeds.any():
         return []
-    from scipy import ndimage
-
+    ndimage = slow_import("scipy.ndimage")
     found: list[tuple[str, BoolArray]] = []
     taken = np.zeros(findings.low.shape, np.bool_)
     for name in ("low", "high", "scattered"):

@@ -1,6 +1,6 @@
 """How intensities, and intensities over sigma, fall off with direction: quasi-likelihood fits of tensors.
 
-Formulas: docs/statistics.md, "Anisotropy".
+Formulas: docs/reference/statistics.md, "Anisotropy".
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..plain_numbers import plain_list
 from ..typing import FloatArray, IndexArray
 from .agreement import divided
 from .by_image import ByImage
-from .decay import Decay, decay_of_sweeps
+from .decay import Decay, decay_lines, decay_of_sweeps
 from .dose import Doses, doses_of
 from .scaled_data import ScaledData
 
@@ -112,7 +112,8 @@ class RadiationDamage:
             "r_d_rise": trend and trend.rise,
             "r_d_rise_sigma": trend and trend.rise_sigma,
             "site_specific": bool(trend and trend.is_significant),
-            "sweeps": [d.to_dict() for d in self.decay],
+            "sparing": self.sparing,
+            "sweeps": [d.to_dict() | {"exclude": self._excluding(d)} for d in self.decay],
         }
 
     def text(self) -> str:
@@ -127,8 +128,7 @@ class RadiationDamage:
                 f"R_d rises by {100 * t.rise:.1f} +- {100 * t.rise_sigma:.1f} % over the whole dose, "
                 f"from {t.start:.4f} without a difference in dose."
             )
-        lines += [d.line() for d in self.decay[:20]]
-        return "\n".join(lines)
+        return "\n".join([*lines, *decay_lines(self.decay)])
 
     def warnings(self) -> list[str]:
         """Return what must be done about damage that shows."""
@@ -138,7 +138,7 @@ class RadiationDamage:
             told.append(
                 f"Site-specific radiation damage: equivalents differ the more, the more dose lies between them (R_d "
                 f"rises by {100 * trend.rise:.0f} +- {100 * trend.rise_sigma:.0f} %), which no scale corrects. "
-                f"{self._remedy(min(RELEVANT_RISE / trend.rise, 1.0))}"
+                f"{self._remedy()}"
             )
         weak = [d for d in self.decay if d.is_relevant(self.d_min)]
         if weak:
@@ -148,21 +148,38 @@ class RadiationDamage:
                 f"{worst.identifier}{others}: relative B falls by {-worst.change:.1f} +- {worst.sigma:.1f} A^2 from "
                 f"the first to the last image, so that intensities at {self.d_min:.2f} A fall to "
                 f"{100 * worst.remaining(self.d_min):.0f} %: radiation damage, or diffraction that depends on "
-                f"direction. See whether statistics at high resolution improve with exclude_images="
-                f"{worst.identifier}:{worst.image_of_half(self.d_min) + 1}:{worst.last_image}."
+                f"direction. See whether statistics at high resolution improve with {self._excluding(worst)}."
             )
         return told
 
-    def _remedy(self, share: float) -> str:
-        """Which images to leave out: those after this share of the dose, or after the data are nearly complete."""
+    def _excluding(self, sweep: Decay) -> str | None:
+        """The option that leaves out the images of a sweep that decayed; None if it did not."""
+        if not sweep.is_relevant(self.d_min):
+            return None
+        return f"exclude_images={sweep.identifier}:{sweep.image_of_half(self.d_min) + 1}:{sweep.last_image}"
+
+    @property
+    def _last_bin(self) -> int:
+        """Bin by which R_d has risen relevantly and the data are nearly complete; the last one: nothing is spared."""
+        assert self.trend is not None
         nearly = int(np.argmax(self.completeness >= NEARLY_COMPLETE * self.completeness[-1]))
-        k = max(math.ceil(share * N_BINS) - 1, nearly)
-        if k >= N_BINS - 1:
+        return max(math.ceil(min(RELEVANT_RISE / self.trend.rise, 1.0) * N_BINS) - 1, nearly)
+
+    @property
+    def sparing(self) -> str | None:
+        """The option that leaves out what suffered from site-specific damage; None without, or if all is needed."""
+        if self.trend is None or not self.trend.is_significant or self._last_bin >= N_BINS - 1:
+            return None
+        return self.doses.excluding((self._last_bin + 1) / N_BINS)
+
+    def _remedy(self) -> str:
+        """Which images to leave out."""
+        if self.sparing is None:
             return "No images can be spared: completeness needs them all. Mind this in phasing and difference maps."
-        share = (k + 1) / N_BINS
+        k = self._last_bin
         return (
-            f"The first {100 * share:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: for phasing "
-            f"and difference maps, see whether the data are better without the rest ({self.doses.excluding(share)})."
+            f"The first {100 * (k + 1) / N_BINS:.0f} % of the dose are {100 * self.completeness[k]:.0f} % complete: "
+            f"for phasing and difference maps, see whether the data are better without the rest ({self.sparing})."
         )
 
 

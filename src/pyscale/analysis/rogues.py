@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..dataset import data_set_label
 from ..outliers import wilson_expected
+from ..progress import checkpoint
 from ..symmetry import epsilon_and_centric, to_asu
 from ..typing import BoolArray, FloatArray, IndexArray
 from .places import detector_places
@@ -76,15 +78,19 @@ class Rogues:
     n_rejected, n_disputed : int
         Of all observations.
     worst : list of Rogue
+    labels : dict of str to str
+        Short names of their data sets, by identifier.
     """
 
     n_rejected: int
     n_disputed: int
     worst: list[Rogue]
+    labels: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        worst = [asdict(r) for r in self.worst]
+        return {"n_rejected": self.n_rejected, "n_disputed": self.n_disputed, "worst": worst}
 
     def text(self) -> str:
         """Table of the worst ones for the log."""
@@ -95,7 +101,7 @@ class Rogues:
             + (f" ({self.n_disputed} in undecided pairs)" if self.n_disputed else ""),
             "data set       h    k    l   image      x      y         I/g       sigma    others   n      z     E  rule",
         ]
-        lines += [_line(r) for r in self.worst[:_MOST_LOGGED]]
+        lines += [_line(r, self.labels.get(r.data_set, r.data_set)) for r in self.worst[:_MOST_LOGGED]]
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
@@ -110,6 +116,7 @@ def find_rogues(data: ScaledData, most: int) -> Rogues | None:
     job = data.options.scaling_options
     z = data.comparison[2]
     e_squared = _normalised(data)
+    checkpoint()
     score = np.nan_to_num(np.abs(z)) / job.outlier_zmax
     if job.emax:
         score = np.maximum(score, np.sqrt(e_squared) / float(job.emax))
@@ -119,6 +126,10 @@ def find_rogues(data: ScaledData, most: int) -> Rogues | None:
         n_rejected=int(np.count_nonzero(data.scaled.outlier)),
         n_disputed=int(np.count_nonzero(data.fit.disputed)),
         worst=_described(data, rows, np.sqrt(e_squared[rows])),
+        labels={
+            (name := data.prepared[k].identifier): data_set_label(name, k)
+            for k in np.unique(data.observations.data_set[rows]).tolist()
+        },
     )
 
 
@@ -133,6 +144,7 @@ def _normalised(data: ScaledData) -> FloatArray:
     epsilon, _ = epsilon_and_centric(data.space_group, obs.miller_index[obs.offsets[:-1]])
     factors = np.repeat(epsilon.astype(np.float64), np.diff(obs.offsets))
     expected = wilson_expected(obs.intensity, data.scaled.g, obs.d_spacing, factors)
+    checkpoint()
     return np.divide(np.maximum(obs.intensity, 0.0), expected, out=np.zeros(len(obs)), where=expected > 0)
 
 
@@ -175,14 +187,14 @@ def _described(data: ScaledData, rows: IndexArray, e: FloatArray) -> list[Rogue]
     ]
 
 
-def _line(r: Rogue) -> str:
+def _line(r: Rogue, label: str) -> str:
     def cell(value: float | None, width: int, digits: int) -> str:
         return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
 
     h, k, l = r.miller_index
     others = f"{'-':>10}" if r.mean_of_others is None else f"{r.mean_of_others:>10.4g}"
     return (
-        f"{r.data_set[:10]:<10}{h:>6}{k:>5}{l:>5}{cell(r.image, 8, 1)}{cell(r.x, 7, 0)}{cell(r.y, 7, 0)}"
+        f"{label:<10}{h:>6}{k:>5}{l:>5}{cell(r.image, 8, 1)}{cell(r.x, 7, 0)}{cell(r.y, 7, 0)}"
         f"{r.intensity:>12.4g}{r.sigma:>12.4g}{others}{r.n_others:>4}{cell(r.deviation, 7, 1)}{r.e:>6.2f}  "
         f"{r.rejected or ('undecided' if r.disputed else 'kept')}"
     )

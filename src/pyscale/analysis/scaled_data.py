@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from ..statistics import MergingStatistics
     from ..symmetry import UnitCellLike
 
-__all__ = ["ScaledData"]
+__all__ = ["LARGEST_DEVIATION", "ScaledData"]
+
+LARGEST_DEVIATION = 4.0
+"""Standard deviations to which deviations are limited where they are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,11 @@ class ScaledData:
     def comparison(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean of the merged others of each row's group in the fit, sigma and deviation: `compare_with_others`."""
         return self.compare(self.merged)
+
+    @cached_property
+    def limited_deviation(self) -> FloatArray:
+        """Deviations of `comparison`, limited, (n,) float64; NaN for rows without others."""
+        return np.clip(self.comparison[2], -LARGEST_DEVIATION, LARGEST_DEVIATION)
 
     def compare(self, merged: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Compare with the means of other rows (n,) than those that are merged."""

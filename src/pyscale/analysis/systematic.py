@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..progress import checkpoint
 from ..typing import BoolArray, FloatArray
 from .cells import DetectorCells, ImageCells, Rings, detector_cells, image_cells, resolution_rings
 from .detection import CellSums, Findings, RowTerms, cell_sums, components, find_deviating, local_median, threshold
 from .regions import DeviationMap, Region, Regions, rectangles, rounded_map
-from .scaled_data import ScaledData
+from .scaled_data import LARGEST_DEVIATION, ScaledData
 
 __all__ = ["find_regions"]
 
-_LIMIT = 4.0
 _PASSES = 4
 _STRONG = 3.0
 _LOW_FIRST = 2.0
@@ -70,7 +70,8 @@ class _Search:
         """Compare observations with their equivalents, none of which are in regions found so far."""
         data = self.data
         mean, sigma, z = data.compare(data.merged & ~self.gone) if self.gone.any() else data.comparison
-        deviation = np.clip(z, -_LIMIT, _LIMIT)
+        checkpoint()
+        deviation = np.clip(z, -LARGEST_DEVIATION, LARGEST_DEVIATION)
         deviation[self.gone] = np.nan
         terms = RowTerms(deviation, deviation**2, data.expected / sigma, data.scaled.outlier)
         rings = cell_sums(self.rings.key, terms, self.n_rings)
@@ -78,6 +79,7 @@ class _Search:
         self.terms = replace(terms, square=terms.square / usual[self.rings.key])
         self.ring_sums = replace(rings, square=rings.square / usual)
         self.mean = mean
+        checkpoint()
         if self.terms.use.any():
             used = self.terms.use
             self.spread = (max(float(deviation[used].std()), 0.1), float(self.terms.square[used].std()))
@@ -201,6 +203,7 @@ class _Search:
         d_range: list[float] | None = None,
         ice: float | None = None,
     ) -> _Found:
+        checkpoint()
         data, use = self.data, rows & self.terms.use
         strong = np.flatnonzero(use & (data.expected > _STRONG * np.sqrt(data.variance)))
         strong = strong[self.mean[strong] > 0]

@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyscale.errors import PyscaleError, UsageError
+from pyscale.io.journal import Journal
 
-from .console import UnexpectedError, close_output, write, write_error
+from .console import UnexpectedError
+from .interrupt import interruptible, what_is_kept
+from .terminal import close_output, write, write_error
 
 __all__ = ["main"]
 
@@ -19,7 +22,6 @@ __all__ = ["main"]
 class _Command:
     arguments: str
     summary: str
-    advice: str = ""
 
 
 _COMMANDS = {
@@ -33,7 +35,9 @@ _COMMANDS = {
         "scaled.expt scaled.refl", "merged intensities, amplitudes and free-R flags (MTZ), statistics; no fit"
     ),
     "export": _Command("scaled.expt scaled.refl format=mtz", "reflections in the formats of other programs, no fit"),
-    "report": _Command("scaled.expt scaled.refl", "the HTML report again", "pyscale scale writes it, see output.html"),
+    "report": _Command(
+        "pyscale.scale.json | scaled.expt scaled.refl", "the HTML report again; --compare A.json B.json: of two jobs"
+    ),
 }
 
 
@@ -48,33 +52,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 done, 1 the data cannot be used, 2 wrong usage, 130 interrupted.
+        Exit status: 0 done, 1 the data cannot be used, 2 wrong usage, 130 interrupted by Ctrl-C (128 + the number of
+        the signal for others).
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     # Read by OpenMP when it is loaded: threads that spin while they wait slow a job down threefold on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    journal = Journal()
     try:
-        status = _run(arguments)
-    except PyscaleError as error:
-        write_error(str(error))
-        status = error.exit_status
-    except KeyboardInterrupt:
-        write_error("interrupted")
-        status = 130
-    except MemoryError:
-        write_error("not enough memory for this job")
-        status = 1
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        write_error(f"{place}{error.strerror or error}")
-        status = 1
+        with interruptible(journal):
+            status = _run(arguments)
+    except KeyboardInterrupt as error:
+        write_error(what_is_kept(journal))
+        status = getattr(error, "exit_status", 130)
     except Exception as error:
-        if os.environ.get("PYSCALE_DEBUG"):
+        if os.environ.get("PYSCALE_DEBUG") and not isinstance(error, (PyscaleError, OSError, MemoryError)):
             raise
-        write_error(_unexpected(error))
-        status = 1
+        text, status = _told(error)
+        write_error(text)
     close_output()
     return status
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """One line for an error, and the exit status."""
+    if isinstance(error, PyscaleError):
+        return str(error), error.exit_status
+    if isinstance(error, MemoryError):
+        return "not enough memory for this job", 1
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", 1
+    return _unexpected(error), 1
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -87,11 +96,13 @@ def _run(arguments: Sequence[str]) -> int:
 
         write(f"pyscale {__version__}")
         return 0
+    if name == "--cmake-dir":
+        from pyscale.cmake_package import cmake_dir
+
+        write(str(cmake_dir()))
+        return 0
     if name not in _COMMANDS:
         raise UsageError(f"unknown command {name[:60]}{_nearest(name)}")
-    command = _COMMANDS[name]
-    if command.advice:
-        raise UsageError(f"pyscale {name} is not yet available: {command.advice}")
     run: Callable[[Sequence[str]], int] = importlib.import_module(f"pyscale.cli.{name}").run
     return run(rest)
 
@@ -99,13 +110,13 @@ def _run(arguments: Sequence[str]) -> int:
 def _help() -> str:
     lines = ["Put integrated diffraction intensities on one scale.", ""]
     for name, command in _COMMANDS.items():
-        later = " (not yet available)" if command.advice else ""
-        lines += [f"  pyscale {name} {command.arguments}".rstrip(), f"      {command.summary}{later}"]
+        lines += [f"  pyscale {name} {command.arguments}".rstrip(), f"      {command.summary}"]
     lines += [
         "",
         "  pyscale COMMAND --help            the options of a command, the common ones first",
         "  pyscale COMMAND --show-options    every option with type, default and meaning",
         "  pyscale --version",
+        "  pyscale --cmake-dir               where find_package(pyscale) of CMake finds the C++ library",
     ]
     return "\n".join(lines)
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyscale.errors import UsageError
+from pyscale.io.journal import journal_in_use
 from pyscale.options import AUTO, Auto, OptionNames
 from pyscale.options.option import option
 from pyscale.options.tree import OptionScope
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
+from .summary import files_line
 
 __all__ = ["FRAME", "ApplyOptions", "run"]
 
@@ -51,9 +53,9 @@ def run(arguments: Sequence[str]) -> int:
     if not files:
         raise UsageError(f"no reflections to apply {model} to: pyscale apply {FRAME.arguments}")
     with setup_logging(None, line.verbose):
-        from pyscale.apply import apply_files
+        from pyscale.applied import apply_files
 
         result = apply_files(model, files, line.parsed.options)
         result.write_outputs(line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given)
-    write(result.summary())
+    line.write(f"{result.summary()}\n{files_line(journal_in_use().written)}")
     return 0

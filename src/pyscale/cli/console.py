@@ -1,28 +1,34 @@
-"""What people see: output, errors, progress on a terminal, and the log file."""
+"""The log of a job: its log file, and what of it people see while it runs."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from pyscale.errors import PyscaleError
 from pyscale.io.atomic import write_atomically
 
+from .progress import shown_progress
+from .terminal import write, write_error
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from rich.status import Status
+    from pyscale.progress import Progress
 
-__all__ = ["JobLog", "UnexpectedError", "close_output", "setup_logging", "write", "write_error"]
+__all__ = ["QUIET", "JobLog", "UnexpectedError", "setup_logging"]
+
+QUIET = -1
+"""Verbosity at which nothing is shown but errors."""
 
 _LOGGER = logging.getLogger("pyscale")
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_CONTINUED = " " * 10
+"""Before the further lines of a record: they start below the message."""
 
 
 class UnexpectedError(Exception):
@@ -33,31 +39,21 @@ class UnexpectedError(Exception):
         self.log_path = log_path
 
 
-def write(text: str) -> None:
-    """Write lines to standard output; a reader who has gone (`| head`) does not end the job."""
-    _write(sys.stdout, text)
+class _LogFormatter(logging.Formatter):
+    """Time and message; the level of warnings; stages as headings, of which all that belongs to them is below."""
 
+    def __init__(self) -> None:
+        super().__init__(datefmt="%H:%M:%S")
 
-def write_error(text: str) -> None:
-    """Write one line to standard error."""
-    _write(sys.stderr, f"pyscale: {' '.join(text.split())}")
-
-
-def close_output() -> None:
-    """Flush standard output; quiet if its reader has gone."""
-    _write(sys.stdout, None)
-
-
-def _write(stream: TextIO, text: str | None) -> None:
-    try:
-        if text is not None:
-            encoding = getattr(stream, "encoding", None) or "utf-8"
-            stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-        stream.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end, and would complain then.
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), stream.fileno())
+    def format(self, record: logging.LogRecord) -> str:
+        time = self.formatTime(record, self.datefmt)
+        text = record.getMessage()
+        if getattr(record, "stage", None) is not None:
+            return f"\n{time}  {text} " + "-" * max(66 - len(text), 3)
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname}: {text}"
+        first, *rest = text.split("\n")
+        return "\n".join([f"{time}  {first}", *(f"{_CONTINUED}{line}".rstrip() for line in rest)])
 
 
 class JobLog(logging.Handler):
@@ -65,12 +61,18 @@ class JobLog(logging.Handler):
 
     def __init__(self, level: int = logging.INFO) -> None:
         super().__init__(level)
-        self.setFormatter(logging.Formatter(_FORMAT, "%H:%M:%S"))
+        self.setFormatter(_LogFormatter())
         self._lines: list[str] = []
+        self._heading: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record."""
-        self._lines.append(self.format(record))
+        """Keep a record; a heading only if something follows it."""
+        text = self.format(record)
+        if getattr(record, "stage", None) is not None:
+            self._heading = text
+            return
+        self._lines += [text] if self._heading is None else [self._heading, text]
+        self._heading = None
 
     @property
     def text(self) -> str:
@@ -90,7 +92,7 @@ class _LineHandler(logging.Handler):
         self._verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not getattr(record, "console", True):
+        if not getattr(record, "console", True) or self._verbose <= QUIET:
             return
         if record.levelno >= logging.WARNING:
             write_error(f"{record.levelname.lower()}: {record.getMessage()}")
@@ -100,42 +102,12 @@ class _LineHandler(logging.Handler):
             write(record.getMessage())
 
 
-class _StatusHandler(logging.Handler):
-    """Shows the latest record beside a spinner, and a bar if the record has a `fraction` (0 to 1)."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(logging.INFO)
-        self._status = status
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from rich.markup import escape
-
-        if not getattr(record, "console", True):
-            return
-        fraction = getattr(record, "fraction", None)
-        bar = "" if fraction is None else f" {_bar(float(fraction))}"
-        line = record.getMessage().partition("\n")[0][:100]
-        self._status.update(escape(line) + bar)
-
-
-def _bar(fraction: float) -> str:
-    filled = round(20 * min(max(fraction, 0.0), 1.0))
-    return "━" * filled + "╌" * (20 - filled) + f" {100 * fraction:.0f}%"
-
-
-def _status(verbose: int) -> AbstractContextManager[Status | None]:
-    if verbose or not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status("starting")
-
-
 @contextmanager
-def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> Iterator[JobLog]:
+def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> Iterator[Callable[[Progress], None]]:
     """Log a job: to its log file, to the terminal as progress, and with -v line by line.
 
-    The library logs to children of the logger `pyscale`; a record with `extra={"fraction": x}` moves a bar.
+    The library logs to children of the logger `pyscale`; attributes of records that move the line of progress are
+    those of `JobProgress.update`.
 
     Parameters
     ----------
@@ -143,12 +115,12 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
         The log file, written when the block ends well; None for none. After wrong usage, bad data or an
         interruption nothing is written; after an unexpected error the log holds the traceback.
     verbose
-        0: warnings only; 1: lines worth reading; 2 or more: everything, in the log file too.
+        QUIET: nothing; 0: warnings and progress; 1: lines worth reading; 2 or more: everything, in the log file too.
 
     Yields
     ------
-    JobLog
-        The lines so far.
+    Callable
+        Takes the `Progress` of the job.
 
     Raises
     ------
@@ -162,11 +134,11 @@ def setup_logging(log_path: str | os.PathLike[str] | None, verbose: int = 0) -> 
     _LOGGER.setLevel(level)
     _LOGGER.propagate = False
     try:
-        with _status(verbose) as status, _staged(log_path) as staged:
-            handlers += [_StatusHandler(status)] if status is not None else []
+        with shown_progress(is_wanted=verbose == 0) as progress, _staged(log_path) as staged:
+            handlers.append(progress)
             for handler in handlers:
                 _LOGGER.addHandler(handler)
-            yield log
+            yield progress.progress.report
             if staged is not None:
                 staged.write_text(log.text, encoding="utf-8", errors="backslashreplace")
     except (PyscaleError, OSError, MemoryError):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyscale.options.export import EXPORT_NAMES
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
 
 __all__ = ["FRAME", "run"]
@@ -29,5 +29,5 @@ def run(arguments: Sequence[str]) -> int:
         from pyscale.exporting import export_files
 
         done = export_files(parsed.files, parsed.options).write(parsed.files, parsed.given)
-    write("\n".join([*parsed.notes, done]))
+    line.write("\n".join([*parsed.notes, done]))
     return 0

@@ -13,14 +13,15 @@ __all__ = ["FLAG_HELP", "Flags", "read_flags"]
 
 FLAG_HELP = """Flags:
   -h, --help              this text
-  --show-options[=FORM]   every option with type, default and meaning; FORM is text, toml or phil
+  --show-options[=FORM]   every option; FORM is text, toml or phil
   --options-schema        the JSON schema of the options
   -c, --show-config       the options as they would be used, as PHIL text
-  -e, --expert-level N    with -c: options up to this expert level, 0 to 3 (0 if not given)
-  -a, --attributes-level N  with -c: 1 adds help, 2 types and expert levels
+  -e, --expert-level N    with -c: options up to this expert level, 0 to 3
+  -a, --attributes-level N  with -c: 1 adds help, 2 types and levels
   --phil FILE             options from a file; - is standard input
   -s, --sort              sort the input files by name
   -v, --verbose           say what is being done; -vv: everything
+  -q, --quiet             say nothing but errors
   --version               the version"""
 
 _COMPLETION = "pyscale has no completion for the shell; --show-options lists the names of all options"
@@ -39,6 +40,8 @@ _SWITCHES = {
     "--options-schema": "schema",
     "-s": "sort",
     "--sort": "sort",
+    "-q": "quiet",
+    "--quiet": "quiet",
     "--version": "version",
 }
 _FORMS = ("text", "toml", "phil")
@@ -51,13 +54,13 @@ class Flags:
     Attributes
     ----------
     asked : set of str
-        Of help, config, schema, sort, version.
+        Of help, config, schema, sort, version, quiet.
     show : str or None
         Form in which all options are to be shown: text, toml or phil.
     expert, attributes : int
         Levels for the configuration.
     verbose : int
-        How much is to be said.
+        How much is to be said; below zero: nothing but errors.
     option_files : list of str
         Files of options.
     """
@@ -95,6 +98,10 @@ def read_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
             flags.show = _form(value) if equals else "text"
         else:
             _set_switch(flags, argument)
+    if "quiet" in flags.asked:
+        if flags.verbose:
+            raise UsageError("flags --quiet and --verbose contradict each other: give one of them")
+        flags.verbose = -1
     return flags, rest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -13,8 +12,8 @@ from pyscale.option_documents import json_text, phil_text, toml_text
 from pyscale.option_text import ParsedArguments, format_value, parse_arguments
 from pyscale.options import Option, OptionNames
 
-from .console import write
 from .flags import FLAG_HELP, Flags, read_flags
+from .terminal import terminal_width, wrapped, write
 
 __all__ = [
     "CommandFrame",
@@ -28,8 +27,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_WIDTH = 110
-
 
 @dataclass(frozen=True)
 class CommandLine(Generic[T]):
@@ -37,6 +34,11 @@ class CommandLine(Generic[T]):
 
     parsed: ParsedArguments[T]
     verbose: int
+
+    def write(self, text: str) -> None:
+        """Write lines to standard output, unless the user wants to hear of errors only."""
+        if self.verbose >= 0:
+            write(text)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class CommandFrame(Generic[T]):
 def help_text(frame: CommandFrame[T]) -> str:
     """The help of a command: the common options first, then the others by topic."""
     available = [option for option in frame.names.options if option.available]
-    sections = [f"pyscale {frame.name} {frame.arguments}".rstrip(), frame.summary, "", FLAG_HELP, ""]
+    summary = [line for text in frame.summary.split("\n") for line in wrapped(text, terminal_width())]
+    sections = [f"pyscale {frame.name} {frame.arguments}".rstrip(), *summary, "", FLAG_HELP, ""]
     common = [option for option in available if option.common]
     topics = dict.fromkeys(option.topic for option in available)
     if common:
@@ -162,4 +165,4 @@ def range_text(option: Option) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return wrapped(text, terminal_width(), " " * 6, " " * 6)

@@ -1,18 +1,27 @@
-"""The log file of a command: that it replaces nothing, and how it begins."""
+"""The log file of a command: that it replaces nothing, how it begins, and how it ends."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyscale.errors import UsageError
 from pyscale.option_text import ParsedArguments, changed_options, format_option
+from pyscale.options import SCALING_NAMES, ScalingOptions
+from pyscale.options.dials import DIALS_DEFAULTS
 
-__all__ = ["check_log", "log_start"]
+from .summary import verdict_text
+from .terminal import wrapped
+
+__all__ = ["check_log", "log_defaults", "log_end", "log_start"]
 
 _LOGGER = logging.getLogger(__name__)
+_WIDTH = 100
+_MOST_FILES = 12
 
 
 def check_log(parsed: ParsedArguments[Any], outputs: Mapping[str, str | None]) -> None:
@@ -45,11 +54,50 @@ def log_start(command: str, parsed: ParsedArguments[Any]) -> None:
     """Log the program, notes on the arguments, changed options and input files."""
     from pyscale import __version__
 
-    _LOGGER.info("pyscale %s %s", __version__, command)
+    _LOGGER.info("pyscale %s %s, %s", __version__, command, time.strftime("%Y-%m-%d"))
     for note in parsed.notes:
         _LOGGER.info("%s", note, extra={"notice": True})
     changed = changed_options(parsed.options)
     if changed:
         lines = "\n".join(f"  {format_option(path, value)}" for path, value in changed.items())
         _LOGGER.info("The following parameters have been modified:\n%s", lines)
-    _LOGGER.info("Input files: %s", " ".join(str(path) for path in parsed.files))
+    named = [str(path) for path in parsed.files[:_MOST_FILES]]
+    more = f" ... ({len(parsed.files)} in all)" if len(parsed.files) > _MOST_FILES else ""
+    _LOGGER.info("Input files: %s%s", " ".join(named), more)
+
+
+def log_defaults(parsed: ParsedArguments[ScalingOptions]) -> None:
+    """Log the options left at a default that is not dials.scale's, with both."""
+    options = [option for option in SCALING_NAMES.options if option.path in DIALS_DEFAULTS]
+    text = "; ".join(
+        f"{format_option(option.path, option.default)} ({DIALS_DEFAULTS[option.path]})"
+        for option in options
+        if option.path not in parsed.given
+    )
+    lines = wrapped(f"Defaults that differ from those of dials.scale: {text}", _WIDTH, later="  ")
+    _LOGGER.info("%s", "\n".join(lines), extra={"console": False})
+
+
+def log_end(result: Any, written: Sequence[Path], seconds: float) -> None:
+    """Log the verdict on a scaling job, the files that it wrote, and where the time (s) went."""
+    _LOGGER.info("Result", extra={"stage": "end"})
+    told = [
+        *([] if result.filtering is None else [result.filtering.summary()]),
+        *([] if result.free_set is None else [f"Groups in the fit and free set\n{result.free_set.table()}"]),
+        verdict_text(result.document, _WIDTH),
+        f"Written: {', '.join(os.path.relpath(path) for path in written)}",
+        _time_text(result.document["fit"], seconds),
+    ]
+    for text in told:
+        _LOGGER.info("%s", text, extra={"console": False})
+
+
+def _time_text(fit: Mapping[str, Any], seconds: float) -> str:
+    parts = {name: value for name, value in fit["wall_seconds"].items() if name != "total"}
+    rest = max(seconds - sum(parts.values()), 0.0)
+    text = ", ".join(f"{name} {value:.1f} s" for name, value in parts.items())
+    threads = "1 thread" if fit["n_threads"] == 1 else f"{fit['n_threads']} threads"
+    return (
+        f"Time: {seconds:.1f} s ({text}, writing and else {rest:.1f} s) on {threads}, "
+        f"at most {fit['peak_memory_mib']:.0f} MiB of memory"
+    )

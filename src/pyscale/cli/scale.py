@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from pyscale.option_text import ParsedArguments, format_option
+from pyscale.io.journal import journal_in_use
+from pyscale.option_text import ParsedArguments
 from pyscale.options import SCALING_NAMES, ScalingOptions
-from pyscale.options.dials import DIALS_DEFAULTS
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
-from .logs import check_log, log_start
+from .logs import check_log, log_defaults, log_end, log_start
+from .summary import screen_summary
 
 __all__ = ["FRAME", "run", "scale_and_write"]
 
@@ -45,27 +47,40 @@ def run(arguments: Sequence[str]) -> int:
     line = FRAME.read(arguments)
     if line is None:
         return 0
-    scale_and_write(line.parsed, line.verbose)
+    _, summary = scale_and_write(line.parsed, line.verbose)
+    line.write(summary)
     return 0
 
 
-def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> None:
-    """Scale files, write all outputs and the log, and print the summary."""
-    options = parsed.options
+def scale_and_write(parsed: ParsedArguments[ScalingOptions], verbose: int) -> tuple[Any, str]:
+    """Scale files, write all outputs and the log; return the result, and what a screen shows of it."""
+    options, started = parsed.options, time.monotonic()
+    if options.output.plots is not None:
+        from pyscale.report.paper import require_matplotlib
+
+        require_matplotlib()
     check_log(parsed, _other_outputs(options))
-    with setup_logging(options.output.log, verbose):
+    written = journal_in_use().written
+    n_before = len(written)
+    is_cross_validated = options.cross_validation.cross_validation_mode is not None
+    with setup_logging(options.output.log, verbose) as on_progress:
         log_start("scale", parsed)
-        defaults = _own_defaults(parsed)
-        _LOGGER.info("Defaults that differ from those of dials.scale: %s", defaults, extra={"console": False})
+        log_defaults(parsed)
         # The numerical libraries are loaded only now, when the arguments are known to be right.
         scaler: Any = importlib.import_module("pyscale.scaler")
-        cross_validated = options.cross_validation.cross_validation_mode is not None
-        scale = scaler.cross_validate_files if cross_validated else scaler.scale_files
-        result = scale(parsed.files, options, parsed.given)
-        result.write_outputs(options.output, inputs=parsed.files, named_outputs=parsed.given)
-        summary = result.summary()
-        _LOGGER.info("%s", summary, extra={"console": False})
-    write(summary)
+        progress: Any = importlib.import_module("pyscale.progress")
+        scale = scaler.cross_validate_files if is_cross_validated else scaler.scale_files
+        with progress.following(on_progress, None):
+            result = scale(parsed.files, options, parsed.given)
+            result.write_outputs(options.output, inputs=parsed.files, named_outputs=parsed.given)
+        if is_cross_validated:
+            _LOGGER.info("%s", result.summary(), extra={"console": False})
+        else:
+            log_end(result, written[n_before:], time.monotonic() - started)
+    if is_cross_validated:
+        return result, result.summary()
+    shown = screen_summary(result.document, written[n_before:], time.monotonic() - started)
+    return result, f"{result.summary()}\n\n{shown}" if verbose > 0 else shown
 
 
 def _other_outputs(options: ScalingOptions) -> dict[str, str | None]:
@@ -75,13 +90,3 @@ def _other_outputs(options: ScalingOptions) -> dict[str, str | None]:
         results = options.filtering.output.scale_and_filter_results
         paths["filtering.output.scale_and_filter_results"] = results
     return paths
-
-
-def _own_defaults(parsed: ParsedArguments[ScalingOptions]) -> str:
-    """Options left at a default that is not dials.scale's, with both."""
-    options = [option for option in SCALING_NAMES.options if option.path in DIALS_DEFAULTS]
-    return "; ".join(
-        f"{format_option(option.path, option.default)} ({DIALS_DEFAULTS[option.path]})"
-        for option in options
-        if option.path not in parsed.given
-    )

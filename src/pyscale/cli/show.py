@@ -14,7 +14,7 @@ from pyscale.options.importing import InputOptions
 from pyscale.options.option import option
 from pyscale.options.tree import OptionScope
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
 
 __all__ = ["FRAME", "ShowOptions", "run"]
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
             text = describe_reflections(files, options.reflection, options.input)
         else:
             text = describe_files(files, options.input)
-    write(text)
+    line.write(text)
     return 0
 
 

@@ -6,14 +6,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyscale.options import OptionNames
 from pyscale.options.option import option
 from pyscale.options.tree import OptionScope
-from pyscale.simulation import SimulationOptions, simulate
+from pyscale.simulation import SimulationOptions
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
+
+if TYPE_CHECKING:
+    from pyscale.simulation import SimulatedData
 
 __all__ = ["FRAME", "SimulateOptions", "SimulationOutputOptions", "run", "simulate_and_write"]
 
@@ -51,14 +55,16 @@ def run(arguments: Sequence[str]) -> int:
     if line is None:
         return 0
     with setup_logging(None, line.verbose):
-        n_reflections, files = simulate_and_write(line.parsed.options)
-    write(f"{n_reflections} reflections written to {' '.join(str(path) for path in files)}")
+        data, files = simulate_and_write(line.parsed.options)
+    line.write(f"{len(data)} reflections written to {' '.join(str(path) for path in files)}")
     return 0
 
 
-def simulate_and_write(options: SimulateOptions) -> tuple[int, list[Path]]:
-    """Simulate and write; returns the number of reflections and the files."""
-    _LOGGER.info("simulating")
+def simulate_and_write(options: SimulateOptions) -> tuple[SimulatedData, list[Path]]:
+    """Simulate and write; returns the data and the files."""
+    from pyscale.simulation import simulate
+
+    _LOGGER.info("simulating", extra={"fraction": 0.0})
     data = simulate(options.simulation)
-    _LOGGER.info("writing %d simulated reflections", len(data))
-    return len(data), data.write(options.output.directory)
+    _LOGGER.info("writing %d simulated reflections", len(data), extra={"fraction": 0.9})
+    return data, data.write(options.output.directory)

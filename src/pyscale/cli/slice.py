@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pyscale.io.journal import journal_in_use
 from pyscale.options import OptionNames
 from pyscale.options.option import option
 from pyscale.options.tree import OptionScope
 
-from .console import setup_logging, write
+from .console import setup_logging
 from .frame import CommandFrame
+from .summary import files_line
 
 __all__ = ["FRAME", "SliceOptions", "run"]
 
@@ -55,5 +57,5 @@ def run(arguments: Sequence[str]) -> int:
 
         result = slice_files(line.parsed.files, line.parsed.options.image_range)
         result.write_outputs(line.parsed.options.output, inputs=line.parsed.files, named_outputs=line.parsed.given)
-    write(result.summary())
+    line.write(f"{result.summary()}\n{files_line(journal_in_use().written)}")
     return 0

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TypeAlias
 
 from ..errors import UsageError
+from .journal import journal_in_use
 
 __all__ = ["OutputSet", "PathLike", "write_atomically"]
 
@@ -43,6 +44,7 @@ class OutputSet:
     def __init__(self, inputs: Iterable[PathLike] = ()) -> None:
         self._inputs = {Path(p).resolve() for p in inputs}
         self._staged: dict[Path, Path] = {}
+        self._journal = journal_in_use()
 
     def __enter__(self) -> OutputSet:
         return self
@@ -50,15 +52,17 @@ class OutputSet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._commit()
-            elif isinstance(error, OSError):
-                self._blame(error)
-        finally:
-            for temporary in self._staged.values():
-                temporary.unlink(missing_ok=True)
-            self._staged.clear()
+        with self._journal.settling():
+            try:
+                if kind is None:
+                    self._commit()
+                elif isinstance(error, OSError):
+                    self._blame(error)
+            finally:
+                for temporary in self._staged.values():
+                    temporary.unlink(missing_ok=True)
+                self._journal.temporary.difference_update(self._staged.values())
+                self._staged.clear()
 
     def stage(self, path: PathLike, *, named_as_output: bool = False) -> Path:
         """Return an empty temporary file, in the directory of `path`, to be written in its place.
@@ -85,8 +89,10 @@ class OutputSet:
         if target.exists() and not os.access(target, os.W_OK):
             raise UsageError(f"{path}: no permission to overwrite this file; name another output file")
         temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.tmp")
-        _create(temporary, path)
-        self._staged[target] = temporary
+        with self._journal.settling():
+            _create(temporary, path)
+            self._staged[target] = temporary
+            self._journal.temporary.add(temporary)
         return temporary
 
     def _blame(self, error: OSError) -> None:
@@ -112,6 +118,8 @@ class OutputSet:
         for _, backup in undo:
             if backup is not None:
                 backup.unlink(missing_ok=True)
+        # A writer may put its file into the place of another set's temporary one.
+        self._journal.written.extend(target for target in self._staged if target not in self._journal.temporary)
 
 
 def _create(temporary: Path, path: PathLike) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import mmap
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 _MAX_BIN = 2**32 - 1
 _START_SIZE = 64
 _mapped: WeakSet[mmap.mmap] = WeakSet()
+_mapped_lock = threading.Lock()
 
 
 def read_refl(path: PathLike) -> ReflectionTable:
@@ -65,7 +67,9 @@ def read_refl(path: PathLike) -> ReflectionTable:
 def forget_pages() -> None:
     """Let the system take back the memory of files that are mapped; what is looked at again is read again."""
     if hasattr(mmap, "MADV_DONTNEED"):
-        for mapped in list(_mapped):
+        with _mapped_lock:
+            known = list(_mapped)
+        for mapped in known:
             mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -79,7 +83,8 @@ def _open(path: PathLike) -> _Buffer:
                 return _unpack(file, path)
             try:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                _mapped.add(mapped)
+                with _mapped_lock:
+                    _mapped.add(mapped)
                 return mapped
             except ValueError:
                 raise DataError(f"{path}: the file is empty") from None

@@ -31,7 +31,8 @@ class InputOptions(OptionScope, scope="input"):
     polarization_fraction: float | None = option(
         None,
         "fraction of the beam that is polarised across the polarization_normal, for intensities that have been "
-        "corrected for an unpolarised beam; None: what the file says, or a default for its kind (docs/formats.md)",
+        "corrected for an unpolarised beam; None: what the file says, or a default for its kind "
+        "(docs/reference/formats.md)",
         range=(0.0, 1.0),
         own=True,
     )

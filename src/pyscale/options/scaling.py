@@ -38,6 +38,9 @@ class OutputOptions(OptionScope, scope="output"):
     reflections: str = option("scaled.refl", "scaled reflections", common=True)
     html: str | None = option("pyscale.scale.html", "report; None for none", common=True)
     json: str | None = option("pyscale.scale.json", "all results for programs; None for none", common=True)
+    plots: str | None = option(
+        None, "folder of the main figures as SVG and PNG, for papers (needs matplotlib)", common=True, own=True
+    )
     unmerged_mtz: str | None = option(None, "unmerged MTZ file", common=True)
     merged_mtz: str | None = option(None, "merged MTZ file", common=True)
     xds_ascii: str | None = option(None, "unmerged file in the format of XDS_ASCII.HKL, outliers as misfits", own=True)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from pyscale import _core
 from pyscale.components import Axis, ComponentModel, CoordinateName
-from pyscale.observations import JobObservations
-from pyscale.typing import BoolArray, FloatArray
+from pyscale.model_document import curve_points
+from pyscale.typing import FloatArray
 
-__all__ = [
-    "Curve",
-    "Section",
-    "Surface",
-    "absorption_surface",
-    "dose_factor",
-    "grid_section",
-    "smooth_curve",
-    "unmeasured_directions",
-]
+__all__ = ["Curve", "Section", "absorption_factor", "dose_factor", "grid_section", "smooth_curve"]
 
-_N_POINTS = 181
-_N_POLAR, _N_AZIMUTH = 45, 90
+_N_POINTS = 161
 
 
 @dataclass(frozen=True)
@@ -41,24 +31,6 @@ class Curve:
 
     node_z: FloatArray
     z: FloatArray
-    value: FloatArray
-
-
-@dataclass(frozen=True)
-class Surface:
-    """An absorption surface over directions.
-
-    Attributes
-    ----------
-    azimuth_deg : (90,) float64
-    polar_deg : (45,) float64
-        Centres of the cells of the grid.
-    value : (45, 90) float64
-        1 + sum C_lm Y_lm(direction): the factor of g if both beams ran along the direction.
-    """
-
-    azimuth_deg: FloatArray
-    polar_deg: FloatArray
     value: FloatArray
 
 
@@ -87,42 +59,16 @@ def smooth_curve(component: ComponentModel, image_range: tuple[int, int]) -> Cur
     axis = component.axes[0].core()
     model = _core.JobModel()
     model.add(model.add_data_set(), _core.Component.smooth_scale(axis))
-    z = np.linspace(image_range[0] - 1.0, image_range[1], _N_POINTS)
+    z = curve_points(image_range, _N_POINTS)
     value = _evaluate(model, component.parameters, image_z=z)
     return Curve(_core.node_coordinates(axis), z, value)
 
 
-def absorption_surface(component: ComponentModel) -> Surface:
-    """Evaluate an absorption surface on a grid of directions."""
-    azimuth = (np.arange(_N_AZIMUTH) + 0.5) * (2 * np.pi / _N_AZIMUTH) - np.pi
-    polar = (np.arange(_N_POLAR) + 0.5) * (np.pi / _N_POLAR)
-    sine = np.sin(polar)[:, None]
-    directions = np.stack(
-        [
-            sine * np.cos(azimuth),
-            sine * np.sin(azimuth),
-            np.broadcast_to(np.cos(polar)[:, None], (_N_POLAR, _N_AZIMUTH)),
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
+def absorption_factor(component: ComponentModel, directions: FloatArray) -> FloatArray:
+    """1 + sum C_lm Y_lm of directions (n, 3), unit vectors: g if both beams ran along them, (n,) float64."""
     model = _core.JobModel()
     model.add(model.add_data_set(), component.core())
-    value = _evaluate(model, component.parameters, image_z=np.zeros(len(directions)), directions=directions)
-    return Surface(np.degrees(azimuth), np.degrees(polar), value.reshape(_N_POLAR, _N_AZIMUTH))
-
-
-def unmeasured_directions(observations: JobObservations, data_sets: Sequence[int]) -> BoolArray:
-    """Cells of the grid of `absorption_surface` that no beam of some data sets crosses, (45, 90) bool."""
-    here = np.isin(observations.data_set, data_sets)
-    counts = np.zeros(_N_POLAR * _N_AZIMUTH, np.int64)
-    for beams in (observations.s0_crystal[here], observations.s1_crystal[here]):
-        polar = np.arccos(np.clip(beams[:, 2], -1.0, 1.0)) * (_N_POLAR / np.pi)
-        azimuth = (np.arctan2(beams[:, 1], beams[:, 0]) + np.pi) * (_N_AZIMUTH / (2 * np.pi))
-        cell = np.minimum(polar.astype(np.int64), _N_POLAR - 1) * _N_AZIMUTH
-        cell += np.minimum(azimuth.astype(np.int64), _N_AZIMUTH - 1)
-        counts += np.bincount(cell, minlength=counts.size)
-    unmeasured: BoolArray = (counts == 0).reshape(_N_POLAR, _N_AZIMUTH)
-    return unmeasured
+    return _evaluate(model, component.parameters, image_z=np.zeros(len(directions)), directions=directions)
 
 
 def grid_section(

@@ -1,57 +1,65 @@
-"""The plots of the whole job."""
+"""The plots of the whole job: merging statistics and error model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
-from .plots import BLUE, GREEN, ORANGE, Figure, axis, line
+from .numbers import significant
+from .palette import BLUE, COLORS, GREEN, GREY, ORANGE
+from .plots import Figure, axis, figure, level, line, resolution_axis, rounded
 
-__all__ = ["error_model_figure", "resolution_figures", "summary_figure"]
+__all__ = ["error_model_figures", "normal_probability_figure", "resolution_figures"]
 
-_MAX_POINTS = 2000
+_SYMBOLS = ("circle", "diamond-open", "square-open", "cross", "triangle-up-open")
 
 
 def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
     """CC1/2, R values, I/sigma, completeness and multiplicity against resolution, linear in 1/d^2."""
     shells = statistics["shells"]
-    x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
+    x, x_axis = resolution_axis(shells)
     labels = [f"{s['d_max']:.2f}–{s['d_min']:.2f} Å" for s in shells]
-    stride = max(1, len(shells) // 7)
-    ticks = {"tickvals": [s["d_min"] ** -2 for s in shells[::stride]]}
-    ticks["ticktext"] = [f"{s['d_min']:.2f}" for s in shells[::stride]]
 
     def curve(name: str, key: str, color: str, **more: Any) -> dict[str, Any]:
-        hover = {"text": labels, "hovertemplate": "%{text}: %{y:.4g}"}
+        hover = {"text": labels, "hovertemplate": f"{name}, %{{text}}: %{{y:.4g}}<extra></extra>"}
         return line(name, x, [s[key] for s in shells], color, **hover, **more)
 
-    def figure(traces: list[dict[str, Any]], **axes: Any) -> Figure:
-        return {"data": traces, "layout": {"xaxis": axis("resolution d (Å)", **ticks), **axes}}
+    def plot(traces: list[dict[str, Any]], caption: str, **axes: Any) -> Figure:
+        return figure(traces, caption, xaxis=x_axis, **axes)
 
+    dashed, dotted = ({"line": {"color": color, "dash": d}} for color, d in ((ORANGE, "dash"), (GREEN, "dot")))
     return {
-        "cc-half": figure(
+        "cc-half": plot(
             [
                 curve("CC½", "cc_half", BLUE),
                 curve("CC½, σ–τ", "cc_half_sigma_tau", GREEN, visible="legendonly"),
-                curve("CC anomalous", "cc_anom", ORANGE),
+                curve("CC anomalous", "cc_anom", ORANGE, **dashed),
             ],
+            "CC½ near 1 is a strong shell, below about 0.3 hardly any signal is left; CC anomalous above 0 is an "
+            "anomalous signal.",
             yaxis=axis("correlation", rangemode="tozero"),
         ),
-        "r-values": figure(
+        "r-values": plot(
             [
-                curve("R merge", "r_merge", GREEN),
                 curve("R meas", "r_meas", BLUE),
-                curve("R pim", "r_pim", ORANGE),
+                curve("R merge", "r_merge", GREEN, **dotted),
+                curve("R pim", "r_pim", ORANGE, **dashed),
             ],
-            yaxis=axis("R", rangemode="tozero"),
+            "Relative scatter of equivalents (R meas) and relative error of their mean (R pim); low is good, and both "
+            "rise where the signal fades.",
+            yaxis=axis("R (fraction)", rangemode="tozero"),
         ),
-        "i-over-sigma": figure([curve("I/σ", "i_over_sigma", BLUE)], yaxis=axis("mean I/σ", rangemode="tozero")),
-        "completeness": figure(
+        "i-over-sigma": plot(
+            [curve("I/σ", "i_over_sigma", BLUE)],
+            "Mean signal over its error of merged intensities; below about 1 to 2 there is little signal.",
+            yaxis=axis("mean I/σ", rangemode="tozero"),
+        ),
+        "completeness": plot(
             [
                 curve("completeness", "completeness", BLUE),
-                curve("multiplicity", "multiplicity", ORANGE, yaxis="y2"),
+                curve("multiplicity", "multiplicity", ORANGE, yaxis="y2", **dashed),
             ],
+            "Share of the possible reflections that were measured (left), and how often each (right).",
             yaxis=axis("completeness", rangemode="tozero", tickformat=".0%"),
             yaxis2=axis(
                 "multiplicity", rangemode="tozero", overlaying="y", side="right", showgrid=False, tickmode="auto"
@@ -60,67 +68,72 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
-def error_model_figure(bins: Sequence[dict[str, Any]]) -> Figure:
+def error_model_figures(model: dict[str, Any]) -> dict[str, Figure]:
+    """Scatter by intensity and normal probability plot, as far as the error model has them."""
+    figures = {}
+    if model.get("bins"):
+        figures["error-model"] = _error_model_figure(model["bins"])
+    if plot := model.get("normal_probability"):
+        series = [
+            ("after the error model", plot["expected"], plot["corrected"]),
+            ("as integrated", plot["expected"], plot["uncorrected"]),
+        ]
+        figures["error-normal"] = normal_probability_figure(
+            series,
+            "deviation / σ",
+            "On the dotted line deviations are normal with the right σ; steeper, the scatter is larger than σ; ends "
+            "that bend are more extreme deviations than σ explains.",
+        )
+    return figures
+
+
+def _error_model_figure(bins: Sequence[dict[str, Any]]) -> Figure:
     """Variance of normalised deviations by intensity, before and after the error model."""
     ordered = sorted(bins, key=lambda b: float(b["intensity_min"]))
     x = list(range(1, len(ordered) + 1))
-    labels = [f"{b['intensity_min']:.3g} to {b['intensity_max']:.3g}, {b['n']} observations" for b in ordered]
+    labels = [f"I {b['intensity_min']:.3g} to {b['intensity_max']:.3g}, {b['n']} observations" for b in ordered]
     traces = [
-        line(name, x, [b[key] for b in ordered], color, text=labels, hovertemplate="%{text}: %{y:.3f}")
-        for name, key, color in (
-            ("as integrated", "uncorrected_variance", ORANGE),
-            ("after the error model", "corrected_variance", BLUE),
+        line(name, x, rounded(b[key] for b in ordered), color, line={"color": color, "dash": dash}, text=labels)
+        | {"hovertemplate": "%{text}: %{y:.3f}"}
+        for name, key, color, dash in (
+            ("as integrated", "uncorrected_variance", ORANGE, "dash"),
+            ("after the error model", "corrected_variance", BLUE, "solid"),
         )
     ]
     ticks = {"tickvals": x, "ticktext": [_magnitude(b["intensity_max"]) for b in ordered]}
-    one = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": 1,
-        "y1": 1,
-        "line": {"dash": "dot", "color": "#888"},
-    }
-    layout = {
-        "xaxis": axis("expected intensity up to", **ticks),
-        "yaxis": axis("variance of deviations / σ", type="log"),
-        "shapes": [one],
-    }
-    return {"data": traces, "layout": layout}
+    return figure(
+        traces,
+        "Scatter of equivalents over what their σ say: 1 (dotted) is right, above 1 the σ are too small.",
+        xaxis=axis("expected intensity up to", **ticks),
+        yaxis=axis("variance of deviations / σ²", type="log"),
+        shapes=[level(1)],
+    )
 
 
-def summary_figure(entries: Sequence[dict[str, Any]]) -> Figure:
-    """Mean scale of every data set (of evenly spaced ones if there are very many), and B where there is any.
+def normal_probability_figure(
+    series: Sequence[tuple[str, Sequence[float], Sequence[float]]], quantity: str, caption: str
+) -> Figure:
+    """Quantiles of deviates against those of a normal distribution.
 
     Parameters
     ----------
-    entries
-        For each data set its identifier, and `scale` and `decay`: None, or (value, below, above).
+    series : sequence of (str, list, list)
+        Label, expected and observed quantiles; the first one is shown in full.
+    quantity, caption : str
+        What the deviates are, and how to read the plot.
     """
     data = []
-    has_decay = any(e["decay"] for e in entries)
-    step = -(-len(entries) // _MAX_POINTS)
-    title = "data set, in the order of the input" + (f" (one in {step})" if step > 1 else "")
-    layout: dict[str, Any] = {"xaxis": axis(title, anchor="y2" if has_decay else "y")}
-    layout["xaxis"]["dtick"] = max(1, len(entries) // 10)
-    x = list(range(0, len(entries), step))
-    entries = entries[::step]
-    names = [escape(str(e["identifier"]))[:80] for e in entries]
-    for key, yaxis, color in (("scale", "y", BLUE), ("decay", "y2", ORANGE))[: 1 + has_decay]:
-        values = [e[key] or (None, None, None) for e in entries]
-        trace = line(key, x, [v[0] for v in values], color, mode="markers", yaxis=yaxis)
-        trace |= {"text": names, "hovertemplate": "%{text}: %{y:.4g}"}
-        if len(entries) <= 500:
-            below, above = [v[1] for v in values], [v[2] for v in values]
-            trace["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-            trace["error_y"] |= {"color": color, "thickness": 1}
-        data.append(trace)
-    layout["yaxis"] = axis("mean scale", domain=[0.53 if has_decay else 0, 1])
-    if has_decay:
-        layout["yaxis2"] = axis("mean relative B (Å²)", domain=[0, 0.47])
-    return {"data": data, "layout": layout}
+    for k, (label, x, y) in enumerate(series):
+        color, symbol = COLORS[k % len(COLORS)], _SYMBOLS[k % len(_SYMBOLS)]
+        marker = {"color": color, "symbol": symbol, "size": 6}
+        hover = f"{label}: %{{y:.2f}}, normal would be %{{x:.1f}}<extra></extra>"
+        data.append(line(label, x, y, color, mode="markers", marker=marker, hovertemplate=hover))
+    ends = [min(min(x) for _, x, _ in series), max(max(x) for _, x, _ in series)]
+    data.append(line("normal", ends, ends, GREY, mode="lines", line={"color": GREY, "dash": "dot"}, hoverinfo="skip"))
+    # The first series sets the range: the others may go far beyond it.
+    widest = 1.3 * max(abs(v) for v in (*ends, *series[0][2]))
+    return figure(data, caption, xaxis=axis("expected normal deviate"), yaxis=axis(quantity, range=[-widest, widest]))
 
 
 def _magnitude(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else significant(value, 3)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
+import math
 from typing import Any
 
 from .numbers import count, fixed
-from .plots import BLUE, ORANGE, Figure, axis, line
+from .palette import BLUE, GREEN, ORANGE
+from .plots import Figure, axis, figure, level, line, rounded, short_name
 from .table import Document, Table
 
-__all__ = ["candidate_figure", "history_table", "removed_table"]
+__all__ = ["candidate_figure", "history_figure", "history_table", "removed_table"]
 
 _MAX_ROWS = 200
 
@@ -52,29 +53,66 @@ def removed_table(filtering: Document) -> Table:
             for c in sorted(removed, key=lambda c: float(c["delta_cc_half"]))
         ]
     left = len(rows) - _MAX_ROWS
-    note = f"{left} more are in the JSON file." if left > 0 else ""
+    note = f"{left} more are in the JSON file." if left > 0 else "" if rows else "Nothing was removed."
     return Table(["Cycle", "Data set", "Images", "Observations", "ΔCC½"], rows[:_MAX_ROWS], note=note)
 
 
 def candidate_figure(filtering: Document) -> Figure:
-    """ΔCC½ of all candidates, in the first cycle and in the last."""
+    """ΔCC½ of all candidates, in the first cycle and in the last, with the cut-offs."""
     cycles = filtering["cycles"]
     chosen = [(cycles[0], ORANGE), (cycles[-1], BLUE)] if len(cycles) > 1 else [(cycles[0], BLUE)]
+    places = {_key(c): k for k, c in enumerate(cycles[0]["candidates"])}
     traces: list[dict[str, Any]] = []
+    shapes = []
     for cycle, color in chosen:
         candidates = cycle["candidates"]
-        trace = line(
-            f"cycle {cycle['number']}",
-            range(len(candidates)),
-            [c["delta_cc_half"] for c in candidates],
-            color,
-            mode="markers",
-        )
-        trace |= {"text": [f"{escape(c['identifier'])[:80]}, {_images(c)}" for c in candidates]}
+        x = [places.setdefault(_key(c), len(places)) for c in candidates]
+        trace = line(f"cycle {cycle['number']}", x, _values(candidates), color, mode="markers")
+        symbols = ["x" if c["removed"] else "circle-open" for c in candidates]
+        trace["marker"] = {"color": color, "symbol": symbols, "size": 7}
+        trace |= {"text": [f"{short_name(c['identifier'])}, {_images(c)}" for c in candidates]}
         trace |= {"hovertemplate": "%{text}: %{y:.2e}"}
         traces.append(trace)
-    layout = {"xaxis": axis("data set or image group, in order"), "yaxis": axis("ΔCC½")}
-    return {"data": traces, "layout": layout}
+        if cycle["cutoff"] is not None:
+            shapes.append(level(cycle["cutoff"], line={"dash": "dash", "color": color, "width": 1}))
+    caption = (
+        "Points below the dashed cut-off of their cycle make the merged data worse: crosses were removed. Negative is "
+        "a gain in CC½ without them."
+    )
+    x_axis = axis("data set or image group, in the order of the first cycle")
+    return figure(
+        traces, caption, xaxis=x_axis, yaxis=axis("ΔCC½", zeroline=True, exponentformat="power"), shapes=shapes
+    )
+
+
+def history_figure(filtering: Document) -> Figure:
+    """CC½, R_pim and completeness before each removal and after the last."""
+    cycles = filtering["cycles"]
+    scalings = [*(c["statistics"] for c in cycles), filtering["final"]]
+    labels = [*(f"cycle {c['number']}" for c in cycles), "final"]
+    data = [
+        line(name, labels, rounded(_nan(s[key]) for s in scalings), color, **more)
+        for name, key, color, more in (
+            ("CC½", "cc_half", BLUE, {}),
+            ("completeness", "completeness", GREEN, {"line": {"color": GREEN, "dash": "dot"}}),
+            ("R pim", "r_pim", ORANGE, {"yaxis": "y2", "line": {"color": ORANGE, "dash": "dash"}}),
+        )
+    ]
+    caption = "What each removal gained (CC½ up, R pim down, right) and cost (completeness)."
+    right = axis("R pim", overlaying="y", side="right", showgrid=False, rangemode="tozero", tickmode="auto")
+    return figure(data, caption, xaxis=axis("", type="category"), yaxis=axis("CC½, completeness"), yaxis2=right)
+
+
+def _key(candidate: Document) -> tuple[str, str]:
+    return candidate["identifier"], _images(candidate)
+
+
+def _values(candidates: list[Document]) -> list[float | None]:
+    return rounded((_nan(c["delta_cc_half"]) for c in candidates), 4)
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _images(candidate: Document) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import asin, pi
 from typing import Any
 
+from .figures import normal_probability_figure
 from .numbers import count, fixed, with_sigma
-from .plots import BLUE, COLORS, GREEN, ORANGE, Figure, axis, line
+from .palette import BLUE, COLORS, GREEN, GREY, ORANGE
+from .plots import Figure, axis, figure, level, line, resolution_axis
 from .table import Table
 
 __all__ = ["intensity_figures", "intensity_statistics_table"]
-
-_GREY = "#888888"
 
 
 def intensity_figures(analyses: dict[str, Any]) -> dict[str, Figure]:
@@ -26,25 +26,13 @@ def intensity_figures(analyses: dict[str, Any]) -> dict[str, Figure]:
             figures["l-test"] = _l_test(twinning)
     anomalous = analyses.get("anomalous_signal")
     if anomalous and anomalous["wavelengths"]:
-        figures["anomalous-cc"] = _anomalous(anomalous["wavelengths"], "cc_anom", "CC anomalous", 0.0)
-        figures["anomalous-differences"] = _anomalous(
-            anomalous["wavelengths"], "difference_over_sigma", "mean |I(+) − I(−)|/σ", None
-        )
+        figures |= _anomalous_figures(anomalous["wavelengths"])
     return figures
-
-
-def _resolution(shells: Sequence[dict[str, Any]]) -> tuple[list[float], dict[str, Any]]:
-    """Middles of shells in 1/d^2, and an axis that tells d."""
-    x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
-    stride = max(1, len(shells) // 7)
-    ticks = {"tickvals": [s["d_min"] ** -2 for s in shells[::stride]]}
-    ticks["ticktext"] = [f"{s['d_min']:.2f}" for s in shells[::stride]]
-    return x, axis("resolution d (Å)", **ticks)
 
 
 def _wilson(wilson: dict[str, Any]) -> Figure:
     shells = [s for s in wilson["shells"] if s["log_ratio"] is not None]
-    _, x_axis = _resolution(shells)
+    _, x_axis = resolution_axis(shells)
     x = [4 * s["s_squared"] for s in shells]
     fitted = [k for k, s in enumerate(shells) if s["fitted"]]
     others = [k for k, s in enumerate(shells) if not s["fitted"]]
@@ -56,24 +44,31 @@ def _wilson(wilson: dict[str, Any]) -> Figure:
 
     ends = [x[fitted[0]], x[fitted[-1]]]
     values = [wilson["log_scale"] - 0.5 * wilson["b"] * e for e in ends]
-    data = [points("fitted", fitted, BLUE), points("not fitted", others, _GREY)]
+    data = [points("fitted", fitted, BLUE), points("not fitted", others, GREY)]
     data.append(line(f"B = {wilson['b']:.1f} Å²", ends, values, ORANGE, mode="lines"))
-    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis("ln(⟨I/ε⟩ / Σf²)")}}
+    caption = (
+        "Ordinary data fall on the straight line from about 4 Å on; bumps are ice or loops, an upturn at the end is "
+        "overestimated weak data."
+    )
+    return figure(data, caption, xaxis=x_axis, yaxis=axis("ln(⟨I/ε⟩ / Σf²)"))
 
 
 def _moments(twinning: dict[str, Any]) -> Figure:
-    x, x_axis = _resolution(twinning["shells"])
+    shells = twinning["shells"]
+    x, x_axis = resolution_axis(shells)
+    ends = [shells[0]["d_max"] ** -2, shells[-1]["d_min"] ** -2]
     data = []
     for kind, color, expected in (("acentric", BLUE, (2.0, 1.5)), ("centric", GREEN, (3.0, 2.0))):
-        known = [(at, s[kind]) for at, s in zip(x, twinning["shells"], strict=True) if s[kind] is not None]
+        known = [(at, s[kind]) for at, s in zip(x, shells, strict=True) if s[kind] is not None]
         if not known:
             continue
         errors = {"type": "data", "array": [m["sigma"] for _, m in known], "thickness": 1, "color": color}
         data.append(line(kind, [at for at, _ in known], [m["value"] for _, m in known], color, error_y=errors))
         for name, value, dash in zip(("untwinned", "perfect twin"), expected, ("dash", "dot"), strict=True):
             dashed = {"mode": "lines", "line": {"color": color, "dash": dash, "width": 1}}
-            data.append(line(f"{kind}, {name}", [x[0], x[-1]], [value, value], color, **dashed))
-    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis("⟨I²⟩/⟨I⟩²")}}
+            data.append(line(f"{kind}, {name}", ends, [value, value], color, **dashed))
+    caption = "Untwinned data lie at the dashed lines at all resolutions, twins towards the dotted ones."
+    return figure(data, caption, xaxis=x_axis, yaxis=axis("⟨I²⟩/⟨I⟩²"))
 
 
 def _l_test(twinning: dict[str, Any]) -> Figure:
@@ -85,22 +80,66 @@ def _l_test(twinning: dict[str, Any]) -> Figure:
         ("acentric, perfect twin", [0.5 * v * (3 - v * v) for v in x], "dot"),
         ("centric, untwinned", [2 / pi * asin(v) for v in x], "dashdot"),
     ):
-        data.append(line(name, x, values, _GREY, mode="lines", line={"color": _GREY, "dash": dash, "width": 1}))
-    return {"data": data, "layout": {"xaxis": axis("|L|"), "yaxis": axis("part of pairs below")}}
+        data.append(line(name, x, values, GREY, mode="lines", line={"color": GREY, "dash": dash, "width": 1}))
+    caption = "Untwinned acentric data follow the dashed line, twins bend towards the dotted one."
+    return figure(data, caption, xaxis=axis("|L|"), yaxis=axis("share of pairs below"))
 
 
-def _anomalous(signals: Sequence[dict[str, Any]], key: str, title: str, level: float | None) -> Figure:
+def _anomalous_figures(signals: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """Those plots of anomalous differences that have any points."""
+    figures = {}
+    if any(s["cc_anom"] is not None for signal in signals for s in signal["shells"]):
+        figures["anomalous-cc"] = _anomalous(
+            signals,
+            "cc_anom",
+            "CC anomalous",
+            "Correlation of anomalous differences between random halves, with standard errors: above 0 (dotted) is a "
+            "signal, above about 0.3 a strong one.",
+            level_at=0.0,
+        )
+    if any(s["difference_over_sigma"] is not None for signal in signals for s in signal["shells"]):
+        figures["anomalous-differences"] = _anomalous(
+            signals,
+            "difference_over_sigma",
+            "mean |I(+) − I(−)|/σ",
+            "Differences of Friedel mates over their errors: above the dashed line they exceed what noise alone makes.",
+        )
+    series = [
+        (_wavelength(s, signals), s["normal_probability"]["expected"], s["normal_probability"]["observed"])
+        for s in signals
+        if s.get("normal_probability")
+    ]
+    if series:
+        figures["anomalous-normal"] = normal_probability_figure(
+            series,
+            "(I(+) − I(−))/σ",
+            "Steeper than the dotted line means differences beyond their errors: an anomalous signal if σ are right.",
+        )
+    return figures
+
+
+def _wavelength(signal: dict[str, Any], signals: Sequence[dict[str, Any]]) -> str:
+    return f"{signal['wavelength']:.4f} Å" if len(signals) > 1 else "observed"
+
+
+def _anomalous(
+    signals: Sequence[dict[str, Any]], key: str, title: str, caption: str, level_at: float | None = None
+) -> Figure:
     data = []
     x_axis: dict[str, Any] = {}
     for k, signal in enumerate(signals[: len(COLORS)]):
-        x, x_axis = _resolution(signal["shells"])
-        name = f"{signal['wavelength']:.4f} Å" if len(signals) > 1 else "observed"
+        x, x_axis = resolution_axis(signal["shells"])
+        name = _wavelength(signal, signals)
         data.append(line(name, x, [s[key] for s in signal["shells"]], COLORS[k]))
-        if level is None:
+        if level_at is None:
             noise = {"mode": "lines", "line": {"color": COLORS[k], "dash": "dash", "width": 1}}
             label = f"{name}, without signal" if len(signals) > 1 else "without signal"
             data.append(line(label, x, [s["without_signal"] for s in signal["shells"]], COLORS[k], **noise))
-    return {"data": data, "layout": {"xaxis": x_axis, "yaxis": axis(title)}}
+        else:
+            errors = [s["sigma_cc_anom"] for s in signal["shells"]]
+            data[-1]["error_y"] = {"type": "data", "array": errors, "thickness": 1, "color": COLORS[k]}
+    shapes = [] if level_at is None else [level(level_at)]
+    return figure(data, caption, xaxis=x_axis, yaxis=axis(title), shapes=shapes)
 
 
 def intensity_statistics_table(analyses: dict[str, Any]) -> Table:

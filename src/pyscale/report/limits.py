@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from .numbers import MISSING, count, fixed
-from .plots import BLUE, COLORS, ORANGE, Figure, axis, line, rounded
+from .palette import BLUE, COLORS, GREY, ORANGE
+from .plots import Figure, axis, figure, line, resolution_ticks, rounded
 from .table import Document, Table
 
 __all__ = ["anisotropy_figure", "anisotropy_table", "ellipsoid_table", "limit_figures", "limit_table"]
@@ -49,12 +50,12 @@ def limit_figures(resolution: Document) -> dict[str, Figure]:
     """CC½ with the fitted curve, and I/σ, in narrow shells, with the limits that were reached."""
     shells = resolution["shells"]
     x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
-    ticks = _resolution_ticks(x[-1])
+    ticks = resolution_ticks(x[-1])
 
-    def figure(key: str, traces: list[Figure], **yaxis: Any) -> Figure:
+    def plot(key: str, traces: list[Figure], caption: str, **yaxis: Any) -> Figure:
         reached = [v for v in resolution["limits"] if v["criterion"] == key and v["state"] == "reached"]
         shapes = [_mark(limit["d_min"] ** -2) for limit in reached]
-        return {"data": traces, "layout": {"xaxis": axis("resolution d (Å)", **ticks), "shapes": shapes, **yaxis}}
+        return figure(traces, caption, xaxis=axis("resolution d (Å)", **ticks), shapes=shapes, **yaxis)
 
     halves = [line("CC½", x, [s["cc_half"] for s in shells], BLUE, mode="markers")]
     if (curve := resolution["cc_half_curve"]) is not None:
@@ -63,8 +64,18 @@ def limit_figures(resolution: Document) -> dict[str, Figure]:
         halves.append(line("fit", rounded(grid), values, ORANGE, mode="lines"))
     signal = [line("I/σ", x, [s["i_over_sigma"] for s in shells], BLUE)]
     return {
-        "limit-cc": figure("cc_half", halves, yaxis=axis("CC½ in narrow shells")),
-        "limit-signal": figure("i_over_sigma", signal, yaxis=axis("mean I/σ in narrow shells", type="log")),
+        "limit-cc": plot(
+            "cc_half",
+            halves,
+            "CC½ of narrow shells and the curve fitted to them; dotted lines are limits where it passes a threshold.",
+            yaxis=axis("CC½ in narrow shells"),
+        ),
+        "limit-signal": plot(
+            "i_over_sigma",
+            signal,
+            "Mean I/σ of narrow shells; dotted lines are limits where it passes a threshold.",
+            yaxis=axis("mean I/σ in narrow shells", type="log"),
+        ),
     }
 
 
@@ -98,12 +109,10 @@ def anisotropy_figure(anisotropy: Document) -> Figure:
         )
         for (name, profile), color in zip(profiles, COLORS, strict=False)
     ]
-    ticks = _resolution_ticks(max(ends, default=1.0))
-    layout = {
-        "xaxis": axis("resolution d (Å)", **ticks),
-        "yaxis": axis("mean I/σ within 30° of the direction", type="log"),
-    }
-    return {"data": traces, "layout": layout}
+    ticks = resolution_ticks(max(ends, default=1.0))
+    y_axis = axis("mean I/σ within 30°", type="log")
+    caption = "Signal along the three principal directions of diffraction: curves apart from each other are anisotropy."
+    return figure(traces, caption, xaxis=axis("resolution d (Å)", **ticks), yaxis=y_axis)
 
 
 def ellipsoid_table(inside: Document) -> Table:
@@ -129,11 +138,6 @@ def ellipsoid_table(inside: Document) -> Table:
     return Table(columns, rows, emphasised=1)
 
 
-def _resolution_ticks(end: float) -> dict[str, Any]:
-    places = [end * k / 6.0 for k in range(1, 7)]
-    return {"tickvals": rounded(places), "ticktext": [f"{p**-0.5:.2f}" for p in places]}
-
-
 def _mark(place: float) -> Figure:
-    dashed = {"dash": "dot", "color": "#888"}
+    dashed = {"dash": "dot", "color": GREY}
     return {"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1, "line": dashed}

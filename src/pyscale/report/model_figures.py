@@ -1,21 +1,23 @@
-"""The plots of one data set's model."""
+"""The plots of one data set's model, from the public document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pyscale.components import ComponentModel, CoordinateName
-from pyscale.observations import JobObservations
-from pyscale.scaling_model import DataSetModel
+from pyscale.model_document import component_of, curve_points
 from pyscale.typing import FloatArray
 
-from .curves import Section, absorption_surface, dose_factor, grid_section, smooth_curve, unmeasured_directions
+from .curves import Section, dose_factor, grid_section, smooth_curve
 from .model_tables import marks, without_data
-from .plots import COLORS, DIVERGING, Figure, axis, line, rounded
+from .palette import COLORS, DIVERGING, faint
+from .plots import Figure, axis, colour_bar, excluded_bands, figure, image_range, line, rounded, row_domain
+from .surface import surface_figure, visited_cells
 
 __all__ = ["ModelView", "model_figures"]
 
@@ -30,6 +32,7 @@ _COORDINATES = {"image_z": "image", "inv_d2": "resolution d (Å)", "x_px": "x (p
 _MAX_IMAGES = 1500
 _N_SECTIONS = 4
 _N_POINTS, _N_POINTS_OF_SEVERAL = 48, 24
+_DARK = "#222222"
 
 
 @dataclass(frozen=True)
@@ -38,24 +41,26 @@ class ModelView:
 
     Attributes
     ----------
+    document : dict
+        The public document.
     number : int
         Position of the data set.
-    model : DataSetModel
-    entry : dict
-        The data set in the document.
-    fit : dict
-        The fit in the document.
-    observations : JobObservations
-    sharing : sequence of int
-        Data sets that have the same absorption surface, and itself.
     """
 
+    document: dict[str, Any]
     number: int
-    model: DataSetModel
-    entry: dict[str, Any]
-    fit: dict[str, Any]
-    observations: JobObservations
-    sharing: Sequence[int]
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The data set in the document."""
+        found: dict[str, Any] = self.document["datasets"][self.number]
+        return found
+
+    @cached_property
+    def components(self) -> list[tuple[ComponentModel, dict[str, Any]]]:
+        """Components of the model whose nodes have a place, and what the document says of them."""
+        found = [(component_of(c), c) for c in self.entry["model"]["components"]]
+        return [(component, entry) for component, entry in found if component.is_placed]
 
     @property
     def images(self) -> tuple[int, int] | None:
@@ -69,27 +74,30 @@ class ModelView:
             last = begin - 1 if end >= last else last
         return first, last
 
+    @property
+    def surface(self) -> dict[str, Any] | None:
+        """Directions of beams for the data set's absorption surface; None where the document does not tell them."""
+        beams = self.document["analyses"].get("beams") or {"surfaces": ()}
+        return next((s for s in beams["surfaces"] if self.number in s["data_sets"]), None)
+
     def weak(self, component: ComponentModel) -> list[int]:
         """Parameters of a component without data."""
-        return without_data(self.fit, component.name, component.shared, self.number)
+        return without_data(self.document["fit"], component.name, component.shared, self.number)
 
     def excluded(self, scale: float = 1.0, offset: float = 0.0) -> list[dict[str, Any]]:
         """Grey bands over the images left out, at image * scale + offset."""
-        style = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "fillcolor": "#888", "opacity": 0.25}
-        style |= {"layer": "below", "line": {"width": 0}}
-        return [
-            style | {"x0": (first - 0.5) * scale + offset, "x1": (last + 0.5) * scale + offset}
-            for first, last in self.entry["excluded_images"] or ()
-        ]
+        return excluded_bands(self.entry["excluded_images"] or (), scale, offset)
 
 
 def model_figures(view: ModelView) -> dict[str, Figure]:
     """Plots of all components, by name; a surface that data sets share is drawn for the first one only."""
     figures = {"model": _curves(view)} if view.images is not None else {}
-    for component in view.model.components:
+    for component, _ in view.components:
         if component.kind == "absorption":
-            if not component.shared or view.number == view.sharing[0]:
-                figures["absorption"] = _surface(component, view)
+            surface = view.surface
+            if not component.shared or surface is None or view.number == surface["data_sets"][0]:
+                visited = None if surface is None else visited_cells(surface["visited"])
+                figures["absorption"] = surface_figure(component, _name(component), visited)
         elif component.kind == "dose_decay" and view.images is not None:
             figures["dose"] = _dose(component, view, view.images)
         elif component.kind == "grid":
@@ -109,21 +117,30 @@ def _title(component: ComponentModel) -> dict[str, Any]:
 def _curves(view: ModelView) -> Figure:
     """Scales and relative B along a scan, one above the other; empty without any."""
     assert view.images is not None
-    pairs = zip(view.model.components, view.entry["model"]["components"], strict=True)
-    rows = [(c, entry) for c, entry in pairs if c.kind in _LABELS]
+    rows = [(c, entry) for c, entry in view.components if c.kind in _LABELS]
     if not rows:
         return {}
     data: list[dict[str, Any]] = []
-    first, last = view.entry["images"]
-    x = axis("image", anchor="y" if len(rows) == 1 else f"y{len(rows)}", range=[first - 1, last + 1])
+    x = axis("image", anchor="y" if len(rows) == 1 else f"y{len(rows)}", range=_span(view.images, rows))
     layout: dict[str, Any] = {"xaxis": x, "shapes": view.excluded()}
     for row, (component, entry) in enumerate(rows, 1):
         yaxis, color = "y" if row == 1 else f"y{row}", COLORS[(row - 1) % len(COLORS)]
         data += _row(component, entry, view, view.images, {"yaxis": yaxis, "legendgroup": yaxis}, color)
-        top = 1 - (row - 1) / len(rows)
-        domain = [top - 1 / len(rows) + (0.06 if row < len(rows) else 0), top]
+        domain = row_domain(row - 1, len(rows), 0.06)
         layout[f"yaxis{'' if row == 1 else row}"] = axis(_LABELS[component.kind], domain=domain)
-    return {"data": data, "layout": layout}
+    caption = (
+        "Fitted parameters (points, with standard uncertainties) and the curve through them with its standard "
+        "uncertainty (band); open points follow their neighbours for want of data, grey images are excluded."
+    )
+    return figure(data, caption, **layout)
+
+
+def _span(images: tuple[int, int], rows: Sequence[tuple[ComponentModel, dict[str, Any]]]) -> list[float]:
+    """Range of images with the nodes that lie beside it."""
+    low, high = image_range(images)
+    nodes = [z + 0.5 for c, _ in rows for along in c.axes for z in along.node_coordinates().tolist()]
+    beside = 0.01 * (high - low)
+    return [min([low, *(z - beside for z in nodes)]), max([high, *(z + beside for z in nodes)])]
 
 
 def _row(
@@ -144,13 +161,31 @@ def _row(
     curve = smooth_curve(component, images)
     # Array coordinate z = n - 1/2 is the middle of image n.
     smooth = line(name, rounded(curve.z + 0.5), rounded(curve.value), color, mode="lines", **place)
+    smooth["hovertemplate"] = "image %{x:.0f}: %{y:.4g}"
     nodes = line(f"{entry['name']} nodes", rounded(curve.node_z + 0.5), entry["parameters"], color, **place)
     weak = set(view.weak(component))
     symbols = ["circle-open" if k in weak else "circle" for k in range(component.n_parameters)]
     nodes |= {"mode": "markers", "marker": {"color": color, "symbol": symbols if weak else "circle"}}
+    nodes["hovertemplate"] = "node at image %{x:.1f}: %{y:.4g}"
     if entry["sigmas"] is not None:
         nodes["error_y"] = _bars(entry["sigmas"], color)
-    return [smooth, nodes]
+    return [*_band(component, entry, images, color, place), smooth, nodes]
+
+
+def _band(
+    component: ComponentModel, entry: dict[str, Any], images: tuple[int, int], color: str, place: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Standard uncertainty of the curve, as an area around it; nothing where that is not known."""
+    band = entry.get("band")
+    if not band or None in band:
+        return []
+    z, sigma = curve_points(images, len(band)), np.array(band)
+    curve = smooth_curve(component, images)
+    middle = np.interp(z, curve.z, curve.value)
+    around = np.concatenate([middle - sigma, (middle + sigma)[::-1]])
+    area = line("", rounded(np.concatenate([z, z[::-1]]) + 0.5), rounded(around), color, mode="lines", **place)
+    area |= {"line": {"width": 0}, "fill": "toself", "fillcolor": faint(color, 0.3), "hoverinfo": "skip"}
+    return [area | {"showlegend": False}]
 
 
 def _bars(sigmas: Sequence[float | None], color: str) -> dict[str, Any]:
@@ -174,23 +209,19 @@ def _image_factors(name: str, component: ComponentModel, color: str) -> dict[str
 
 def _dose(component: ComponentModel, view: ModelView, images: tuple[int, int]) -> Figure:
     """The factor of a decay with dose at a few resolutions."""
-    here = view.observations.data_set == view.number
-    d_min = float(view.observations.d_spacing[here].min()) if here.any() else 2.0
+    d_min = view.document["merging_statistics"]["overall"]["d_min"]
     z = np.linspace(images[0] - 1.0, images[1], 61)
     rate, start = component.dose_per_image, component.dose_at_zero
     has_axis = (rate, start) != (1.0, 0.0)
     x = rate * z + start if has_axis else z + 0.5
     data = []
-    for share, color in zip((1.0, 0.5, 0.25, 0.1), COLORS, strict=True):
+    for share, color in zip((1.0, 0.5, 0.25, 0.1), COLORS, strict=False):
         d = d_min / share**0.5
         data.append(line(f"d = {d:.2f} Å", rounded(x), rounded(dose_factor(component, d, z)), color, mode="lines"))
     shapes = view.excluded(rate, start - 0.5 * rate) if has_axis else view.excluded()
-    layout = {
-        "xaxis": axis("dose" if has_axis else "image"),
-        "yaxis": axis(f"factor of {_name(component)}"),
-        "shapes": shapes,
-    }
-    return {"data": data, "layout": layout}
+    caption = "How intensities fade with dose at four resolutions; 1 is no decay, and fine detail fades first."
+    x_axis, y_axis = axis("dose" if has_axis else "image"), axis(f"factor of {_name(component)}")
+    return figure(data, caption, xaxis=x_axis, yaxis=y_axis, shapes=shapes)
 
 
 def _grid(component: ComponentModel, view: ModelView) -> Figure:
@@ -218,7 +249,7 @@ def _sections(
     span = float(abs(values - middle).max()) or 1e-3
     colors = {"colorscale": DIVERGING, "cmin": middle - span, "cmax": middle + span}
     layout: dict[str, Any] = {"title": _title(component), "annotations": []}
-    layout["coloraxis"] = colors | {"colorbar": {"title": {"text": "factor"}}}
+    layout["coloraxis"] = colors | {"colorbar": colour_bar("factor of g")}
     data: list[dict[str, Any]] = []
     columns = 1 if len(places) == 1 else 2
     rows = -(-len(places) // columns)
@@ -238,7 +269,11 @@ def _sections(
             layout["annotations"].append(note | {"x": left + wide / 2, "xanchor": "center", "y": top})
     if x == "image_z":
         layout["shapes"] = [shape | {"layer": "above"} for shape in view.excluded()]
-    return {"data": data, "layout": layout}
+    caption = (
+        f"Factor of g, {values.min():.3f} to {values.max():.3f}: red where intensities come out higher, blue where "
+        "lower; crosses are nodes without data of their own."
+    )
+    return figure(data, caption, **layout)
 
 
 def _panel(
@@ -255,7 +290,7 @@ def _panel(
         "type": "heatmap",
         "x": rounded(x),
         "y": rounded(y),
-        "z": [rounded(row, 5) for row in section.value],
+        "z": [rounded(row, 4) for row in section.value],
         "zsmooth": "best",
         "coloraxis": "coloraxis",
         "hovertemplate": f"{_COORDINATES[names[0]]} %{{x}}: %{{z:.4f}}<extra></extra>",
@@ -264,9 +299,9 @@ def _panel(
     if not nodes[names[0]].size:
         return [heat]
     crosses = line(
-        "no data", rounded(_shown(names[0], nodes[names[0]])), rounded(_shown(names[1], nodes[names[1]])), "#222"
+        "no data", rounded(_shown(names[0], nodes[names[0]])), rounded(_shown(names[1], nodes[names[1]])), _DARK
     )
-    crosses |= {"mode": "markers", "marker": {"symbol": "x-thin", "size": 6, "line": {"width": 1, "color": "#222"}}}
+    crosses |= {"mode": "markers", "marker": {"symbol": "x-thin", "size": 6, "line": {"width": 1, "color": _DARK}}}
     return [heat, crosses | place | {"hoverinfo": "skip", "showlegend": False}]
 
 
@@ -295,38 +330,3 @@ def _coordinate(name: str, values: FloatArray, *, titled: bool) -> dict[str, Any
         ticks = np.linspace(max(low, 0.05 * high), high, 6)
         made |= {"tickvals": rounded(ticks), "ticktext": [f"{v**-0.5:.2f}" for v in ticks.tolist()]}
     return made
-
-
-def _surface(component: ComponentModel, view: ModelView) -> Figure:
-    """Absorption surface over direction; directions that no beam took are greyed."""
-    surface = absorption_surface(component)
-    unmeasured = unmeasured_directions(view.observations, view.sharing if component.shared else [view.number])
-    x, y = rounded(surface.azimuth_deg), rounded(surface.polar_deg)
-    span = float(abs(surface.value - 1.0).max()) or 1e-3
-    heat = {
-        "type": "heatmap",
-        "x": x,
-        "y": y,
-        "z": [rounded(row, 5) for row in surface.value],
-        "zmin": 1 - span,
-        "zmax": 1 + span,
-        "colorscale": DIVERGING,
-        "colorbar": {"title": {"text": "factor"}},
-        "hovertemplate": "azimuth %{x}°, polar angle %{y}°: %{z:.4f}<extra></extra>",
-    }
-    grey = {
-        "type": "heatmap",
-        "x": x,
-        "y": y,
-        "z": [[1 if cell else None for cell in row] for row in unmeasured.tolist()],
-        "colorscale": [[0, "#777"], [1, "#777"]],
-        "opacity": 0.75,
-        "showscale": False,
-        "hovertemplate": "not measured<extra></extra>",
-    }
-    layout = {
-        "title": _title(component),
-        "xaxis": axis("azimuth (°)", range=[-180, 180], dtick=60, constrain="domain"),
-        "yaxis": axis("polar angle (°)", range=[180, 0], dtick=45),
-    }
-    return {"data": [heat, grey], "layout": layout}

@@ -2,99 +2,57 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from pyscale.option_text import format_option
+from pyscale.options import ScalingOptions, to_dict
 
-from pyscale.option_text import changed_options, format_option
-
-from . import figures as job_figures
-from . import filtering, intensity_figures, limits, model_tables, outliers, parts, tables
-from .model_figures import ModelView, model_figures
+from . import correlations, filtering, intensity_figures, limits, model_tables, outliers, parts, tables, warned
+from .all_figures import MAX_DETAILED, data_set_figures, whole_job_figures
+from .assets import render
+from .model_figures import ModelView
+from .option_tables import changed_in_document, option_table
 from .plots import Figure
-from .table import Table
+from .table import Table, is_known
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyscale.result import ScalingResult
-    from pyscale.scaling_model import DataSetModel
-
-__all__ = ["MAX_DETAILED", "render_page"]
-
-#: Data sets with plots and tables of their own.
-MAX_DETAILED = 12
+__all__ = ["render_page"]
 
 
-def render_page(result: ScalingResult, document: dict[str, Any]) -> str:
-    """Render the report of a result and its public document."""
-    figures = _job_figures(document)
-    details = [_details(result, document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+def render_page(document: dict[str, Any]) -> str:
+    """Render the report of a public document."""
+    figures = whole_job_figures(document)
+    details = [_details(document, k, figures) for k in range(min(MAX_DETAILED, len(document["datasets"])))]
+    return render(
+        "report.html",
+        figures,
         document=document,
-        sources=result.job.sources,
+        sources=document["sources"],
         n_data_sets=len(document["datasets"]),
         cell=", ".join(f"{x:.4g}" for x in document["unit_cell"]),
-        warnings=tables.warnings(document),
-        limit_decisions=_limit_decisions(result),
+        tiles=tables.key_figures(document["merging_statistics"]),
+        warnings=warned.warnings(document),
+        n_splits=(document["options"] or to_dict(ScalingOptions()))["output"]["merging"]["n_splits"],
+        limit_decisions=_limit_decisions(document),
         tables=_job_tables(document),
         details=details,
-        options=[format_option(path, value) for path, value in changed_options(result.options).items()],
-        figure_names=list(figures),
-        figures=_script(json.dumps(figures, allow_nan=False, separators=(",", ":"))),
-        plotly=_plotly(),
+        options=[format_option(path, value) for path, value in changed_in_document(document["options"] or {}).items()],
     )
-
-
-def _job_figures(document: dict[str, Any]) -> dict[str, Figure]:
-    figures = job_figures.resolution_figures(document["merging_statistics"])
-    resolution, anisotropy = document["analyses"]["resolution"], document["analyses"]["anisotropy"]
-    if resolution is not None:
-        figures |= limits.limit_figures(resolution)
-    if anisotropy is not None and anisotropy["verdict"] not in ("by_symmetry", "undetermined"):
-        figures["anisotropy"] = limits.anisotropy_figure(anisotropy)
-    figures |= intensity_figures.intensity_figures(document["analyses"])
-    if document["error_model"].get("bins"):
-        figures["error-model"] = job_figures.error_model_figure(document["error_model"]["bins"])
-    regions = document["analyses"]["regions"]
-    if regions is not None and regions["map"] is not None:
-        figures["deviations"] = outliers.deviation_figure(regions["map"])
-    if document["filtering"] is not None:
-        figures["filtering"] = filtering.candidate_figure(document["filtering"])
-    if len(document["datasets"]) > 1:
-        figures["summary"] = job_figures.summary_figure(model_tables.summary_entries(document["datasets"]))
-    if document["analyses"].get("radiation_damage") is not None:
-        figures["damage"] = parts.damage_figure(document["analyses"]["radiation_damage"])
-    return figures
 
 
 def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
-    statistics, fit = document["merging_statistics"], document["fit"]
+    statistics = document["merging_statistics"]
     job_tables = {
         "headline": tables.headline_table(statistics),
-        "fit": tables.run_table(document),
         "error_model": tables.error_model_table(document["error_model"]),
         "shells": tables.shell_table(statistics),
         "intensity_statistics": intensity_figures.intensity_statistics_table(document["analyses"]),
         "summary": tables.summary_table(document),
-        "rounds": tables.round_table(fit),
         "ledger": tables.ledger_table(document["ledger"]),
-        "times": tables.time_table(fit),
-        "intensities": tables.intensity_table(document),
     }
+    if is_known(document):
+        job_tables |= _run_tables(document)
     job_tables |= _limit_tables(document["analyses"])
-    if len(document["datasets"]) > MAX_DETAILED:
+    if len(document["datasets"]) > MAX_DETAILED and document["decisions"]:
         job_tables["decisions"] = model_tables.grouped_decision_table(document["decisions"])
     if document["analyses"].get("by_data_set") is not None:
         job_tables["by_data_set"] = parts.data_set_table(document["analyses"]["by_data_set"])
@@ -103,6 +61,8 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
     groups = tables.error_group_table(document["error_model"])
     if groups is not None:
         job_tables["error_groups"] = groups
+    if document["fit"].get("correlations") is not None:
+        job_tables["correlations"] = correlations.correlation_table(document["fit"]["correlations"])
     if document["free_set"] is not None:
         job_tables["free_set"] = model_tables.free_set_table(document["free_set"])
     rogues, regions = document["analyses"]["rogues"], document["analyses"]["regions"]
@@ -114,6 +74,18 @@ def _job_tables(document: dict[str, Any]) -> dict[str, Table]:
         job_tables["filtering_history"] = filtering.history_table(document["filtering"])
         job_tables["filtering_removed"] = filtering.removed_table(document["filtering"])
     return job_tables
+
+
+def _run_tables(document: dict[str, Any]) -> dict[str, Table]:
+    """What only the job itself knew."""
+    fit = document["fit"]
+    return {
+        "fit": tables.run_table(document),
+        "rounds": tables.round_table(fit),
+        "times": tables.time_table(fit),
+        "intensities": tables.intensity_table(document),
+        "options": option_table(document["options"]),
+    }
 
 
 def _limit_tables(analyses: dict[str, Any]) -> dict[str, Table]:
@@ -128,51 +100,24 @@ def _limit_tables(analyses: dict[str, Any]) -> dict[str, Table]:
     return found
 
 
-def _details(
-    result: ScalingResult, document: dict[str, Any], number: int, figures: dict[str, Figure]
-) -> dict[str, Any]:
+def _details(document: dict[str, Any], number: int, figures: dict[str, Figure]) -> dict[str, Any]:
     """Tables and figures of one data set; the figures join the others."""
     entry = document["datasets"][number]
-    sharing = _sharing(result.models, number)
-    view = ModelView(number, result.models[number], entry, document["fit"], result.observations, sharing)
-    own = {f"{name}-{number}": figure for name, figure in model_figures(view).items()}
-    images = parts.image_figures(document["analyses"].get("by_image"), {entry["identifier"]})
-    own |= {f"images-{number}": figure for figure in images.values()}
+    own, view = data_set_figures(document, number), ModelView(document, number)
     figures |= own
+    shown_with = number if view.surface is None else view.surface["data_sets"][0]
     return {
         "identifier": entry["identifier"],
         "type": entry["model"]["type"],
         "components": model_tables.component_table(entry, document["fit"], number),
-        "decisions": model_tables.decision_table(document["decisions"][entry["identifier"]]),
+        "decisions": model_tables.decision_table(document["decisions"].get(entry["identifier"], {})),
         "figures": list(own),
-        "shared_with": document["datasets"][sharing[0]]["identifier"] if sharing[0] < number else None,
+        "shared_with": document["datasets"][shown_with]["identifier"] if shown_with < number else None,
     }
 
 
-def _limit_decisions(result: ScalingResult) -> list[str]:
-    """What was made of d_min=auto and anisotropic_cut=True."""
-    decisions = result.limits.decisions
-    return [f"{name.rpartition('.')[2]}: {decision.reason}" for name, decision in decisions.items()]
-
-
-def _sharing(models: Sequence[DataSetModel], number: int) -> list[int]:
-    """Data sets that have the same absorption surface as one, and itself."""
-    if not any(c.kind == "absorption" and c.shared for c in models[number].components):
-        return [number]
-    surfaces = [{c.n_parameters for c in m.components if c.kind == "absorption" and c.shared} for m in models]
-    return [k for k, surface in enumerate(surfaces) if k == number or surface & surfaces[number]]
-
-
-def _script(text: str) -> Markup:
-    """JSON that cannot end the script element that holds it."""
-    return Markup(text.replace("<", "\\u003c"))
-
-
-def _plotly() -> Markup | None:
-    """plotly.js as the Python package brings it, found without the slow import; None without it."""
-    spec = importlib.util.find_spec("plotly")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "package_data" / "plotly.min.js"
-        if path.is_file():
-            return Markup(path.read_text(encoding="utf-8"))
-    return None
+def _limit_decisions(document: dict[str, Any]) -> list[str]:
+    """What was made of d_min=auto and anisotropic_cut=True, which holds for all data sets."""
+    decisions: dict[str, Any] = next(iter(document["decisions"].values()), {})
+    names = ("cut_data.d_min", "cut_data.anisotropic_cut")
+    return [f"{name.rpartition('.')[2]}: {decisions[name]['reason']}" for name in names if name in decisions]

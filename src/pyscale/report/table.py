@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Document", "Table", "listed"]
+__all__ = ["Document", "Table", "is_known", "listed"]
 
 Document = dict[str, Any]
 
@@ -27,3 +27,8 @@ def listed(names: Sequence[str], separator: str = ", ", limit: int = _MAX_LISTED
     """Names in one line, the first ones of many."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return separator.join(map(str, names[:limit])) + more
+
+
+def is_known(document: Document) -> bool:
+    """Whether a document is a job's own; one that was made from scaled files lacks what only the job knew."""
+    return not document.get("not_known")

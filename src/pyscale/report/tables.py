@@ -5,37 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pyscale.intensity_choice import PROFILE, SUMMATION
 
 from .model_tables import summary_entries
 from .numbers import MISSING, count, fixed, intensity, significant, with_sigma
 from .table import Document, Table, listed
+from .warned import n_rejected
 
 __all__ = [
+    "Quantity",
     "error_group_table",
     "error_model_table",
+    "headline_quantities",
     "headline_table",
     "intensity_table",
+    "key_figures",
     "ledger_table",
     "round_table",
     "run_table",
     "shell_table",
     "summary_table",
     "time_table",
-    "warnings",
 ]
 
-_CONVERGED = ("converged", "no_further_decrease")
-_MAX_CHANGES = 20
 _MAX_ROWS = 200
-_LARGE_FRACTION_REJECTED = 0.03
-_CHI_SQUARED_RANGE = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class Quantity:
     """A statistic: its label, key in the document, decimals (None: a count), factor."""
 
     label: str
@@ -59,7 +58,8 @@ class _Quantity:
         """Confidence interval in parentheses; empty where there is none."""
         if entry is None or self.interval is None or None in (limits := [entry[key] for key in self.interval]):
             return ""
-        return " ({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        text = "({}…{})".format(*(fixed(limit, self.digits or 0) for limit in limits))
+        return Markup(" <small>{}</small>").format(text)
 
 
 _R_MERGE, _R_MEAS = Markup("R<sub>merge</sub>"), Markup("R<sub>meas</sub>")
@@ -68,51 +68,71 @@ _R_SPLIT, _APART = Markup("R<sub>split</sub>"), Markup(", I(+) and I(−) apart"
 _R_ANOM, _CC_ANOM = Markup("R<sub>anom</sub>"), Markup("CC<sub>anom</sub>")
 
 _HEADLINE = (
-    _Quantity("Low resolution limit (Å)", "d_max", 2),
-    _Quantity("High resolution limit (Å)", "d_min", 2),
-    _Quantity("Observations", "n_obs", None),
-    _Quantity("Unique reflections", "n_unique", None),
-    _Quantity("Completeness (%)", "completeness", 1, 100.0),
-    _Quantity("Multiplicity", "multiplicity", 2),
-    _Quantity("Mean I/σ", "i_over_sigma", 1),
-    _Quantity("Mean I/σ of observations", "unmerged_i_over_sigma", 1),
-    _Quantity(_R_MERGE, "r_merge", 4),
-    _Quantity(_R_MEAS, "r_meas", 4),
-    _Quantity(_R_PIM, "r_pim", 4),
-    _Quantity(_R_SPLIT, "r_split", 4),
-    _Quantity(_CC_HALF, "cc_half", 4, interval=("cc_half_low", "cc_half_high")),
-    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 4),
-    _Quantity(_R_MERGE + _APART, "r_merge", 4, mates_apart=True),
-    _Quantity(_R_MEAS + _APART, "r_meas", 4, mates_apart=True),
-    _Quantity(_R_PIM + _APART, "r_pim", 4, mates_apart=True),
-    _Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
-    _Quantity("Anomalous multiplicity", "multiplicity", 2, mates_apart=True),
-    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
-    _Quantity("Anomalous slope", "anomalous_slope", 3),
-    _Quantity("ΔF/F", "anomalous_signal", 3),
-    _Quantity("ΔI/σ(ΔI)", "anomalous_difference_over_sigma", 3),
+    Quantity("Low resolution limit (Å)", "d_max", 2),
+    Quantity("High resolution limit (Å)", "d_min", 2),
+    Quantity("Observations", "n_obs", None),
+    Quantity("Unique reflections", "n_unique", None),
+    Quantity("Completeness (%)", "completeness", 1, 100.0),
+    Quantity("Multiplicity", "multiplicity", 2),
+    Quantity("Mean I/σ", "i_over_sigma", 1),
+    Quantity("Mean I/σ of observations", "unmerged_i_over_sigma", 1),
+    Quantity(_R_MERGE, "r_merge", 4),
+    Quantity(_R_MEAS, "r_meas", 4),
+    Quantity(_R_PIM, "r_pim", 4),
+    Quantity(_R_SPLIT, "r_split", 4),
+    Quantity(_CC_HALF, "cc_half", 4, interval=("cc_half_low", "cc_half_high")),
+    Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 4),
+    Quantity(_R_MERGE + _APART, "r_merge", 4, mates_apart=True),
+    Quantity(_R_MEAS + _APART, "r_meas", 4, mates_apart=True),
+    Quantity(_R_PIM + _APART, "r_pim", 4, mates_apart=True),
+    Quantity("Anomalous completeness (%)", "anomalous_completeness", 1, 100.0),
+    Quantity("Anomalous multiplicity", "multiplicity", 2, mates_apart=True),
+    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity("Anomalous slope", "anomalous_slope", 3),
+    Quantity("ΔF/F", "anomalous_signal", 3),
+    Quantity("ΔI/σ(ΔI)", "anomalous_difference_over_sigma", 3),
 )
 
 _SHELL = (
-    _Quantity("d max (Å)", "d_max", 2),
-    _Quantity("d min (Å)", "d_min", 2),
-    _Quantity("Observations", "n_obs", None),
-    _Quantity("Unique", "n_unique", None),
-    _Quantity("Multiplicity", "multiplicity", 2),
-    _Quantity("Completeness (%)", "completeness", 1, 100.0),
-    _Quantity("Mean I", "mean_intensity", 1),
-    _Quantity("I/σ", "i_over_sigma", 1),
-    _Quantity(_R_MERGE, "r_merge", 3),
-    _Quantity(_R_MEAS, "r_meas", 3),
-    _Quantity(_R_PIM, "r_pim", 3),
-    _Quantity(_R_SPLIT, "r_split", 3),
-    _Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
-    _Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
-    _Quantity(_R_ANOM, "r_anom", 3),
-    _Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
-    _Quantity("χ²", "chi_square", 2),
+    Quantity("d max (Å)", "d_max", 2),
+    Quantity("d min (Å)", "d_min", 2),
+    Quantity("Observations", "n_obs", None),
+    Quantity("Unique", "n_unique", None),
+    Quantity("Multiplicity", "multiplicity", 2),
+    Quantity("Completeness (%)", "completeness", 1, 100.0),
+    Quantity("Mean I", "mean_intensity", 1),
+    Quantity("I/σ", "i_over_sigma", 1),
+    Quantity(_R_MERGE, "r_merge", 3),
+    Quantity(_R_MEAS, "r_meas", 3),
+    Quantity(_R_PIM, "r_pim", 3),
+    Quantity(_R_SPLIT, "r_split", 3),
+    Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
+    Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
+    Quantity(_R_ANOM, "r_anom", 3),
+    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity("χ²", "chi_square", 2),
 )
 _SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
+
+
+def headline_quantities() -> Sequence[Quantity]:
+    """The statistics that stand for a whole job."""
+    return _HEADLINE
+
+
+def key_figures(statistics: Document) -> list[dict[str, str]]:
+    """The few numbers that people look for first: of all data, and of the shell of highest resolution."""
+    keys = ("d_min", "completeness", "multiplicity", "i_over_sigma", "r_meas", "r_pim", "cc_half")
+    chosen = [next(q for q in _HEADLINE if q.key == key) for key in keys]
+    last = statistics["shells"][-1]
+    return [
+        {
+            "label": "Resolution (Å)" if q.key == "d_min" else q.label,
+            "value": q.text(statistics["overall"]),
+            "outer": "" if q.key == "d_min" else q.text(last),
+        }
+        for q in chosen
+    ]
 
 
 def headline_table(statistics: Document) -> Table:
@@ -123,7 +143,7 @@ def headline_table(statistics: Document) -> Table:
         entries = [source["overall"], source["shells"][0], source["shells"][-1]]
         apart = quantity.mates_apart
         entries.append(None if apart else statistics["with_outliers"]["overall"])
-        rows.append([quantity.label, *(quantity.text(e) + quantity.limits(e) for e in entries)])
+        rows.append([quantity.label, *(escape(quantity.text(e)) + quantity.limits(e) for e in entries)])
     columns = ["", "Overall", "Low shell", "High shell", "Overall, outliers put back"]
     return Table(columns, rows)
 
@@ -136,79 +156,9 @@ def shell_table(statistics: Document) -> Table:
         for quantity in _SHELL:
             flag = _SIGNIFICANT.get(quantity.key)
             star = "*" if flag and entry[flag] else ""
-            row.append(quantity.text(entry) + star + quantity.limits(entry))
+            row.append(escape(quantity.text(entry) + star) + quantity.limits(entry))
         rows.append(row)
     return Table([q.label for q in _SHELL], rows, emphasised=1)
-
-
-def warnings(document: Document) -> list[str]:
-    """What a user must know before using the numbers, the gravest first."""
-    fit, model = document["fit"], document["error_model"]
-    found = []
-    if fit["termination"] not in _CONVERGED:
-        found.append(
-            f"The fit has not converged ({fit['termination']}: {fit['message']}): treat scales and uncertainties "
-            "with care."
-        )
-    if fit["undetermined"]:
-        found.append(f"The data leave undetermined: {listed(fit['undetermined'], '; ')}.")
-    found += _separate_parts(document["datasets"])
-    if weak := document["connectivity"]["weakly_linked"]:
-        found.append(
-            f"{count(len(weak))} data sets have hardly a significant reflection in common with others, so that how "
-            f"their scales relate is little more than a guess: {listed(weak)}."
-        )
-    found += _other_indexings(document.get("indexing"))
-    unused = [name for name, entry in document["ledger"].items() if entry["used_in_fit"] == 0]
-    if unused:
-        found.append(f"No observation of these data sets took part in the fit: {listed(unused)}.")
-    if model.get("converged") is False:
-        found.append(f"The error model has not converged: {model['reason']}.")
-    low, high = _CHI_SQUARED_RANGE
-    if fit["chi_squared"] is not None and not low <= fit["chi_squared"] <= high:
-        found.append(
-            f"χ² of the fit is {significant(fit['chi_squared'])}, far from 1: the standard uncertainties are not those "
-            "of the observed scatter."
-        )
-    rejected, seen = _rejected(document), document["merging_statistics"]["with_outliers"]["overall"]["n_obs"]
-    if seen and rejected > _LARGE_FRACTION_REJECTED * seen:
-        found.append(
-            f"{count(rejected)} outliers, {fixed(100 * rejected / seen, 1)} % of the observations, were rejected; "
-            "compare the statistics with the outliers put back."
-        )
-    found += document["warnings"]
-    for old, new in document["identifier_changes"][:_MAX_CHANGES]:
-        found.append(f"The identifier {old or '(none)'} was changed to {new}.")
-    return found
-
-
-def _separate_parts(datasets: Sequence[Document]) -> list[str]:
-    parts: dict[int, list[str]] = {}
-    for entry in datasets:
-        parts.setdefault(entry["component"], []).append(entry["identifier"])
-    if len(parts) < 2:
-        return []
-    shown = " | ".join(listed(names, limit=5) for names in list(parts.values())[:8])
-    more = " | …" if len(parts) > 8 else ""
-    return [
-        f"The data sets fall into {len(parts)} parts without a common reflection: each part is on a scale of its own, "
-        f"and merging them has no meaning. Parts: {shown}{more}."
-    ]
-
-
-def _other_indexings(indexing: Document | None) -> list[str]:
-    """Data sets that are indexed unlike the others and were left so."""
-    if indexing is None or indexing["reindexed"]:
-        return []
-    sets = [(d["identifier"], d["decision"]) for d in indexing["data_sets"]]
-    other = [f"{name} ({decision})" for name, decision in sets if decision not in ("consistent", "undecided")]
-    if not other:
-        return []
-    return [f"Indexed unlike the others: {listed(other)}. Scale again with check_consistent_indexing=True."]
-
-
-def _rejected(document: Document) -> int:
-    return sum(sum(entry["rejected"].values()) for entry in document["ledger"].values())
 
 
 def run_table(document: Document) -> Table:
@@ -223,7 +173,7 @@ def run_table(document: Document) -> Table:
         ["Observations in the fit", count(fit["n_observations"])],
         ["Groups of equivalents", count(fit["n_groups"])],
         ["Parameters", f"{count(fit['n_parameters'])}, {fixed(fit['effective_parameters'], 1)} effective"],
-        ["Outliers rejected", count(_rejected(document))],
+        ["Outliers rejected", count(n_rejected(document))],
         ["Fixed by convention (gauge)", gauge],
     ]
     if fit["without_data"]:

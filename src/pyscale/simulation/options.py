@@ -33,7 +33,7 @@ def _option(default: Any, text: str, range: tuple[float, float] | None = None, c
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationOptions:
-    """Options of `pyscale simulate`; the defaults are those of `pyscale demo`.
+    """Options of `pyscale simulate`.
 
     Raises
     ------
