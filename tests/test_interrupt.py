@@ -20,7 +20,7 @@ FAKE = """
 import hashlib, logging, threading, time, types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from pyscale.cli import main
+from pyscale.cli import command
 from pyscale.io.atomic import OutputSet
 from pyscale.io.journal import journal_in_use
 
@@ -30,6 +30,10 @@ def in_c():  # lets other threads run, but looks at no signals
 def in_thread():
     with ThreadPoolExecutor(1) as pool:
         pool.submit(in_c).result()
+
+def beside_thread():  # that the end of the program would wait for
+    threading.Thread(target=in_c).start()
+    in_python()
 
 def in_python():
     while True:
@@ -56,7 +60,8 @@ class Result:
             {{"after_one": in_c}}.get("{where}", globals().get("{where}"))()
 
 sys.modules["pyscale.scaler"] = types.SimpleNamespace(scale_files=lambda *a: Result())
-sys.exit(main(["scale", "a.expt"]))
+sys.argv[1:] = ["scale", "a.expt"]
+command()
 """
 
 
@@ -75,7 +80,7 @@ def stopped(code: str, folder: Path, number: signal.Signals) -> tuple[int, str, 
         return job.returncode, error, time.monotonic() - start
 
 
-@pytest.mark.parametrize("where", ["in_python", "in_c", "in_thread", "while_files_move"])
+@pytest.mark.parametrize("where", ["in_python", "in_c", "in_thread", "beside_thread", "while_files_move"])
 def test_interrupted(where: str, tmp_path: Path) -> None:
     code = START.format(handler="default_int_handler") + FAKE.format(where=where)
     status, error, seconds = stopped(code, tmp_path, signal.SIGINT)
@@ -115,10 +120,13 @@ def test_handlers_are_put_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("shown", [" of the fit", "analyses of the scaled data"])
+@pytest.mark.parametrize("shown", [" of the fit", "analyses"])
 def test_control_c_on_a_terminal(shown: str, tmp_path: Path) -> None:
     """A whole job, stopped when its progress says so by the key itself."""
-    code = START.format(handler="default_int_handler") + "from pyscale.cli import main; sys.exit(main(['demo']))"
+    code = (
+        START.format(handler="default_int_handler")
+        + "from pyscale.cli import command; sys.argv[1:] = ['demo']; command()"
+    )
     terminal, device = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(

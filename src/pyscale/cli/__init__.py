@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pyscale.errors import PyscaleError, UsageError
 from pyscale.io.journal import Journal
@@ -15,7 +16,7 @@ from .console import UnexpectedError
 from .interrupt import interruptible, what_is_kept
 from .terminal import close_output, write, write_error
 
-__all__ = ["main"]
+__all__ = ["command", "main"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ _COMMANDS = {
         "pyscale.scale.json | scaled.expt scaled.refl", "the HTML report again; --compare A.json B.json: of two jobs"
     ),
 }
+
+
+def command() -> NoReturn:
+    """Be the program `pyscale`: run `main`, and end the process; one that was stopped waits for none of its threads."""
+    status = main()
+    if status > 128:
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
