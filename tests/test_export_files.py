@@ -563,6 +563,8 @@ def test_inputs_are_not_overwritten(
 
 
 FULL_DISK = """
+import sys
+sys.dont_write_bytecode = True  # files of it would be cut off too
 import resource, signal, sys
 from pyscale.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

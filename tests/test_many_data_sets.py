@@ -96,7 +96,6 @@ def test_scales_do_not_depend_on_how_the_data_sets_are_stored(job: Job) -> None:
 def test_logs_and_report_name_the_first_ones(
     job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyscale.dataset._MOST_LISTED", 50)
     monkeypatch.setattr("pyscale.ledger._MOST_LISTED", 50)
     monkeypatch.setattr("pyscale.report.tables._MAX_ROWS", 50)
     caplog.set_level(logging.INFO, "pyscale")

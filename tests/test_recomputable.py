@@ -129,7 +129,7 @@ def test_merging_the_files_and_the_deposited_file_say_the_same(
 def test_tables_show_what_the_document_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = pyscale.simulate(d_min=4.0, sweep_width=90.0, oscillation_width=1.0, seed=2)
     files = [str(path) for path in data.write(tmp_path)[:2]]
-    overall = scaled_files(tmp_path, *files)["merging_statistics"]["overall"]
+    overall = scaled_files(tmp_path, *files, "-v")["merging_statistics"]["overall"]
     text = capsys.readouterr().out
     rows = {line[:40].strip(): line[40:].split() for line in text.splitlines()}
     for label, key in (

@@ -218,7 +218,7 @@ def test_command(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     before = {p.name: p.read_bytes() for p in Path().iterdir()}
     assert main(["slice", "simulated.expt", "simulated.refl", "image_range=1:20", "image_range=21:40"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[1].split(",")[0] for line in out] == [" images 1-20", " images 21-40"]
+    assert [line.split(":")[1].split(",")[0] for line in out if " images " in line] == [" images 1-20", " images 21-40"]
     again = load_job(["sliced.expt", "sliced.refl"])
     assert np.unique(read_refl("sliced.refl")["id"]).tolist() == [0, 1]
     assert again.experiments.document["history"][-1].endswith("|sliced")
