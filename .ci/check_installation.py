@@ -23,8 +23,16 @@ COMMANDS = (
     "scale simulated.expt simulated.refl",
     "merge scaled.expt scaled.refl",
     "export scaled.expt scaled.refl format=mtz",
+    "report scaled.expt scaled.refl",
 )
-OUTPUTS = ("scaled.refl", "merged.mtz", "scaled_unmerged.mtz", "pyscale.scale.json", "pyscale.scale.html")
+OUTPUTS = (
+    "scaled.refl",
+    "merged.mtz",
+    "scaled_unmerged.mtz",
+    "pyscale.scale.json",
+    "pyscale.scale.html",
+    "pyscale.report.html",
+)
 
 
 def import_everything() -> int:
