@@ -1,6 +1,7 @@
 #include "pybind11.hpp"
 
-// No state of its own but a choice of kernels that never changes: free-threaded Python needs no lock around it.
+// No state of its own but a choice of kernels that never changes: free-threaded Python needs no lock around
+// it.
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Bindings of libpyscale. Private: use the functions of the package pyscale.";
   m.attr("__version__") = PYSCALE_VERSION;

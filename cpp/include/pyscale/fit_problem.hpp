@@ -35,9 +35,9 @@ class PYSCALE_API LeastSquaresProblem {
                                         std::vector<double>& half_gradient) const = 0;
 };
 
-/// The target of scaling with I_h eliminated: docs/theory/model.md, equations 1 to 4. Basis values are kept in
-/// single precision (relative error 6e-8 of a basis value); all sums are in double precision.
-/// Results are the same bits for any number of threads.
+/// The target of scaling with I_h eliminated: docs/theory/model.md, equations 1 to 4. Basis values are kept
+/// in single precision (relative error 6e-8 of a basis value); all sums are in double precision. Results are
+/// the same bits for any number of threads.
 class PYSCALE_API FitProblem final : public LeastSquaresProblem {
  public:
   /// \param observations (n) sorted by group

@@ -50,8 +50,8 @@ constexpr int kGroupBatch = 8;  ///< groups whose vectors enter the normal matri
 constexpr int kPadding = 8;     ///< parameters are padded to a multiple of this
 
 /// Adds groups [begin, end) to `sums`: the cost, and where asked for the half gradient -sum I_h c_h and
-/// J^T W J = sum_h [I_h^2 (sum_i w dg dg^T - a a^T / S) + c c^T / S]; docs/theory/model.md, equations 3 and 4.
-/// `batch` groups (1 ... kGroupBatch) enter the matrix together.
+/// J^T W J = sum_h [I_h^2 (sum_i w dg dg^T - a a^T / S) + c c^T / S]; docs/theory/model.md, equations 3
+/// and 4. `batch` groups (1 ... kGroupBatch) enter the matrix together.
 using GroupPass = void (*)(const FitRows&, const ParameterBlocks&, const double* parameters, Index begin,
                            Index end, int batch, const ChunkScratch&, ChunkSums&);
 

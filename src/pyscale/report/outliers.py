@@ -52,7 +52,8 @@ def rogue_table(rogues: Document) -> Table:
         ]
         for r in rogues["worst"]
     ]
-    note = f"{count(rogues['n_rejected'])} observations were rejected."
+    rejected = rogues["n_rejected"]
+    note = f"{count(rejected)} observation{' was' if rejected == 1 else 's were'} rejected."
     if rogues["n_disputed"]:
         note += f" {count(rogues['n_disputed'])} are in pairs that nothing decides: merged, but not used in the fit."
     return Table(columns, rows, note=note)
