@@ -15,7 +15,6 @@ import pytest
 
 import public_api
 import pyscale
-import user_program
 from pyscale import stages
 
 
@@ -78,11 +77,6 @@ def test_errors_have_one_base() -> None:
 
     for error in (pyscale.DataError, pyscale.UsageError, pyscale.Cancelled, _core.CoreDataError):
         assert issubclass(error, pyscale.PyscaleError)
-
-
-def test_typed_user_program() -> None:
-    r_pim, n = user_program.main()
-    assert 0 < r_pim < 0.1 and n > 1000
 
 
 @pytest.mark.parametrize("name", ["from_arrays", "stages", "progress", "threads"])

@@ -60,7 +60,10 @@ def test_mistakes_in_it_are_found(cache: Path, tmp_path: Path) -> None:
 
 
 def test_a_users_program_runs(tmp_path: Path) -> None:
-    figures = runpy.run_path(str(PROGRAM))["main"](tmp_path)
+    program = runpy.run_path(str(PROGRAM))
+    r_pim, n = program["from_memory"]()
+    assert 0 < r_pim < 0.1 and n > 1000
+    figures = program["from_files"](tmp_path)
     assert 0.0 < figures["r_pim"] < 0.1
     assert 0.9 < figures["completeness"] <= 1.0
     assert (tmp_path / "merged.mtz").is_file()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pyscale
+from pyscale import stages
 
 
 def figures_of_merit(result: pyscale.ScalingResult) -> dict[str, float]:
@@ -19,7 +20,38 @@ def scales(result: pyscale.ScalingResult) -> NDArray[np.float64]:
     return result.inverse_scale_factor
 
 
-def main(folder: Path) -> dict[str, float]:
+def scaled(data: pyscale.Job, seen: list[str]) -> pyscale.ScalingResult:
+    """Scale with progress and a cancellation that nobody uses."""
+
+    def told(progress: pyscale.Progress) -> None:
+        seen.append(f"{progress.fraction:.2f} {progress.stage}: {progress.message}")
+
+    try:
+        return pyscale.scale(data, d_min=3.2, progress=told, cancel=pyscale.Cancellation())
+    except pyscale.Cancelled as error:
+        raise SystemExit(str(error)) from None
+    except pyscale.PyscaleError as error:
+        raise SystemExit(f"cannot be scaled: {error}") from None
+
+
+def from_memory() -> tuple[float, int]:
+    """Return R_pim and the number of merged reflections of simulated data that are never written."""
+    simulated: pyscale.SimulatedData = pyscale.simulate(d_min=3.0, seed=2)
+    seen: list[str] = []
+    result = scaled(simulated.job(), seen)
+    g = scales(result)
+    whole: pyscale.ShellStatistics = result.statistics.overall
+    shells: tuple[pyscale.ShellStatistics, ...] = result.statistics.shells
+    merged: pyscale.MergeResult = pyscale.merge(result, options=pyscale.MergeOptions(anomalous=False))
+    reflections: pyscale.MergedReflections = merged.merged
+    applied: pyscale.AppliedModels = pyscale.apply(result, simulated.job())
+    groups = stages.group(reflections.miller_index, "P 21 21 21")
+    assert len(shells) == 20 and seen and len(groups) == len(reflections)
+    assert np.allclose(applied.inverse_scale_factor[g != 1.0], g[g != 1.0])
+    return whole.r_pim, int(reflections.intensity.size)
+
+
+def from_files(folder: Path) -> dict[str, float]:
     experiments, reflections, *_ = pyscale.simulate(d_min=4.0).write(folder)
     data = pyscale.read(experiments, reflections)
     try:
