@@ -88,7 +88,6 @@ def document_of_scaled_files(paths: Sequence[str | os.PathLike[str]], n_threads:
     as_result = cast(FitResult, fit)
     statistics, with_outliers = both_statistics(as_result, scaled, by)
     data = ScaledData(
-        observations=fit.observations,
         fit=as_result,
         scaled=scaled,
         statistics=statistics,

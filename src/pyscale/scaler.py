@@ -179,7 +179,6 @@ def finish_job(before: PreparedJob, fitted: Fitted, *, is_final: bool = True) ->
         report = statistics_report(statistics, with_outliers.overall, n_rejected)
         _logger.info("%s", report, extra={"console": False})
     data = ScaledData(
-        observations=fit.observations,
         fit=fit,
         scaled=scaled,
         statistics=statistics,

@@ -36,8 +36,6 @@ class ScaledData:
 
     Attributes
     ----------
-    observations : JobObservations
-        Where each was made, its indices and groups.
     fit : FitResult
     scaled : ScaledObservations
         What the fit says of each.
@@ -53,7 +51,6 @@ class ScaledData:
     n_threads : int
     """
 
-    observations: JobObservations
     fit: FitResult
     scaled: ScaledObservations
     statistics: MergingStatistics
@@ -66,6 +63,11 @@ class ScaledData:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    @property
+    def observations(self) -> JobObservations:
+        """Where each was made, its indices and groups."""
+        return self.fit.observations
 
     @cached_property
     def merged(self) -> BoolArray:
