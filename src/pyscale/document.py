@@ -19,9 +19,6 @@ from .unit_cells import wavelengths
 from .verdict import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .components import ComponentModel
     from .experiment import Experiment
     from .local_covariance import LocalCovariance
     from .result import ScalingResult
@@ -91,15 +88,17 @@ def _data_sets(result: ScalingResult) -> list[dict[str, Any]]:
     wavelength = wavelengths(experiments)
     bands = curve_sigmas(result.models, _covariance(result), lambda k: valid_span(experiments[k]))
     imids, tried = result.fit.intensity_choice.imids.tolist(), result.fit.intensity_choice.of_data_set
-    return [
+    entries = [
         data_set_entry(p.identifier, p.n_read, e, wavelength[k], component=int(result.fit.component[k]), model=model)
         | {
             "imid": imids[k],
             "tried_imids": [{"imid": c.imid, "r_meas": finite([c.r_meas])[0]} for c in tried.get(k, ())],
-            "model": {"type": model.model, "components": _components(model.components, k, bands)},
         }
         for k, (p, e, model) in enumerate(zip(result.prepared, experiments, result.models, strict=True))
     ]
+    for (k, number), band in bands.items():
+        entries[k]["model"]["components"][number]["band"] = band
+    return entries
 
 
 def data_set_entry(
@@ -117,18 +116,8 @@ def data_set_entry(
         "component": component,
         "imid": None,
         "tried_imids": [],
-        "model": {"type": model.model, "components": _components(model.components, 0, {})},
+        "model": {"type": model.model, "components": [component_entry(c) for c in model.components]},
     }
-
-
-def _components(
-    components: Sequence[ComponentModel], number: int, bands: dict[tuple[int, int], list[float | None]]
-) -> list[dict[str, Any]]:
-    entries = [component_entry(c) for c in components]
-    for k, entry in enumerate(entries):
-        if (number, k) in bands:
-            entry["band"] = bands[number, k]
-    return entries
 
 
 def _covariance(result: ScalingResult) -> LocalCovariance | None:
