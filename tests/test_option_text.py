@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -376,6 +376,7 @@ def test_options_to_phil_and_back(options: ScalingOptions, folder: Path) -> None
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="TOML needs Python 3.11")
 @settings(deadline=None, max_examples=50)
+@example(options=with_changes(ScalingOptions(), {"weighting.error_model.error_model_group": ((0, 2), (1,))}))
 @given(options=trees())
 def test_options_to_toml_and_back(options: ScalingOptions, folder: Path) -> None:
     assert read_back(toml_text(options), folder / "x.toml") == options

@@ -134,10 +134,16 @@ def _scope_of(option: Option) -> str:
 
 def _toml_value(option: Option, value: Any) -> str:
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml_scalar(item) for item in value) + "]"
+        return "[" + ", ".join(_toml_item(item) for item in value) + "]"
     if isinstance(value, str) and not _means(option, value):
         return _toml_scalar(format_value(value))
     return _toml_scalar(value if isinstance(value, (bool, int, float, str)) else format_value(value))
+
+
+def _toml_item(item: Any) -> str:
+    if isinstance(item, tuple):
+        return "[" + ", ".join(map(_toml_item, item)) + "]"
+    return _toml_scalar(item)
 
 
 def _means(option: Option, text: str) -> bool:
