@@ -239,7 +239,7 @@ def test_what_flows_in_flows_out(small_result: ScalingResult) -> None:
     (trace,) = flow.ledger_figure(document["ledger"])["data"]
     link, labels = trace["link"], trace["node"]["label"]
     n_read = sum(d["n_reflections"] for d in document["datasets"])
-    assert labels[0] == "read " + f"{n_read:,}".replace(",", "\u202f")
+    assert labels[0] == "read<br>" + f"{n_read:,}".replace(",", "\u202f")
     for k in range(len(labels)):
         inwards = sum(v for t, v in zip(link["target"], link["value"], strict=True) if t == k)
         outwards = sum(v for s, v in zip(link["source"], link["value"], strict=True) if s == k)

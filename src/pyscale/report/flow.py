@@ -14,6 +14,9 @@ __all__ = ["ledger_figure"]
 
 _KINDS = (("filtered", "unsuitable", PURPLE), ("user_excluded", "excluded", GREY), ("rejected", "outliers", ORANGE))
 
+_BREAK = "<br>"
+"""Between name and number of nodes that stand side by side, so that they do on a phone too."""
+
 
 class _Flow:
     """Nodes and links of a diagram; what is zero is left out."""
@@ -23,14 +26,14 @@ class _Flow:
         self.colors: list[str] = []
         self.links: dict[str, list[Any]] = {"source": [], "target": [], "value": [], "color": []}
 
-    def node(self, label: str, n: int, color: str) -> int:
-        self.labels.append(f"{label} {count(n)}")
+    def node(self, label: str, n: int, color: str, between: str = " ") -> int:
+        self.labels.append(f"{label}{between}{count(n)}")
         self.colors.append(color)
         return len(self.labels) - 1
 
-    def to(self, source: int, label: str, n: int, color: str) -> int:
+    def to(self, source: int, label: str, n: int, color: str, between: str = " ") -> int:
         """Add a node and the link to it."""
-        target = self.node(label, n, color)
+        target = self.node(label, n, color, between)
         for name, value in (("source", source), ("target", target), ("value", n), ("color", faint(color, 0.45))):
             self.links[name].append(value)
         return target
@@ -40,11 +43,11 @@ def ledger_figure(ledger: Document) -> Figure:
     """Observations of all data sets from the files to the merged data and the fit."""
     entries = list(ledger.values())
     flow = _Flow()
-    read = flow.node("read", sum(e["read"] for e in entries), BLUE)
+    read = flow.node("read", sum(e["read"] for e in entries), BLUE, _BREAK)
     if n := sum(e["merged"] for e in entries):
-        merged = flow.to(read, "merged", n, GREEN)
+        merged = flow.to(read, "merged", n, GREEN, _BREAK)
         if used := sum(e["used_in_fit"] for e in entries):
-            flow.to(merged, "in the fit", used, GREEN)
+            flow.to(merged, "in the fit", used, GREEN, _BREAK)
         for reason, n in _sums(e["not_used_in_fit"] for e in entries).items():
             flow.to(merged, f"not in the fit, {_words(reason)}", n, GREY)
     if joined := sum(e["partials_merged"] for e in entries):
