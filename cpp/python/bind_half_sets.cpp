@@ -1,14 +1,9 @@
 #include <pyscale/half_sets.hpp>
 
-#include "pybind11.hpp"
+#include "observations.hpp"
 
 namespace pyscale_python {
 namespace {
-
-pyscale::ScaledObservations observations(const Array<double>& intensity, const Array<double>& variance,
-                                         const Array<pyscale::Index>& offsets) {
-  return {view("intensity", intensity), view("variance", variance), view("offsets", offsets)};
-}
 
 py::tuple half_sets(const Array<double>& intensity, const Array<double>& variance,
                     const Array<pyscale::Index>& offsets, const Array<std::int32_t>& group_index,

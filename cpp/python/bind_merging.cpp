@@ -1,15 +1,10 @@
 #include <pyscale/merging.hpp>
 #include <pyscale/scale_errors.hpp>
 
-#include "pybind11.hpp"
+#include "observations.hpp"
 
 namespace pyscale_python {
 namespace {
-
-pyscale::ScaledObservations observations(const Array<double>& intensity, const Array<double>& variance,
-                                         const Array<pyscale::Index>& offsets) {
-  return {view("intensity", intensity), view("variance", variance), view("offsets", offsets)};
-}
 
 py::tuple merge(const Array<double>& intensity, const Array<double>& variance,
                 const Array<pyscale::Index>& offsets, bool use_internal_variance, int n_threads) {
