@@ -107,7 +107,9 @@ def pulls(data: SimulatedData, sweep: np.ndarray, result: ScalingResult) -> np.n
         rank=np.flatnonzero(used),
     )
     apart = result.options.anomalous
-    merged = merge_sorted(with_common_scale_errors(grouped, scale_variance, mates_apart=apart), result.space_group)
+    correlation = fit.scale_correlation[used]
+    grouped = with_common_scale_errors(grouped, scale_variance, correlation, mates_apart=apart)
+    merged = merge_sorted(grouped, result.space_group)
     truth = data.truth["I_own" if apart else "I"][row[used]][grouped.order]
     if apart:
         first = truth[grouped.anomalous_offsets[:-1]]

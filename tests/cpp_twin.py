@@ -272,6 +272,7 @@ class Twin:
         covariance = unit["covariance"] * self.chi_squared
         self.sigma = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
         self.sigma[np.logical_or.reduce(unknown)] = np.inf if unknown else 0.0
+        self.covariance = covariance
         self.g_variance = _core.inverse_scale_factor_variances(
             self.joint.core, self.data.core, self.parameters, covariance
         )
@@ -288,13 +289,21 @@ class Twin:
         variance[b] *= factor
         return variance
 
+    def _correlations(self, chosen: BoolArray) -> FloatArray:
+        square = self.g * self.g
+        weight = np.where(chosen, square / self._merging_variance(), 0.0)
+        q = np.where(chosen, self.g_variance / square, 0.0)
+        rest = (self.data.offsets, self.data.anomalous_offsets)
+        return self.problem.scale_correlations(self.parameters, self.covariance, weight, q, *rest)
+
     def _result(self) -> dict[str, Any]:
         chosen = (self.g > 0) & ~self.outlier
         g = self.g[chosen]
         square = g * g
+        correlation = self._correlations(chosen)[chosen]
         scaled = self.intensity[chosen] / g, self._merging_variance()[chosen] / square, self.g_variance[chosen] / square
-        together = _merged(scaled, chosen, self.data.offsets, self.data.group_index)
-        apart = _merged(scaled, chosen, self.data.anomalous_offsets, self.data.anomalous_index)
+        together = _merged(scaled, chosen, correlation[:, 1], self.data.offsets, self.data.group_index)
+        apart = _merged(scaled, chosen, correlation[:, 0], self.data.anomalous_offsets, self.data.anomalous_index)
         row = np.full(len(self.data.offsets) - 1, -1, np.int64)
         row[together["numbers"]] = np.arange(len(together["numbers"]))
         sorted_arrays = {
@@ -369,12 +378,16 @@ def _held(rows: RestraintRows, covariance: FloatArray) -> float:
     return held
 
 
-def _merged(scaled: tuple[FloatArray, ...], chosen: BoolArray, offsets: Any, index: Any) -> dict[str, Any]:
+def _merged(
+    scaled: tuple[FloatArray, ...], chosen: BoolArray, correlation: FloatArray, offsets: Any, index: Any
+) -> dict[str, Any]:
     size = np.add.reduceat(chosen.astype(np.int64), offsets[:-1])
     numbers = np.flatnonzero(size)
     kept = np.concatenate([[0], np.cumsum(size[numbers])]).astype(np.int64)
     _, intensity, sigma = _core.merge(scaled[0], scaled[1], kept)
-    error = intensity * _core.common_scale_error(scaled[0], scaled[1], kept, scaled[2])
+    error = intensity * _core.common_scale_error(
+        scaled[0], scaled[1], kept, scaled[2], np.ascontiguousarray(correlation)
+    )
     return {
         "numbers": numbers,
         "offsets": kept,

@@ -119,10 +119,12 @@ def test_merged_intensities_are_weighted_means(small_result: ScalingResult, merg
         mean = np.bincount(observations.group, weight * observations.intensity / result.scaled.g) / total
     expected = np.sort(mean[total > 0])
     assert_allclose(np.sort(column(merged, "IMEAN")), expected, rtol=2e-6, atol=1e-5)
-    # the uncertainty of the scales, which the observations of a reflection have in common, joins that of counting
-    of_scale = np.bincount(observations.group, weight * np.sqrt(result.scaled.g_variance) / result.scaled.g)
+    # the uncertainty of the scales joins that of counting, as far as equivalents have it in common
+    u = weight * np.sqrt(result.scaled.g_variance) / result.scaled.g
+    r = result.scaled.scale_correlation[observations.offsets[:-1], 1]
+    of_scale = r * np.bincount(observations.group, u) ** 2 + (1 - r) * np.bincount(observations.group, u**2)
     with np.errstate(invalid="ignore"):
-        sigma = np.hypot(total**-0.5, mean * of_scale / total)
+        sigma = np.hypot(total**-0.5, mean * np.sqrt(of_scale) / total)
     assert_allclose(np.sort(column(merged, "SIGIMEAN")), np.sort(sigma[total > 0]), rtol=1e-5)
     signal = np.mean(mean[total > 0] * np.sqrt(total[total > 0]))
     assert result.statistics.overall.i_over_sigma == pytest.approx(signal, rel=1e-9)

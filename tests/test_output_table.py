@@ -21,6 +21,7 @@ ADDED = {
     "d",
     "n_records",
     "pyscale_fate",
+    "pyscale_scale_correlation",
 }
 
 

@@ -99,6 +99,26 @@ py::dict gauge_sums(const FitProblem& problem, const Array<double>& parameters,
                   "first"_a = rows(std::move(s.first), n_labels));
 }
 
+using Correlations = std::vector<double> (FitProblem::*)(const pyscale::ScaleCorrelationInput&,
+                                                         pyscale::Span<const double>) const;
+
+template <Correlations correlations>
+py::array scale_correlations(const FitProblem& problem, const Array<double>& parameters,
+                             const Array<double>& covariance, const Array<double>& weight,
+                             const Array<double>& scale_variance, const Array<Index>& offsets,
+                             const Array<Index>& anomalous_offsets) {
+  const pyscale::ScaleCorrelationInput input{view("parameters", parameters), view("weight", weight),
+                                             view("scale_variance", scale_variance), view("offsets", offsets),
+                                             view("anomalous_offsets", anomalous_offsets)};
+  const pyscale::Span<const double> c{covariance.data(), covariance.size()};
+  std::vector<double> result;
+  {
+    const Gil release;
+    result = (problem.*correlations)(input, c);
+  }
+  return rows(std::move(result), weight.size());
+}
+
 /// Wraps a Python callable so that the interpreter's lock is held only while it runs, and Ctrl-C is seen.
 pyscale::IterationCallback with_gil(const py::object& callback) {
   return [&callback](const pyscale::IterationSummary& it) {
@@ -298,7 +318,15 @@ void bind_fit(py::module_& m) {
            "Phi, half its gradient (p,), and J^T W J with restraints (p, p).")
       .def("jacobian", &jacobian, "parameters"_a.noconvert(),
            "Residuals and the sparse Jacobian, compressed by rows.")
-      .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a);
+      .def("gauge_sums", &gauge_sums, "parameters"_a.noconvert(), "label"_a.noconvert(), "n_labels"_a)
+      .def("scale_correlations", &scale_correlations<&FitProblem::scale_correlations>,
+           "parameters"_a.noconvert(), "covariance"_a.noconvert(), "weight"_a.noconvert(),
+           "scale_variance"_a.noconvert(), "offsets"_a.noconvert(), "anomalous_offsets"_a.noconvert(),
+           "Mean correlations of the errors of the scales of equivalents, (n, 2): mates apart, together.")
+      .def("local_scale_correlations", &scale_correlations<&FitProblem::local_scale_correlations>,
+           "parameters"_a.noconvert(), "covariance"_a.noconvert(), "weight"_a.noconvert(),
+           "scale_variance"_a.noconvert(), "offsets"_a.noconvert(), "anomalous_offsets"_a.noconvert(),
+           "Upper bounds of them from the covariances inside each data set, (n, 2).");
   m.def("minimise", &minimise, "problem"_a, "start"_a.noconvert(), "max_iterations"_a = 50,
         "cost_tolerance"_a = 1e-8, "initial_damping"_a = 1e-4, "on_iteration"_a = py::none(),
         "n_threads"_a = 1, "gauss_newton"_a = false, "keep_matrix"_a = false,

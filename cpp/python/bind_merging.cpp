@@ -1,3 +1,4 @@
+#include <optional>
 #include <pyscale/merging.hpp>
 #include <pyscale/scale_errors.hpp>
 
@@ -18,16 +19,31 @@ py::tuple merge(const Array<double>& intensity, const Array<double>& variance,
                         to_numpy(std::move(m.sigma)));
 }
 
-template <class Function>
-py::array_t<double> with_scale_variance(Function function, const Array<double>& intensity,
-                                        const Array<double>& variance, const Array<pyscale::Index>& offsets,
-                                        const Array<double>& scale_variance, int n_threads) {
+py::array_t<double> statistical_variance(const Array<double>& intensity, const Array<double>& variance,
+                                         const Array<pyscale::Index>& offsets,
+                                         const Array<double>& scale_variance, int n_threads) {
   const auto obs = observations(intensity, variance, offsets);
   const auto q = view("scale_variance", scale_variance);
   std::vector<double> result;
   {
     const py::gil_scoped_release release;
-    result = function(obs, q, n_threads);
+    result = pyscale::statistical_variance(obs, q, n_threads);
+  }
+  return to_numpy(std::move(result));
+}
+
+py::array_t<double> common_scale_error(const Array<double>& intensity, const Array<double>& variance,
+                                       const Array<pyscale::Index>& offsets,
+                                       const Array<double>& scale_variance,
+                                       const std::optional<Array<double>>& correlation, int n_threads) {
+  const auto obs = observations(intensity, variance, offsets);
+  const auto q = view("scale_variance", scale_variance);
+  pyscale::Span<const double> r;
+  if (correlation) r = view("correlation", *correlation);
+  std::vector<double> result;
+  {
+    const py::gil_scoped_release release;
+    result = pyscale::common_scale_error(obs, q, r, n_threads);
   }
   return to_numpy(std::move(result));
 }
@@ -107,20 +123,12 @@ void bind_merging(py::module_& m) {
   m.def("merge", &merge, "intensity"_a.noconvert(), "variance"_a.noconvert(), "offsets"_a.noconvert(),
         "use_internal_variance"_a = false, "n_threads"_a = 1,
         "Weighted means of groups: arrays n_obs, intensity and sigma of pyscale::MergedReflections.");
-  auto def_scale_variance = [&m](const char* name, auto function, const char* text) {
-    m.def(
-        name,
-        [function](const Array<double>& intensity, const Array<double>& variance,
-                   const Array<pyscale::Index>& offsets, const Array<double>& scale_variance, int n_threads) {
-          return with_scale_variance(function, intensity, variance, offsets, scale_variance, n_threads);
-        },
-        "intensity"_a.noconvert(), "variance"_a.noconvert(), "offsets"_a.noconvert(),
-        "scale_variance"_a.noconvert(), "n_threads"_a = 1, text);
-  };
-  def_scale_variance("statistical_variance", &pyscale::statistical_variance,
-                     "Variances of observations without the uncertainty of their scales.");
-  def_scale_variance("common_scale_error", &pyscale::common_scale_error,
-                     "Relative uncertainty of merged intensities from that of the scales.");
+  m.def("statistical_variance", &statistical_variance, "intensity"_a.noconvert(), "variance"_a.noconvert(),
+        "offsets"_a.noconvert(), "scale_variance"_a.noconvert(), "n_threads"_a = 1,
+        "Variances of observations without the uncertainty of their scales.");
+  m.def("common_scale_error", &common_scale_error, "intensity"_a.noconvert(), "variance"_a.noconvert(),
+        "offsets"_a.noconvert(), "scale_variance"_a.noconvert(), "correlation"_a.noconvert() = py::none(),
+        "n_threads"_a = 1, "Relative uncertainty of merged intensities from that of the scales.");
   m.def("group_statistics", &group_statistics, "intensity"_a.noconvert(), "variance"_a.noconvert(),
         "offsets"_a.noconvert(), "n_threads"_a = 1, "What merging statistics need of each group.");
   m.def("shell_statistics", &shell_statistics, "groups"_a, "shell"_a.noconvert(), "n_shells"_a,

@@ -53,18 +53,23 @@ std::vector<double> statistical_variance(const ScaledObservations& observations,
 }
 
 std::vector<double> common_scale_error(const ScaledObservations& observations,
-                                       Span<const double> scale_variance, int n_threads) {
+                                       Span<const double> scale_variance, Span<const double> correlation,
+                                       int n_threads) {
   check(observations, scale_variance);
+  if (!correlation.empty()) require_size("correlation", correlation.size(), observations.intensity.size());
   std::vector<double> result(static_cast<std::size_t>(observations.offsets.size() - 1));
   for_each_chunk(chunk_edges(observations), n_threads, [&](Index, Index first, Index last) {
     for (Index g = first; g < last; ++g) {
-      double sum_w = 0, sum = 0;
+      double sum_w = 0, sum = 0, squares = 0, correlated = 0;
       for (Index i = observations.offsets[g]; i < observations.offsets[g + 1]; ++i) {
-        const double w = 1 / observations.variance[i];
+        const double w = 1 / observations.variance[i], u = w * std::sqrt(scale_variance[i]);
         sum_w += w;
-        sum += w * std::sqrt(scale_variance[i]);
+        sum += u;
+        squares += u * u;
+        correlated += correlation.empty() ? u : u * correlation[i];
       }
-      result[g] = sum / sum_w;
+      const double r = sum > 0 ? correlated / sum : 1.0;
+      result[g] = std::sqrt(std::max(r * sum * sum + (1 - r) * squares, 0.0)) / sum_w;
     }
   });
   return result;

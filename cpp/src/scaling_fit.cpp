@@ -84,10 +84,11 @@ FitOutcome ScalingFit::run() {
   add_round(last);
   out_.converged = settled && last.termination != Termination::max_iterations;
   fix_gauge();
-  add_uncertainties(last.final_cost);
+  const std::vector<double> covariance = add_uncertainties(last.final_cost);
   out_.g = inverse_scale_factors(layout_.core, data_.view(), out_.parameters, options_.n_threads);
   expected_ = expected_of(data_, out_.variance, out_.g, out_.outlier, options_.n_threads);
   out_.variance = variances(data_, out_.error_model.theta, expected_, options_.n_threads);
+  add_correlations(covariance);
   return std::move(out_);
 }
 

@@ -101,7 +101,7 @@ double ScalingFit::effective_parameters(const std::vector<double>& covariance,
   return static_cast<double>(p) - held;
 }
 
-void ScalingFit::add_uncertainties(double cost) {
+std::vector<double> ScalingFit::add_uncertainties(double cost) {
   const Restraints restraints = component_restraints(layout_, out_.parameters, information_);
   problem_.set_restraints(restraints);
   NormalEquations equations;
@@ -129,6 +129,21 @@ void ScalingFit::add_uncertainties(double cost) {
                                        : std::sqrt(std::max(unit.covariance[i * n + i], 0.0));
   out_.g_variance = inverse_scale_factor_variances(layout_.core, data_.view(), out_.parameters,
                                                    unit.covariance, options_.n_threads);
+  return std::move(unit.covariance);
+}
+
+void ScalingFit::add_correlations(const std::vector<double>& covariance) {
+  const std::size_t n = out_.g.size();
+  const std::vector<double> variance = merging_variances(data_, out_);
+  std::vector<double> weight(n), q(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!is_merged(out_, static_cast<Index>(i))) continue;
+    const double square = out_.g[i] * out_.g[i];
+    weight[i] = square / variance[i];
+    q[i] = out_.g_variance[i] / square;
+  }
+  out_.correlation = problem_.scale_correlations(
+      {out_.parameters, weight, q, data_.offsets, data_.anomalous_offsets}, covariance);
 }
 
 }  // namespace pyscale::detail

@@ -14,32 +14,10 @@ constexpr double kLimitTolerance = 1e-6;
 /// Scaled observations that are merged.
 struct Chosen {
   std::vector<double> intensity, variance, scale_variance;
-  std::vector<Index> offsets, mate_offsets;  ///< of the groups that have any
-  std::vector<Index> group, mates;           ///< their numbers among all
+  std::vector<double> correlation_apart, correlation;  ///< of errors of scales
+  std::vector<Index> offsets, mate_offsets;            ///< of the groups that have any
+  std::vector<Index> group, mates;                     ///< their numbers among all
 };
-
-bool is_merged(const FitOutcome& fit, Index i) { return fit.g[i] > 0 && fit.outlier[i] == 0; }
-
-/// Variances sigma'^2, those of disputed pairs as large as their difference shows.
-std::vector<double> merging_variances(const ScalingData& data, const FitOutcome& fit) {
-  std::vector<double> variance = fit.variance;
-  Index first = -1;
-  for (Index i = 0; i < data.size(); ++i) {
-    if (fit.disputed[i] == 0) continue;
-    if (first < 0) {
-      first = i;
-      continue;
-    }
-    const double ga = fit.g[first], gb = fit.g[i];
-    const double difference = data.intensity[i] / gb - data.intensity[first] / ga;
-    const double sum = variance[first] / (ga * ga) + variance[i] / (gb * gb);
-    const double factor = std::max(difference * difference / sum, 1.0);
-    variance[first] *= factor;
-    variance[i] *= factor;
-    first = -1;
-  }
-  return variance;
-}
 
 /// Appends the rows of a group that are merged; returns how many these are.
 void close_group(Index number, std::size_t before, std::size_t now, std::vector<Index>& offsets,
@@ -61,6 +39,8 @@ Chosen choose(const ScalingData& data, const FitOutcome& fit) {
       c.intensity.push_back(data.intensity[i] / g);
       c.variance.push_back(variance[i] / (g * g));
       c.scale_variance.push_back(fit.g_variance[i] / (g * g));
+      c.correlation_apart.push_back(fit.correlation[2 * i]);
+      c.correlation.push_back(fit.correlation[2 * i + 1]);
     }
     close_group(static_cast<Index>(k), before, c.intensity.size(), c.mate_offsets, c.mates);
     const Index group = data.group_of_mates[k];
@@ -73,10 +53,11 @@ Chosen choose(const ScalingData& data, const FitOutcome& fit) {
 }
 
 MergedSet merged_set(const Chosen& c, const std::vector<Index>& offsets, const std::vector<Index>& numbers,
-                     const std::vector<Miller>& index, int n_threads) {
+                     const std::vector<double>& correlation, const std::vector<Miller>& index,
+                     int n_threads) {
   const ScaledObservations scaled{c.intensity, c.variance, offsets};
   MergedReflections m = merge(scaled, false, n_threads);
-  const std::vector<double> common = common_scale_error(scaled, c.scale_variance, n_threads);
+  const std::vector<double> common = common_scale_error(scaled, c.scale_variance, correlation, n_threads);
   MergedSet set;
   for (std::size_t h = 0; h < numbers.size(); ++h) {
     set.miller_index.push_back(index[numbers[h]]);
@@ -128,11 +109,32 @@ void add_statistics(const Chosen& c, const UnitCell& cell, const ScalingOptions&
 
 }  // namespace
 
+std::vector<double> merging_variances(const ScalingData& data, const FitOutcome& fit) {
+  std::vector<double> variance = fit.variance;
+  Index first = -1;
+  for (Index i = 0; i < data.size(); ++i) {
+    if (fit.disputed[i] == 0) continue;
+    if (first < 0) {
+      first = i;
+      continue;
+    }
+    const double ga = fit.g[first], gb = fit.g[i];
+    const double difference = data.intensity[i] / gb - data.intensity[first] / ga;
+    const double sum = variance[first] / (ga * ga) + variance[i] / (gb * gb);
+    const double factor = std::max(difference * difference / sum, 1.0);
+    variance[first] *= factor;
+    variance[i] *= factor;
+    first = -1;
+  }
+  return variance;
+}
+
 void merge_into(const ScalingData& data, const UnitCell& cell, const ScalingOptions& options,
                 const FitOutcome& fit, ScalingResult& result) {
   const Chosen c = choose(data, fit);
-  result.merged = merged_set(c, c.offsets, c.group, data.group_index, options.n_threads);
-  result.anomalous = merged_set(c, c.mate_offsets, c.mates, data.anomalous_index, options.n_threads);
+  result.merged = merged_set(c, c.offsets, c.group, c.correlation, data.group_index, options.n_threads);
+  result.anomalous =
+      merged_set(c, c.mate_offsets, c.mates, c.correlation_apart, data.anomalous_index, options.n_threads);
   add_statistics(c, cell, options, result);
   result.merged_row.assign(data.intensity.size(), -1);
   for (std::size_t m = 0; m < c.group.size(); ++m)

@@ -223,7 +223,7 @@ void merged_amplitudes(int n_threads) {
   const pyscale::ScaledObservations obs{intensity, variance, offsets};
   Checksum sum;
   sum.add(pyscale::statistical_variance(obs, q, n_threads));
-  sum.add(pyscale::common_scale_error(obs, q, n_threads));
+  sum.add(pyscale::common_scale_error(obs, q, {}, n_threads));
   const auto merged = pyscale::merge(obs, false, n_threads);
   const std::vector<double> prior(merged.intensity.size(), 2.0);
   const std::vector<std::uint8_t> centric(merged.intensity.size(), 0);

@@ -36,16 +36,24 @@ BOOST_FIXTURE_TEST_CASE(a_tenth_remains, TwoGroups) {
 
 BOOST_FIXTURE_TEST_CASE(common_errors_do_not_average_out, TwoGroups) {
   const std::vector<double> same(4, 4e-4);
-  const auto equal = pyscale::common_scale_error({intensity, statistical, offsets}, same, 1);
+  const auto equal = pyscale::common_scale_error({intensity, statistical, offsets}, same, {}, 1);
   for (const double e : equal) BOOST_TEST(std::abs(e - 0.02) < 1e-15);
-  const auto found = pyscale::common_scale_error({intensity, statistical, offsets}, q, 1);
+  const auto found = pyscale::common_scale_error({intensity, statistical, offsets}, q, {}, 1);
   const double w = 1. / 4 + 1. / 9 + 1. / 16, sum = std::sqrt(1e-3) / 4 + std::sqrt(2e-3) / 9;
   BOOST_TEST(std::abs(found[0] - sum / w) < 1e-15);
 }
 
+BOOST_FIXTURE_TEST_CASE(of_correlated_errors_a_part_averages_out, TwoGroups) {
+  const std::vector<double> correlation(4, 0.25);
+  const auto found = pyscale::common_scale_error({intensity, statistical, offsets}, q, correlation, 1);
+  const double w = 1. / 4 + 1. / 9 + 1. / 16, a = std::sqrt(1e-3) / 4, b = std::sqrt(2e-3) / 9;
+  BOOST_TEST(std::abs(found[0] - std::sqrt(a * a + b * b + 2 * 0.25 * a * b) / w) < 1e-15);
+  BOOST_TEST(std::abs(found[1] - 0.01) < 1e-15);
+}
+
 BOOST_FIXTURE_TEST_CASE(wrong_input, TwoGroups) {
   const std::vector<double> negative{0, 0, -1, 0}, three{0, 0, 0};
-  BOOST_CHECK_THROW(pyscale::common_scale_error({intensity, statistical, offsets}, negative, 1),
+  BOOST_CHECK_THROW(pyscale::common_scale_error({intensity, statistical, offsets}, negative, {}, 1),
                     pyscale::DataError);
   BOOST_CHECK_THROW(pyscale::statistical_variance({intensity, statistical, offsets}, three, 1),
                     std::invalid_argument);

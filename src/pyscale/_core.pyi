@@ -114,6 +114,24 @@ class FitProblem:
     def gauge_sums(
         self, parameters: NDArray[np.float64], label: NDArray[np.int32], n_labels: int
     ) -> dict[str, NDArray[np.float64]]: ...
+    def scale_correlations(
+        self,
+        parameters: NDArray[np.float64],
+        covariance: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        scale_variance: NDArray[np.float64],
+        offsets: NDArray[np.int64],
+        anomalous_offsets: NDArray[np.int64],
+    ) -> NDArray[np.float64]: ...
+    def local_scale_correlations(
+        self,
+        parameters: NDArray[np.float64],
+        covariance: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        scale_variance: NDArray[np.float64],
+        offsets: NDArray[np.int64],
+        anomalous_offsets: NDArray[np.int64],
+    ) -> NDArray[np.float64]: ...
 
 class CoarseModes:
     def __init__(self, mode: NDArray[np.int32], value: NDArray[np.float64], n_modes: int) -> None: ...
@@ -282,6 +300,7 @@ def common_scale_error(
     variance: NDArray[np.float64],
     offsets: NDArray[np.int64],
     scale_variance: NDArray[np.float64],
+    correlation: NDArray[np.float64] | None = None,
     n_threads: int = 1,
 ) -> NDArray[np.float64]: ...
 def french_wilson(

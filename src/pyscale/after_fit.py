@@ -16,10 +16,11 @@ from .ledger import LedgerEntry, ledger_table, make_ledger
 from .observations import JobObservations
 from .options import ScalingOptions
 from .output_table import ScaledObservations
+from .pairs import merging_variance
 from .preparation import UnitCell
 from .prepared import PreparedDataSet
 from .statistics import MergingStatistics, merging_statistics
-from .typing import BoolArray, FloatArray
+from .typing import BoolArray
 
 __all__ = ["Merging", "both_statistics", "free_set_comparison", "logged_ledger", "scaled_observations"]
 
@@ -45,24 +46,14 @@ def scaled_observations(fit: FitResult) -> ScaledObservations:
     return ScaledObservations(
         g=fit.g,
         g_variance=fit.g_variance,
-        variance=_variance(fit),
+        variance=merging_variance(fit.observations.intensity, fit.g, fit.sigma_squared, fit.disputed),
         scale_variance=fit.sigma_squared * relative if linear else merged**2 * fit.g_variance,
+        scale_correlation=fit.scale_correlation,
         outlier=fit.outlier,
         small_scale=fit.small_scale,
         fate=fit.fate,
         beyond_limits=np.zeros(len(fit.observations), np.bool_),
     )
-
-
-def _variance(fit: FitResult) -> FloatArray:
-    """sigma'^2 of the error model, for pairs that disagree as large as their difference shows, (n,) float64."""
-    variance: FloatArray = fit.sigma_squared.copy()
-    rows = np.flatnonzero(fit.disputed).reshape(-1, 2)
-    g = fit.g[rows]
-    difference = np.diff(fit.observations.intensity[rows] / g, axis=1)
-    factor = difference**2 / np.sum(variance[rows] / g**2, axis=1, keepdims=True)
-    variance[rows] *= np.maximum(factor, 1.0)
-    return variance
 
 
 def both_statistics(

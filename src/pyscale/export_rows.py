@@ -11,9 +11,16 @@ import numpy as np
 from .dataset import Job, combine_tables
 from .errors import DataError
 from .job_checks import common_space_group
-from .merging import MergedReflections, merge_sorted, sort_observations, with_common_scale_errors
+from .merging import (
+    MergedReflections,
+    gathered_correlations,
+    merge_sorted,
+    sort_observations,
+    with_common_scale_errors,
+)
 from .model_json import fitted_with_mates_apart, has_common_scale_errors
 from .options import ScalingOptions, with_changes
+from .output_table import CORRELATION_COLUMN
 from .preparation import UnitCell, median_unit_cell, prepare_all
 from .prepared import blocks_of
 from .reflections import Flag, ReflectionTable
@@ -42,12 +49,15 @@ class Intensities:
         I/g and its standard uncertainty by which it is weighed in merging.
     scale, scale_sigma : (n,) float64
         The inverse scale factor g and its uncertainty; 1 and 0 for data that were not scaled.
+    scale_correlation : (n, 2) float64
+        Mean correlation of its error with those of equivalents (`FitResult`); 1 where files do not tell.
     """
 
     value: FloatArray
     sigma: FloatArray
     scale: FloatArray
     scale_sigma: FloatArray
+    scale_correlation: FloatArray
 
     def take(self, rows: IndexArray | BoolArray) -> Intensities:
         """Return some rows."""
@@ -193,7 +203,9 @@ class ExportRows:
         index = self.accepted.miller_index
         obs = sort_observations(index, i.value, i.sigma**2, self.space_group, n_threads=self.n_threads)
         if self.has_common_scale_errors:
-            obs = replace(obs, scale_variance=((i.scale_sigma / i.scale) ** 2)[obs.order])
+            relative = (i.scale_sigma / i.scale) ** 2
+            correlation = gathered_correlations(obs, i.scale_correlation)
+            obs = replace(obs, scale_variance=relative[obs.order], scale_correlation=correlation)
         return merge_sorted(obs, self.space_group, n_threads=self.n_threads)
 
     def statistics(self, n_shells: int = 20) -> MergingStatistics:
@@ -243,12 +255,13 @@ def scaled_rows(job: Job, table: ReflectionTable, unit_cell: UnitCell | None = N
     if _has(table, Flag.outlier_in_scaling).all():
         raise DataError(f"{table.source or 'reflections'}: all {len(table)} scaled reflections are outliers")
     g, variance = table["inverse_scale_factor"], table["intensity.scale.variance"]
-    g_variance = table.get("inverse_scale_factor_variance")
+    g_variance, correlation = table.get("inverse_scale_factor_variance"), table.get(CORRELATION_COLUMN)
     intensities = Intensities(
         value=table["intensity.scale.value"] / g,
         sigma=np.sqrt(variance) / g,
         scale=np.asarray(g, dtype=np.float64),
         scale_sigma=np.zeros(len(table)) if g_variance is None else np.sqrt(np.maximum(g_variance, 0.0)),
+        scale_correlation=np.ones((len(table), 2)) if correlation is None else np.asarray(correlation, np.float64),
     )
     exported = _ordered(
         job=job,
@@ -301,7 +314,7 @@ def integrated_rows(
         rows = block.suitable
         value, variance = (column[rows] for column in block.chosen)
         one = np.ones(value.size)
-        intensities.append(Intensities(value, np.sqrt(variance), one, np.zeros(value.size)))
+        intensities.append(Intensities(value, np.sqrt(variance), one, np.zeros(value.size), np.ones((value.size, 2))))
         tables.append(block.table.select(rows))
         data_set.append(block.numbers()[rows].astype(np.int64) + first)
         first += len(block.data_sets)
@@ -333,7 +346,8 @@ def _with_sigmas_of_merging(rows: ExportRows, mates_apart: bool) -> ExportRows:
     i = rows.intensities.take(kept)
     index = rows.miller_index[kept]
     obs = sort_observations(index, i.value, i.sigma**2, rows.space_group, n_threads=rows.n_threads)
-    obs = with_common_scale_errors(obs, (i.scale_sigma / i.scale) ** 2, rows.n_threads, mates_apart=mates_apart)
+    relative = (i.scale_sigma / i.scale) ** 2
+    obs = with_common_scale_errors(obs, relative, n_threads=rows.n_threads, mates_apart=mates_apart)
     sigma = rows.intensities.sigma.copy()
     sigma[kept[obs.order]] = np.sqrt(obs.variance)
     intensities = replace(rows.intensities, sigma=sigma)

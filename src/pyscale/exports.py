@@ -100,7 +100,8 @@ def write_merged(result: ScalingResult, path: Path) -> None:
     if result.options.output.scale_errors == "quadrature":
         apart = observations.is_anomalous
         scale_variance = scaled.g_variance[kept] / g**2
-        grouped = with_common_scale_errors(grouped, scale_variance, result.n_threads, mates_apart=apart)
+        correlation = scaled.scale_correlation[kept]
+        grouped = with_common_scale_errors(grouped, scale_variance, correlation, result.n_threads, mates_apart=apart)
     merged = merge_sorted(grouped, result.space_group, n_threads=result.n_threads)
     names = _names(result)
     dataset = MtzDataset(

@@ -33,8 +33,10 @@ from .normal import DenseNormal, Normal
 from .notebook import fit_line
 from .observations import JobObservations
 from .options import ScalingOptions
+from .pairs import merging_variance
 from .progress import report_progress
 from .reference_fit import NO_REFERENCE
+from .scale_correlations import scale_correlations
 from .scaling_model import DataSetModel
 from .smoothness import weakly_determined
 from .typing import BoolArray, ByteArray, FloatArray, IntArray
@@ -95,6 +97,9 @@ class FitResult:
         Rows whose g is too small to be trusted.
     fate : (n,) uint8
         What became of the rows (`fates`).
+    scale_correlation : (n, 2) float64
+        Mean correlation of the errors of scales in the row's group as merged, mates apart and together; 1 where
+        fewer than two are merged, or uncertainties were not asked for.
     component : (n_data_sets,) int32
         Connected component of each data set.
     weakest : str
@@ -133,6 +138,7 @@ class FitResult:
     disputed: BoolArray
     small_scale: BoolArray
     fate: ByteArray
+    scale_correlation: FloatArray
     component: IntArray
     rounds: list[FitRound]
     termination: str
@@ -166,7 +172,7 @@ class FitResult:
         names = ("g", "g_variance", "expected", "variance", "sigma_squared", "disputed", "small_scale", "fate")
         return replace(
             self,
-            **{name: getattr(self, name)[rows] for name in names},
+            **{name: getattr(self, name)[rows] for name in (*names, "scale_correlation")},
             models=[m for m, is_chosen in zip(self.models, chosen.tolist(), strict=True) if is_chosen],
             rejected={rule: outlier[rows] for rule, outlier in self.rejected.items()},
             component=self.component[chosen],
@@ -314,10 +320,11 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
     cost = problem.cost(parameters)
     normal = fit.minimiser.normal(parameters)
     information = normal.diagonal() - restraints.diagonal(joint.n_parameters)
+    unit = _unit_covariance(fit, parameters, restraints, gauge, normal)
     covariance = parameter_covariance(
         joint,
         gauge,
-        _unit_covariance(fit, parameters, restraints, gauge, normal),
+        unit,
         restraints,
         fit.sum_of_squares(state, cost),
         problem.n_observations,
@@ -333,6 +340,17 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
             joint.core, fit.core, parameters, covariance.local.values, fit.n_threads
         )
     rejected, disputed = state.rejected, state.disputed & ~state.small
+    sigma_squared = fit.sigma_squared(state)
+    correlation = scale_correlations(
+        problem,
+        fit.obs,
+        parameters,
+        unit,
+        covariance.chi_squared,
+        (state.g, g_variance),
+        merging_variance(fit.obs.intensity, state.g, sigma_squared, disputed),
+        ~(state.outlier | state.small | fit.obs.absent) & (state.g > 0),
+    )
     return FitResult(
         models=joint.with_parameters(parameters, covariance.sigmas),
         parameters=parameters,
@@ -344,7 +362,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         variance=fit.variance(state),
         error_models=state.error_models,
         rejection_model=fit.errors.fixed,
-        sigma_squared=fit.sigma_squared(state),
+        sigma_squared=sigma_squared,
         error_model_fit=state.error_model_fit,
         rejected=rejected,
         disputed=disputed,
@@ -366,6 +384,7 @@ def _finish(fit: Fit, state: FitState, result: Minimisation, rounds: list[FitRou
         n_groups=int(problem.n_groups),
         observations=fit.obs,
         intensity_choice=fit.intensity_choice,
+        scale_correlation=correlation,
         without_data=weakly_determined(joint, information, fit.options.scaling_options.smoothness),
         free=fit.fit_weights.free,
         robust_factor=fit.fit_weights.factor,

@@ -73,12 +73,15 @@ class UnitCovariance:
         Condition number of the scaled matrix; NaN where it was not found.
     standard_error : float
         Relative standard error of the variances; 0 where they are exact.
+    dense : (p, p) float64 or None
+        Between all parameters, where the normal matrix was inverted.
     """
 
     local: LocalCovariance
     undetermined: list[IndexArray]
     condition: float = np.nan
     standard_error: float = 0.0
+    dense: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def dense_covariance(joint: JointModel, gauge: Gauge, matrix: FloatArray, n_thre
         order = np.argsort(-vector)
         undetermined.append(order[vector[order] > _TAKES_PART])
     local = LocalCovariance.from_dense(BlockLayout.of(joint.core), unit)
-    return UnitCovariance(local, undetermined, float(result["condition"]))
+    return UnitCovariance(local, undetermined, float(result["condition"]), dense=unit)
 
 
 def parameter_covariance(

@@ -155,7 +155,10 @@ class MergingRules:
         place = (of(rows.data_set), of(rows.image_z))
         obs = sort_observations(*columns, self.space_group, place=place, n_threads=self.n_threads)
         if self.common_scale_errors:
-            obs = with_common_scale_errors(obs, of(rows.scale_variance), self.n_threads, mates_apart=self.mates_apart)
+            correlation = None if rows.scale_correlation is None else of(rows.scale_correlation)
+            obs = with_common_scale_errors(
+                obs, of(rows.scale_variance), correlation, self.n_threads, mates_apart=self.mates_apart
+            )
         self.clock.stop("sort")
         return obs
 

@@ -18,6 +18,7 @@ __all__ = [
     "HalfDataSets",
     "MergedReflections",
     "SortedObservations",
+    "gathered_correlations",
     "half_data_sets",
     "merge_reflections",
     "merge_sorted",
@@ -45,6 +46,8 @@ class SortedObservations:
     anomalous_is_minus : (n_anomalous_groups,) bool
     scale_variance : (n,) float64, optional
         var(g)/g^2, where the errors of scales are common to a group and no part of `variance`.
+    scale_correlation : two (n,) float64, optional
+        Mean correlation of the errors of scales in each observation's group, mates apart and together; None: 1.
     """
 
     intensity: FloatArray
@@ -57,6 +60,7 @@ class SortedObservations:
     anomalous_parent: IndexArray
     anomalous_is_minus: BoolArray
     scale_variance: FloatArray | None = None
+    scale_correlation: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def anomalous_index(self) -> IntArray:
@@ -264,8 +268,9 @@ def merge_sorted(
 ) -> MergedReflections:
     """Merge sorted observations, as `merge_reflections` does; common errors of scales join the sigmas."""
     present = ~systematic_absences(space_group, obs.asu_index)
-    n_obs, merged, sigma = _merge(obs, obs.offsets, use_internal_variance, n_threads)
-    mates = _merge(obs, obs.anomalous_offsets, use_internal_variance, n_threads)
+    apart, together = obs.scale_correlation or (None, None)
+    n_obs, merged, sigma = _merge(obs, obs.offsets, together, use_internal_variance, n_threads)
+    mates = _merge(obs, obs.anomalous_offsets, apart, use_internal_variance, n_threads)
     plus, minus = (_side(obs, mates, side, present) for side in (False, True))
     return MergedReflections(
         miller_index=obs.asu_index[present],
@@ -283,17 +288,22 @@ def merge_sorted(
 
 
 def _merge(
-    obs: SortedObservations, offsets: IndexArray, internal: bool, n_threads: int
+    obs: SortedObservations, offsets: IndexArray, correlation: FloatArray | None, internal: bool, n_threads: int
 ) -> tuple[IndexArray, FloatArray, FloatArray]:
     n_obs, merged, sigma = _core.merge(obs.intensity, obs.variance, offsets, internal, n_threads)
     if obs.scale_variance is None:
         return n_obs, merged, sigma
-    common = _core.common_scale_error(obs.intensity, obs.variance, offsets, obs.scale_variance, n_threads)
+    common = _core.common_scale_error(obs.intensity, obs.variance, offsets, obs.scale_variance, correlation, n_threads)
     return n_obs, merged, np.hypot(sigma, merged * common)
 
 
 def with_common_scale_errors(
-    obs: SortedObservations, scale_variance: FloatArray, n_threads: int = 1, *, mates_apart: bool = False
+    obs: SortedObservations,
+    scale_variance: FloatArray,
+    scale_correlation: FloatArray | None = None,
+    n_threads: int = 1,
+    *,
+    mates_apart: bool = False,
 ) -> SortedObservations:
     """Take the uncertainty of the scales out of the variances: it is common to the observations of a reflection.
 
@@ -303,6 +313,9 @@ def with_common_scale_errors(
         Variances sigma'^2/g^2 + I_h^2 var(g)/g^2.
     scale_variance : (n,) float64
         var(g)/g^2 of each observation, in the order of the input of `sort_observations`.
+    scale_correlation : (n, 2) float64, optional
+        Mean correlation of the errors of scales in its group, mates apart and together (`FitResult`); without it
+        all are 1, and what scales add to merged sigmas is an upper bound.
     mates_apart : bool
         Whether I_h is the mean of I(+) or I(-) alone, as it is after scaling with `anomalous=True`.
     """
@@ -310,7 +323,19 @@ def with_common_scale_errors(
     variance = _core.statistical_variance(
         obs.intensity, obs.variance, obs.anomalous_offsets if mates_apart else obs.offsets, q, n_threads
     )
-    return replace(obs, variance=variance, scale_variance=q)
+    return replace(
+        obs, variance=variance, scale_variance=q, scale_correlation=gathered_correlations(obs, scale_correlation)
+    )
+
+
+def gathered_correlations(
+    obs: SortedObservations, scale_correlation: FloatArray | None
+) -> tuple[FloatArray, FloatArray] | None:
+    """Correlations (n, 2) of input rows in the order of sorted observations, mates apart and together."""
+    if scale_correlation is None:
+        return None
+    apart, together = np.ascontiguousarray(scale_correlation.T, dtype=np.float64)
+    return _core.gathered(apart, obs.order), _core.gathered(together, obs.order)
 
 
 def half_data_sets(obs: SortedObservations, space_group: SpaceGroupLike, seed: int, n_threads: int = 1) -> HalfDataSets:

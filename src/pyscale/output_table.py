@@ -13,7 +13,9 @@ from .prepared import PreparedDataSet, PreparedRows, blocks_of
 from .reflections import Flag, ReflectionTable
 from .typing import BoolArray, ByteArray, FloatArray, IndexArray, IntArray
 
-__all__ = ["ScaledObservations", "scaled_tables"]
+__all__ = ["CORRELATION_COLUMN", "ScaledObservations", "scaled_tables"]
+
+CORRELATION_COLUMN = "pyscale_scale_correlation"
 
 _WORKING_COLUMNS = (
     "Esq",
@@ -41,6 +43,8 @@ class ScaledObservations:
         Statistical variance sigma'^2 of the unscaled intensity after the error model.
     scale_variance : (n,) float64
         What the uncertainty of the scale adds on file: I_h^2 var(g), or as `output.scale_errors` says.
+    scale_correlation : (n, 2) float64
+        As in `FitResult`.
     outlier, small_scale : (n,) bool
     fate : (n,) uint8
         What became of them (`fates`).
@@ -52,6 +56,7 @@ class ScaledObservations:
     g_variance: FloatArray
     variance: FloatArray
     scale_variance: FloatArray
+    scale_correlation: FloatArray
     outlier: BoolArray
     small_scale: BoolArray
     fate: ByteArray
@@ -111,6 +116,9 @@ def _scaled_table(block: PreparedRows, rows: IndexArray, scaled: ScaledObservati
             del table[name]
     table["inverse_scale_factor"] = spread(scaled.g, 1.0)
     table["inverse_scale_factor_variance"] = spread(scaled.g_variance, 0.0)
+    correlation = np.ones((n, 2))
+    correlation[rows] = scaled.scale_correlation
+    table[CORRELATION_COLUMN] = correlation
     intensity, variance = block.chosen
     table["intensity.scale.value"] = np.where(np.isfinite(intensity), intensity, 0.0)
     variance = np.where(np.isfinite(variance), variance, 0.0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .typing import BoolArray, FloatArray, IndexArray
 
-__all__ = ["BIJVOET", "DisputedPairs", "posterior_odds", "tail_of_intensities", "undisputed_mates"]
+__all__ = ["BIJVOET", "DisputedPairs", "merging_variance", "posterior_odds", "tail_of_intensities", "undisputed_mates"]
 
 BIJVOET = 0.3
 """Standard deviation of I(+) - I(-) relative to their mean that is allowed for: few have more."""
@@ -48,6 +48,18 @@ class DisputedPairs:
     mean: FloatArray
     mates: FloatArray
     mates_variance: FloatArray
+
+
+def merging_variance(
+    intensity: FloatArray, g: FloatArray, sigma_squared: FloatArray, disputed: BoolArray
+) -> FloatArray:
+    """sigma'^2 of the error model, for pairs that disagree as large as their difference shows, (n,) float64."""
+    variance: FloatArray = sigma_squared.copy()
+    rows = np.flatnonzero(disputed).reshape(-1, 2)
+    difference = np.diff(intensity[rows] / g[rows], axis=1)
+    factor = difference**2 / np.sum(variance[rows] / g[rows] ** 2, axis=1, keepdims=True)
+    variance[rows] *= np.maximum(factor, 1.0)
+    return variance
 
 
 def tail_of_intensities(normalised: FloatArray) -> float:

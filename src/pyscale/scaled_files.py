@@ -172,6 +172,7 @@ def _as_after_a_fit(rows: ExportRows, apart: bool) -> tuple[list[PreparedDataSet
         g_variance=i.scale_sigma**2,
         variance=variance,
         scale_variance=np.zeros(place.size),
+        scale_correlation=i.scale_correlation,
         outlier=outlier,
         small_scale=nothing,
         fate=fate,

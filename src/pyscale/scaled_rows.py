@@ -17,6 +17,7 @@ from .errors import DataError
 from .image_ranges import on_excluded_images, valid_ranges
 from .input_checks import check_columns, scalable_intensity, scalable_variance
 from .options.merge import MergeOptions
+from .output_table import CORRELATION_COLUMN
 from .reflections import Flag, ReflectionTable
 from .statistics import LIMIT_TOLERANCE
 from .symmetry import UnitCellLike, inverse_d_squared, systematic_absences
@@ -39,6 +40,8 @@ class ScaledRows:
         I/g, and its variance as stored.
     scale_variance : (n,) float64
         var(g)/g^2; 0 where the file has none.
+    scale_correlation : (n, 2) float64 or None
+        Mean correlation of the errors of scales with those of equivalents (`FitResult`); None if the file has none.
     data_set : (n,) int32
         Position in the job.
     image_z : (n,) float64
@@ -52,6 +55,7 @@ class ScaledRows:
     intensity: FloatArray
     variance: FloatArray
     scale_variance: FloatArray
+    scale_correlation: FloatArray | None
     data_set: IntArray
     image_z: FloatArray
     n_read: int
@@ -88,7 +92,7 @@ def select_scaled_rows(
         if not ends[-1]:
             counts = ", ".join(f"{reason}: {n}" for reason, n in left_out.items())
             raise DataError(f"{source}: no scaled reflection is left to merge ({counts})")
-        rows = _empty_rows(ends[-1], len(table), left_out)
+        rows = _empty_rows(ends[-1], len(table), left_out, has_correlations=CORRELATION_COLUMN in table)
         places = [slice(first, last) for first, last in pairwise(ends)]
         list(pool.map(partial(_fill, rows, table, source), blocks, [kept for kept, _ in found], places))
     return rows
@@ -186,13 +190,14 @@ def _excluded(table: ReflectionTable, data_sets: Sequence[DataSet]) -> BoolArray
     return excluded
 
 
-def _empty_rows(n: int, n_read: int, left_out: dict[str, int]) -> ScaledRows:
+def _empty_rows(n: int, n_read: int, left_out: dict[str, int], *, has_correlations: bool) -> ScaledRows:
     intensity, variance, scale_variance, image_z = (np.empty(n) for _ in range(4))
     return ScaledRows(
         miller_index=np.empty((n, 3), np.int32),
         intensity=intensity,
         variance=variance,
         scale_variance=scale_variance,
+        scale_correlation=np.empty((n, 2)) if has_correlations else None,
         data_set=np.empty(n, np.int32),
         image_z=image_z,
         n_read=n_read,
@@ -216,6 +221,8 @@ def _fill(rows: ScaledRows, table: ReflectionTable, source: str, block: slice, k
     np.divide(variance, square, out=rows.variance[place])
     of_scale = table.get("inverse_scale_factor_variance")
     rows.scale_variance[place] = 0.0 if of_scale is None else of_scale[block][chosen] / square
+    if rows.scale_correlation is not None:
+        rows.scale_correlation[place] = table[CORRELATION_COLUMN][block][chosen]
     rows.miller_index[place] = table["miller_index"][block][chosen]
     rows.data_set[place] = table["id"][block][chosen]
     rows.image_z[place] = table.centroid_column()[block, 2][chosen]

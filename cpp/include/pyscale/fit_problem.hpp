@@ -25,6 +25,15 @@ struct SparseJacobian {
   std::vector<double> value;
 };
 
+/// What the errors of scales have in common depends on. Observations in the order of a FitProblem's.
+struct ScaleCorrelationInput {
+  Span<const double> parameters;        ///< (p)
+  Span<const double> weight;            ///< (n) of I/g in merging, g^2/sigma'^2; 0: not merged
+  Span<const double> scale_variance;    ///< (n) q = var(g)/g^2
+  Span<const Index> offsets;            ///< (n_groups + 1) first observation of each reflection
+  Span<const Index> anomalous_offsets;  ///< (n_anomalous_groups + 1) of each mate, one or two to a reflection
+};
+
 /// Anything the Levenberg-Marquardt minimiser can work on.
 class PYSCALE_API LeastSquaresProblem {
  public:
@@ -85,6 +94,19 @@ class PYSCALE_API FitProblem final : public LeastSquaresProblem {
     std::vector<double> mean, first;        ///< (n_labels * p) sum v dln g/dp, sum x' dln g/dp
   };
   GaugeSums gauge_sums(Span<const double> parameters, Span<const std::int32_t> label, Index n_labels) const;
+
+  /// Mean correlations r between the errors of the scales of equivalents (docs/theory/merging.md, equation
+  /// 33): with these, what scales add to the variance of a merged intensity is exact to first order.
+  /// \param covariance (p * p) of the parameters
+  /// \returns (n * 2), of each observation r of its mate's observations alone and r of its reflection's; 1
+  /// where fewer than two are merged
+  /// \throws DataError for weights or variances that are negative or not finite
+  std::vector<double> scale_correlations(const ScaleCorrelationInput& input,
+                                         Span<const double> covariance) const;
+  /// Upper bounds of them from the covariances inside each data set alone, blocks as in
+  /// `local_scale_factor_variances`: data sets may err alike, and so may mates.
+  std::vector<double> local_scale_correlations(const ScaleCorrelationInput& input,
+                                               Span<const double> covariance) const;
 
  private:
   friend class NormalOperator;

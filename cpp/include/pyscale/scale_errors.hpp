@@ -14,12 +14,15 @@ namespace pyscale {
 PYSCALE_API std::vector<double> statistical_variance(const ScaledObservations& observations,
                                                      Span<const double> scale_variance, int n_threads);
 
-/// What the scales' errors add to each merged intensity, relative to it: sum w_i q_i^1/2 / sum w_i, the
-/// standard uncertainty of the weighted mean where they are common to its observations, and the largest that
-/// any correlation gives.
+/// What the scales' errors add to each merged intensity, relative to it: the square root of
+/// (r (sum u)^2 + (1 - r) sum u^2) / (sum w)^2 with u = w q^1/2 and r the mean correlation of the errors of
+/// scales of a group's observations. With r = 1 that is the largest that any correlation gives.
 /// \param scale_variance (n) as above
+/// \param correlation (n) r, -1 to 1, of the group of each observation; its mean by u where they differ.
+/// Empty: all 1
 /// \throws as merge
 PYSCALE_API std::vector<double> common_scale_error(const ScaledObservations& observations,
-                                                   Span<const double> scale_variance, int n_threads);
+                                                   Span<const double> scale_variance,
+                                                   Span<const double> correlation, int n_threads);
 
 }  // namespace pyscale

@@ -13,12 +13,19 @@ struct FitOutcome {
   std::vector<double> parameters, sigma;
   std::vector<double> g, g_variance;  ///< (n)
   std::vector<double> variance;       ///< (n) sigma'^2
+  std::vector<double> correlation;    ///< (n * 2) FitProblem::scale_correlations
   std::vector<std::uint8_t> outlier, disputed;
   ErrorRefinement error_model;
   std::vector<FitRoundSummary> rounds;
   bool converged = false;
   double chi_squared = 1.0;
 };
+
+/// Variances sigma'^2, those of disputed pairs as large as their difference shows.
+std::vector<double> merging_variances(const ScalingData& data, const FitOutcome& fit);
+
+/// Whether an observation is merged.
+inline bool is_merged(const FitOutcome& fit, Index i) { return fit.g[i] > 0 && fit.outlier[i] == 0; }
 
 /// One job. The data must outlive it; `layout` then holds the restraint weights of the last fit.
 class ScalingFit {
@@ -41,7 +48,9 @@ class ScalingFit {
 
   void fix_gauge();
   Gauge gauge() const;
-  void add_uncertainties(double cost);
+  /// Returns the covariance of the parameters.
+  std::vector<double> add_uncertainties(double cost);
+  void add_correlations(const std::vector<double>& covariance);
   double effective_parameters(const std::vector<double>& covariance, const Restraints& restraints) const;
 
   std::vector<std::uint8_t> unused() const;
