@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <pyscale/error.hpp>  // for cat, require_size
 #include <pyscale/model.hpp>
 #include <pyscale/parallel.hpp>  // for for_each_chunk
@@ -152,8 +153,10 @@ std::vector<double> variances(const JobModel& model, const ObservationView& obse
           for (std::int32_t& start : row.start)
             start -= static_cast<std::int32_t>(start < c.shared_begin ? c.own_begin
                                                                       : c.shared_begin - c.shared_place);
-          variance[i] =
-              detail::quadratic_form(layouts[s], row.derivative.data(), row.start.data(), c.matrix, c.size);
+          // What a gauge fixes altogether comes out as rounding of either sign.
+          variance[i] = std::max(
+              detail::quadratic_form(layouts[s], row.derivative.data(), row.start.data(), c.matrix, c.size),
+              0.0);
         }
       });
   return variance;
