@@ -44,7 +44,7 @@
     const layout = Object.assign({
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: narrow.matches ? { l: 48, r: 16, t: 44, b: 44 } : { l: 60, r: 60, t: 44, b: 48 },
+      margin: narrow.matches ? { l: 48, r: 16, t: 44, b: 38 } : { l: 60, r: 60, t: 44, b: 42 },
       modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
       font: { size: narrow.matches ? 11 : 12, color: colour("--ink") },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },

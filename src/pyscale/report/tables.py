@@ -47,6 +47,8 @@ class Quantity:
     def text(self, entry: Document | None) -> str:
         if entry is None:
             return MISSING
+        if self.interval is not None and entry[self.interval[0]] is None:
+            return MISSING  # a correlation of too few pairs says nothing
         value = entry[self.key]
         if self.digits is None:
             return count(value)
@@ -109,7 +111,7 @@ _SHELL = (
     Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
     Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
     Quantity(_R_ANOM, "r_anom", 3),
-    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity(_CC_ANOM, "cc_anom", 3),
     Quantity("χ²", "chi_square", 2),
 )
 _SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
@@ -331,7 +333,8 @@ def ledger_table(ledger: Document) -> Table:
 
 
 def _reasons(entries: Iterable[Document], kind: str) -> list[str]:
-    return list(dict.fromkeys(reason for entry in entries for reason in entry[kind]))
+    """Reasons that any observation was left out for."""
+    return list(dict.fromkeys(reason for entry in entries for reason, n in entry[kind].items() if n))
 
 
 def time_table(fit: Document) -> Table:
