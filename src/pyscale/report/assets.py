@@ -63,7 +63,9 @@ def _environment() -> Environment:
 
 def _with_subscripts(text: str) -> Markup:
     """R_meas and the like as they are printed; all else escaped."""
-    return Markup(re.sub(r"\bR_(merge|meas|pim|split)\b", r"R<sub>\1</sub>", str(escape(_UNIT.sub("\u00a0", text)))))
+    return Markup(
+        re.sub(r"\bR_(merge|meas|pim|split)\b", r"R<sub>\1</sub>", str(escape(_UNIT.sub("\u00a0", _typeset(text)))))
+    )
 
 
 _UNIT = re.compile(r"(?<=\d) (?=[%Å])")

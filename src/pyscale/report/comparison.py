@@ -10,7 +10,7 @@ from typing import Any
 from pyscale.option_text import format_value
 
 from .assets import render
-from .figures import error_model_figures
+from .figures import error_model_figures, shell_value
 from .numbers import MISSING, count, fixed, significant, with_sigma
 from .option_tables import flat_options
 from .palette import BLUE, ORANGE
@@ -69,7 +69,7 @@ def _curves(label: str, key: str, documents: Sequence[Document], names: Sequence
         shells = d["merging_statistics"]["shells"]
         x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
         text = [f"{s['d_max']:.2f}–{s['d_min']:.2f} Å" for s in shells]
-        curve = line(name.partition(":")[0], x, [s[key] for s in shells], color)
+        curve = line(name.partition(":")[0], x, [shell_value(s, key) for s in shells], color)
         hover = {"text": text, "hovertemplate": "%{text}: %{y:.4g}"}
         data.append(curve | {"line": {"color": color, "dash": dash}} | hover)
     end = max(d["merging_statistics"]["shells"][-1]["d_min"] ** -2 for d in documents)

@@ -9,7 +9,7 @@ from .numbers import significant
 from .palette import BLUE, COLORS, GREEN, GREY, ORANGE
 from .plots import Figure, axis, figure, level, line, log_axis, resolution_axis, rounded
 
-__all__ = ["error_model_figures", "normal_probability_figure", "resolution_figures"]
+__all__ = ["error_model_figures", "normal_probability_figure", "resolution_figures", "shell_value"]
 
 _LEAST_IN_BIN, _LEAST_BINS = 10, 2
 """Observations whose variance is shown, and bins that make a plot."""
@@ -23,14 +23,9 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
     x, x_axis = resolution_axis(shells)
     labels = [f"{s['d_max']:.2f}–{s['d_min']:.2f} Å" for s in shells]
 
-    def value(shell: dict[str, Any], key: str) -> float | None:
-        """A statistic; not a correlation of too few pairs to have an interval, which says nothing."""
-        found: float | None = shell[key] if shell.get(f"{key}_low", 0.0) is not None else None
-        return found
-
     def curve(name: str, key: str, color: str, **more: Any) -> dict[str, Any]:
         hover = {"text": labels, "hovertemplate": f"{name}, %{{text}}: %{{y:.4g}}<extra></extra>"}
-        return line(name, x, [value(s, key) for s in shells], color, **hover, **more)
+        return line(name, x, [shell_value(s, key) for s in shells], color, **hover, **more)
 
     def plot(traces: list[dict[str, Any]], caption: str, **axes: Any) -> Figure:
         return figure(traces, caption, xaxis=x_axis, **axes)
@@ -74,6 +69,12 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
             ),
         ),
     }
+
+
+def shell_value(shell: dict[str, Any], key: str) -> float | None:
+    """A statistic; not a correlation of too few pairs to have an interval, which says nothing."""
+    found: float | None = shell[key] if shell.get(f"{key}_low", 0.0) is not None else None
+    return found
 
 
 def error_model_figures(model: dict[str, Any]) -> dict[str, Figure]:

@@ -314,7 +314,7 @@ def ledger_table(ledger: Document) -> Table:
     ]
     for kind, label in kinds:
         getters += [
-            (f"{label}: {reason}", lambda e, kind=kind, reason=reason: int(e[kind].get(reason, 0)))  # type: ignore[misc]
+            (f"{label}: {reason.replace('_', ' ')}", lambda e, kind=kind, reason=reason: int(e[kind].get(reason, 0)))  # type: ignore[misc]
             for reason in _reasons(ledger.values(), kind)
         ]
     getters += [("Merged", lambda e: int(e["merged"])), ("Of these in the fit", lambda e: int(e["used_in_fit"]))]
