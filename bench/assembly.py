@@ -12,7 +12,6 @@ import ctypes
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Callable
@@ -96,7 +95,7 @@ def core_problem(data: Data, n_threads: int) -> _core.FitProblem:
 
 def build_reference() -> Path:
     """Build the reference loop; returns where its libraries lie."""
-    directory = ROOT / "build" / "bench"
+    directory = ROOT / "build" / "reference_loop"
 
     def tool(name: str) -> str:
         found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
@@ -104,16 +103,18 @@ def build_reference() -> Path:
             raise SystemExit(f"{name} is missing: pip install '.[test]'")
         return found
 
-    options = ["-DCMAKE_BUILD_TYPE=Release", "-DPYSCALE_BENCH=ON", "-DPYSCALE_PYTHON=OFF"]
-    options += [f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", f"-DPython_EXECUTABLE={sys.executable}"]
+    package = subprocess.run(
+        [tool("pyscale"), "--cmake-dir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    options = ["-DCMAKE_BUILD_TYPE=Release", f"-Dpyscale_DIR={package}", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"]
     for arguments in (
-        ["-S", str(ROOT), "-B", str(directory), "-G", "Ninja", *options],
+        ["-S", str(ROOT / "bench" / "reference_loop"), "-B", str(directory), "-G", "Ninja", *options],
         ["--build", str(directory), "-j", "2"],
     ):
         done = subprocess.run([tool("cmake"), *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
-    return directory / "bench"
+    return directory
 
 
 def pointer(array: Array) -> ctypes.c_void_p:

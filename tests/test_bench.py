@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyscale
+
 
 def test_reference_loop_and_core_agree(repository: Path) -> None:
     command = [sys.executable, str(repository / "bench" / "assembly.py")]
@@ -43,3 +45,11 @@ def test_random_jobs_are_judged_beside_the_rules(repository: Path) -> None:
 
 def test_dense_solver_agrees_with_lapack(repository: Path) -> None:
     assert "GFlop/s" in run(repository, "dense_solver.py", "--sizes", "90", "--repeats", "1")
+
+
+def test_jobs_beside_each_other_and_cancelled_ones(repository: Path, tmp_path: Path) -> None:
+    pyscale.simulate(d_min=4.0).write(tmp_path)
+    files = [str(tmp_path / "simulated.expt"), str(tmp_path / "simulated.refl")]
+    text = run(repository, "in_process.py", "threads", *files, "--repeats", "1")
+    assert "results are identical" in text
+    assert "time to its end" in run(repository, "in_process.py", "cancel", *files, "--moments", "4")

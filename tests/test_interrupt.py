@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+# Whatever the tests themselves run under: nohup ignores SIGHUP, and so would the program.
 START = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.{handler})
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 """
 
 FAKE = """

@@ -162,6 +162,7 @@ void fit(int n_threads) {
   at_start.print("normal_equations");
   pyscale::LevMarOptions options;
   options.n_threads = n_threads;
+  options.max_iterations = 4;
   const pyscale::LevMarSummary summary = pyscale::minimise(*problem, c.start, options);
   Checksum fitted;
   fitted.add(summary.final_cost);
@@ -177,6 +178,7 @@ void fit(int n_threads) {
   products.add(n.diagonal_blocks());
   products.print("normal_operator");
   Checksum solved;
+  options.max_iterations = 2;
   solved.add(pyscale::minimise_iteratively(*problem, c.start, {}, options).parameters);
   const FitCase many(20000, 1, 24);
   many.problem(n_threads)->evaluate(many.start, equations);

@@ -56,9 +56,8 @@ class Equivalents:
         args = (self.intensity, weight, self.inverse_scale_factor, self.offsets)
         return expected_intensity(*args, excluded=excluded, n_threads=self.n_threads)
 
-    def sample(self, n: int) -> tuple[Equivalents, IndexArray | None]:
-        """Return about n observations of whole groups, evenly over the indices, and their rows; None: all."""
-        one_in = self.intensity.size // n
+    def sample(self, one_in: int) -> tuple[Equivalents, IndexArray | None]:
+        """Return one in so many whole groups, evenly over the indices, and their rows; None: all."""
         if one_in < 2:
             return self, None
         starts, sizes = self.offsets[:-1:one_in], np.diff(self.offsets)[::one_in]

@@ -28,11 +28,13 @@ _MAX_CYCLES = 6
 _PRECISION: dict[Stage, tuple[float, float, float]] = {
     "first": (0.1, 0.3, 0.3),
     "round": (0.05, 0.2, 0.2),
-    "last": (0.01, 5.0, 0.03),
+    "last": (0.05, 5.0, 0.1),
     "exact": (1e-4, 1e-3, 1e-3),
 }
-# Observations looked at, about.
-_SAMPLE: dict[Stage, int] = {"first": 25_000, "round": 50_000}
+# Observations looked at, about; more tell a and b better than anyone needs to know them. Of the last models' groups,
+# none is left with fewer than these.
+_SAMPLE: dict[Stage, int] = {"first": 25_000, "round": 50_000, "last": 150_000}
+_PER_GROUP = 5_000
 _MIN_FOR_ANY, _MIN_FOR_B = 20, 100
 # Observations up to which a's start is looked for anew, since an earlier one may be far off.
 _SMALL = 10_000
@@ -151,8 +153,8 @@ def refine_error_model(
         Where the groups' parameters ended in an earlier call.
     stage : {"first", "round", "last", "exact"}
         The first looks at data whose outliers are not known yet: rows that fail the leave-one-out test under the
-        model so far are set aside for the duration. First and round look at a sample of the rows, last at all, and
-        exact does so with little regard to time, as the last does for few rows.
+        model so far are set aside for the duration. All three look at a sample where rows are many; exact looks at
+        all with little regard to time, and so does the last where they are few.
     zmax : float
         Limit of that test.
 
@@ -164,7 +166,7 @@ def refine_error_model(
     if stage == "last" and observations.intensity.size <= _SAMPLE["round"]:
         stage = "exact"
     if stage in _SAMPLE:
-        observations, rows = observations.sample(_SAMPLE[stage])
+        observations, rows = observations.sample(_one_in(observations, groups, stage))
         groups = groups if groups is None or rows is None else groups[rows]
     start = start or ErrorModel()
     if groups is None or stage == "first" or not groups.any():
@@ -176,6 +178,14 @@ def refine_error_model(
     if calls_for_c and fixed[2] is None:
         found, _ = _refine_groups(observations, start, fixed, groups, before if had_c else None, stage)
     return found
+
+
+def _one_in(observations: Equivalents, groups: IntArray | None, stage: Stage) -> int:
+    """One in how many reflections a stage looks at."""
+    one_in = observations.intensity.size // _SAMPLE[stage]
+    if stage != "last" or groups is None:
+        return one_in
+    return min(one_in, int(np.bincount(groups).min()) // _PER_GROUP)
 
 
 @dataclass(frozen=True)
