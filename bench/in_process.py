@@ -10,7 +10,10 @@ import statistics
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from hashlib import sha256
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -20,28 +23,45 @@ from pyscale.option_text import parse_arguments
 from pyscale.options import SCALING_NAMES, ScalingOptions
 
 SEED = 1
+OF_PROCESS: dict[str, tuple[Job, ScalingOptions]] = {}
 
 
-def scaled(job: Job, options: ScalingOptions) -> bytes:
+def scaled(job: Job, options: ScalingOptions) -> str:
     """The scales of one job on one thread, bit for bit."""
-    return pyscale.scale(job, options=options).inverse_scale_factor.tobytes()
+    return sha256(pyscale.scale(job, options=options).inverse_scale_factor.tobytes()).hexdigest()
 
 
-def two_threads(job: Job, options: ScalingOptions, repeats: int) -> int:
-    """Time one job, two at once, one, two ...; print both and the ratio."""
-    alone, both, results = [], [], {scaled(job, options)}
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(repeats):
+def read_in_process(files: list[str], options: ScalingOptions) -> None:
+    """Give a process the data that its calls scale."""
+    OF_PROCESS["arguments"] = pyscale.read(*files), options
+
+
+def scaled_in_process(_: int) -> str:
+    """The same in a process of its own."""
+    return scaled(*OF_PROCESS["arguments"])
+
+
+def beside_each_other(job: Job, options: ScalingOptions, repeats: int) -> int:
+    """Time one job, two in two threads, and two in two processes, in turns."""
+    files, results = job.sources, set()
+    threads = ThreadPoolExecutor(2)
+    processes = ProcessPoolExecutor(2, get_context("spawn"), read_in_process, (files, options))
+    contestants: dict[str, Callable[[], Iterable[str]]] = {
+        "one job": lambda: [scaled(job, options)],
+        "two threads": lambda: threads.map(lambda _: scaled(job, options), range(2)),
+        "two processes": lambda: processes.map(scaled_in_process, range(2)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(repeats + 1):
+        for name, run in contestants.items():
             start = time.perf_counter()
-            results.add(scaled(job, options))
-            alone.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            results |= set(pool.map(lambda _: scaled(job, options), range(2)))
-            both.append(time.perf_counter() - start)
-    for name, times in (("one job ", alone), ("two jobs", both)):
-        print(f"{name}: least {min(times):.2f} s, median {statistics.median(times):.2f} s")
-    print(f"ratio of least times {min(both) / min(alone):.3f}, of medians ", end="")
-    print(f"{statistics.median(both) / statistics.median(alone):.3f}")
+            results |= set(run())
+            if repeat > 0:
+                times[name].append(time.perf_counter() - start)
+    least, median = ({name: f(t) for name, t in times.items()} for f in (min, statistics.median))
+    for name in contestants:
+        ratios = f"{least[name] / least['one job']:.2f}, {median[name] / median['one job']:.2f}"
+        print(f"{name:13}: least {least[name]:6.2f} s, median {median[name]:6.2f} s; beside one job {ratios}")
     print("results are", "identical" if len(results) == 1 else "NOT identical")
     return int(len(results) != 1)
 
@@ -95,7 +115,7 @@ def main() -> int:
     job = pyscale.read(*parsed.files)
     print(f"{sum(len(d.reflections) for d in job.data_sets):,} rows")
     if given.what == "threads":
-        return two_threads(job, parsed.options, given.repeats)
+        return beside_each_other(job, parsed.options, given.repeats)
     return cancel(job, parsed.options, given.moments)
 
 

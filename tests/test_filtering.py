@@ -335,7 +335,7 @@ def test_log_and_report_show_before_and_after(files: Path) -> None:
     assert "Statistics before each removal and after the last" in log
     assert "removed 5 images" in log or "removed 10 images" in log
     page = (files / "pyscale.scale.html").read_text(encoding="utf-8")
-    assert "Filtering by ΔCC" in page and "no_more_removed" in page
+    assert "Filtering by ΔCC" in page and "nothing more was to be removed" in page
 
 
 def test_document_fits_its_schema(files: Path, repository: Path) -> None:

@@ -159,3 +159,15 @@ def test_electron_diffraction_of_xds(data_root: Path, name: str, n_obs: int, r_m
     found = {d.name: d for d in job.input_decisions[job.identifiers[0]]}
     assert not any(d.is_warning for d in found.values())
     assert ("flagged" in found) == (name == "XDS_ASCII.HKL")
+
+
+def test_bijvoet_differences_as_outliers(data_root: Path) -> None:
+    """A mercury derivative: dials.scale rejects 639 observations, true differences of mates among them."""
+    job = pyscale.read(data_root / "hypf" / "hypf_unmerged.mtz")
+    as_there = pyscale.scale(job, error_model="basic", outlier_mates="reject")
+    assert as_there.statistics.overall.r_meas <= 0.080
+    assert as_there.statistics.overall.n_obs >= 21_300
+    kept = pyscale.scale(job, error_model="basic")
+    assert kept.scaled.outlier.sum() < as_there.scaled.outlier.sum()
+    for result in (as_there, kept):
+        assert result.statistics_with_outliers.overall.r_meas <= 0.093

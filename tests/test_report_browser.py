@@ -58,6 +58,11 @@ def test_page(browser: Browser, pages: dict[str, Path], name: str, size: tuple[i
     assert browser.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert browser.evaluate("document.querySelectorAll('main img').length") == 0
     assert too_wide(browser) == []
+    if size == DESKTOP:
+        assert browser.evaluate(
+            "Array.from(document.querySelectorAll('table.shells'), t => t.parentElement).every(s => "
+            "s.scrollWidth <= s.clientWidth)"
+        )
     assert empty(browser) == []
 
 
@@ -119,6 +124,8 @@ def test_light_and_dark(browser: Browser, pages: dict[str, Path]) -> None:
         badge = browser.evaluate(style.format("querySelector('.grade .badge')", "backgroundColor"))
         on_badge = browser.evaluate(style.format("querySelector('.grade .badge')", "color"))
         assert contrast(badge, on_badge) > 4.5
+        button = "getComputedStyle(document.querySelector('.modebar-btn path')).fill"
+        browser.wait(f"{button} === getComputedStyle(document.querySelector('.note')).color")
         browser.wait(f"document.querySelector('.xtick text').style.fill === '{ink}'")
         colours.append((ink, paper))
     assert colours[0] != colours[1]
@@ -145,11 +152,14 @@ def test_on_paper(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> N
     browser.open(pages["sweeps"])
     browser.wait("typeof Plotly !== 'undefined'")
     widths = """window.printed = []; window.addEventListener('beforeprint', () => {
+        window.links = Array.from(document.querySelectorAll('.sankey-link'), e => e.getAttribute('d').length > 0);
         window.printed = Array.from(document.querySelectorAll('[data-figure]'), e => e.layout && e.layout.width); })"""
     browser.evaluate(widths)
     browser.print(tmp_path / "page.pdf")
     n = browser.evaluate("document.querySelectorAll('[data-figure]').length")
     found = browser.evaluate("window.printed")
+    flow = browser.evaluate("window.links")
+    assert flow and all(flow)
     assert len(found) == n and all(w and w <= 690 for w in found)
     assert (tmp_path / "page.pdf").stat().st_size > 50_000
     assert browser.errors == []

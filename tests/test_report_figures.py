@@ -22,7 +22,7 @@ from pyscale.local_covariance import BlockLayout, LocalCovariance
 from pyscale.model_document import component_entry, component_of, curve_points
 from pyscale.normal_probability import normal_probability
 from pyscale.parameter_numbers import parameter_numbers
-from pyscale.report import curves, flow, overview, parts, surface
+from pyscale.report import curves, flow, overview, parts, plots, surface
 from pyscale.report.correlations import correlation_figure
 from pyscale.report.page import render_page
 from pyscale.result import ScalingResult
@@ -328,3 +328,20 @@ def test_hundreds_of_data_sets_make_a_few_small_figures() -> None:
     assert [t["name"] for t in worst] == [names[k] for k in expected]
     notes = [a["text"] for a in figures["multiples"]["layout"]["annotations"]]
     assert notes == [f"#{k}" for k in expected]
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        ([8.0, 80.0], {10, 20, 50}),
+        ([25.0, 45.0], {25, 30, 40}),
+        ([1e-3, 1e3], {0.01, 1, 100}),
+        ([None, -1.0, 0.0], {1}),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_numbers(values: list[float | None], seen: set[float]) -> None:
+    axis = plots.log_axis("I/σ", values)
+    known = [v for v in values if v is not None and v > 0] or [1.0]
+    inside = {v for v in axis["tickvals"] if min(known) <= v <= max(known)}
+    assert seen <= inside and len(inside) <= 8
+    assert [float(t) for t in axis["ticktext"]] == axis["tickvals"]

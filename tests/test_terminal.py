@@ -164,6 +164,9 @@ def test_summary(document: dict[str, Any], columns: int, monkeypatch: pytest.Mon
     assert next(line for line in lines if line.startswith("Observations")).split()[1] == str(overall["n_obs"])
     flat = " ".join(" ".join(lines).split())
     assert flat.endswith("browser: pyscale.scale.html. Written in 12.3 s: scaled.expt, scaled.refl")
+    figures = [Path(f"plots/cc-half.{kind}").resolve() for kind in ("svg", "png")]
+    many = " ".join(screen_summary(document, [*files, *figures], 12.34).split())
+    assert many.endswith("scaled.expt, scaled.refl, 2 figures in plots")
     assert "\x1b" not in flat
     assert max(map(len, lines)) <= columns
     assert len(lines) <= 22 or columns == 40

@@ -157,6 +157,7 @@ def test_poor_job(tmp_path: Path) -> None:
     check(verdict)
     found = severities(verdict)
     assert verdict.grade in ("poor", "undecided") and found["left_out"] == "caution" and "completeness" in found
+    assert any(step.text.startswith("Leave less out: options exclude ") for step in verdict.next_steps)
 
 
 def test_disconnected(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class OutlierRules:
         found = find_outliers(
             *values, obs.target_offsets, zmax=zmax, excluded=excluded, reference=judging, n_threads=n_threads
         )
-        if obs.is_anomalous or not obs.has_bijvoet or judging is not None or not found.any():
+        together = obs.is_anomalous or not obs.has_bijvoet or self.options.outlier_mates == "reject"
+        if together or judging is not None or not found.any():
             return found
         apart = find_outliers(*values, obs.anomalous_offsets, zmax=zmax, excluded=excluded, n_threads=n_threads)
         left = excluded | apart

@@ -66,7 +66,7 @@ def _agreement(document: Document) -> Iterator[Finding]:
         yield _found("too_few", "caution", text, _step("Measure, integrate or add more data of the same crystal form."))
         return
     if not overall["cc_half_significant"]:
-        text = "Two random halves of the data do not agree at all (CC½ is not above zero)."
+        text = "Two random halves of the data do not agree (CC½ is not significantly above zero)."
         yield _found("agreement", "fatal", text, *_check_indexing(document))
         return
     cc_half, r_pim = low.get("cc_half_high"), low["r_pim"]
@@ -160,31 +160,34 @@ def _largest_part(document: Document) -> str:
 
 def _amount(document: Document) -> Iterator[Finding]:
     """How much was measured, and how much of it took part."""
-    overall = document["merging_statistics"]["overall"]
-    severities = ("note", "caution", "serious")
-    if severity := _grade(overall["completeness"], _COMPLETENESS_LIMITS, severities, above=False):
-        text = f"{100 * (1 - overall['completeness']):.0f} % of the possible reflections were not measured."
-        more = "Measure the missing directions: rotate further, or add another crystal or another orientation."
-        yield _found("completeness", severity, text, _step(more))
-    if overall["multiplicity"] < _LOW_MULTIPLICITY:
-        text = (
-            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be "
-            "told, and agreement says little."
-        )
-        yield _found("multiplicity", "caution", text)
-    ledger = list(document["ledger"].values())
+    overall, ledger = document["merging_statistics"]["overall"], list(document["ledger"].values())
     reasons: Counter[str] = Counter()
     for entry in ledger:
         reasons.update(entry["filtered"])
         reasons.update(entry["user_excluded"])
     # Tables hold predicted reflections too, which no integration has measured.
     predicted = reasons.pop("not_integrated", 0)
-    measured = sum(e["read"] - e["partials_merged"] for e in ledger) - predicted
+    measured = max(sum(e["read"] - e["partials_merged"] for e in ledger) - predicted, 1)
+    excluded = sum(sum(e["user_excluded"].values()) for e in ledger) / measured
+    severities = ("note", "caution", "serious")
+    if severity := _grade(overall["completeness"], _COMPLETENESS_LIMITS, severities, above=False):
+        text = f"{100 * (1 - overall['completeness']):.0f} % of the possible reflections were not measured"
+        more = "Measure the missing directions: rotate further, or add another crystal or another orientation."
+        if excluded > _LEFT_OUT_LIMITS[-1]:
+            text += ", or were left out"
+            more = f"Leave less out: options exclude {100 * excluded:.0f} % of the measurements."
+        yield _found("completeness", severity, f"{text}.", _step(more))
+    if overall["multiplicity"] < _LOW_MULTIPLICITY:
+        text = (
+            f"Each reflection was measured {overall['multiplicity']:.1f} times on average: outliers can hardly be "
+            "told, and agreement says little."
+        )
+        yield _found("multiplicity", "caution", text)
     left_out = reasons.total()
-    if severity := _grade(left_out / max(measured, 1), _LEFT_OUT_LIMITS, ("note", "caution"), above=True):
+    if severity := _grade(left_out / measured, _LEFT_OUT_LIMITS, ("note", "caution"), above=True):
         why = _reason_text(max(reasons, key=lambda r: reasons[r]))
         text = f"{100 * left_out / measured:.0f} % of the measurements took no part, most of them: {why}."
-        yield _found("left_out", severity, text, _step("See in the ledger whether that is as you meant it."))
+        yield _found("left_out", severity, text, _step("See in the ledger whether so much was meant to be left out."))
 
 
 def _reason_text(reason: str) -> str:
@@ -210,9 +213,19 @@ def _outliers(document: Document) -> Iterator[Finding]:
     if primary:
         text = f"{len(primary)} region{'s' * (len(primary) > 1)} of the detector, of images or of resolution disagree"
         text += "s" * (len(primary) == 1) + " with the rest: shadows, ice or bad images make such."
-        why = "If there is a cause, leave the region out"
-        steps = [_step(f"{why} ({r['kind']}).", " ".join(r["options"])) for r in primary[:_MOST_NAMED]]
-        yield _found("regions", "note", text, *steps)
+        yield _found("regions", "note", text, *map(_region_step, primary[:_MOST_NAMED]))
+
+
+def _region_step(region: Document) -> NextStep:
+    """Where to look, and what to do about it."""
+    of = "" if region["data_set"] is None else f" of data set {region['data_set']}"
+    if region["images"] is not None:
+        place, cause = "images {} to {}".format(*region["images"]) + of, "they are bad"
+    elif region["d_range"] is not None:
+        place, cause = "the rings at {:.2f} to {:.2f} Å".format(*region["d_range"]), "there is ice"
+    else:
+        place, cause = f"the parts of the detector that the report names{of}", "a shadow or fault is there"
+    return _step(f"Look at {place}; if {cause}, leave them out.", " ".join(region["options"]))
 
 
 def _fit(document: Document) -> Iterator[Finding]:

@@ -84,11 +84,13 @@ def _limit(document: Document) -> Iterator[str]:
         return
     what = f"{_CRITERIA.get(found['criterion'], found['criterion'])} {chosen['threshold']:g}"
     if chosen["state"] == "data_end":
-        end = f"{found['data_d_min']:.2f} Å; {what}"
-        yield f"There is signal to the last shell ({end}): the crystal may diffract further."
+        yield (
+            f"There is signal to the last shell, {found['data_d_min']:.2f} Å (criterion {what}): the crystal may "
+            "diffract further."
+        )
     elif chosen["state"] == "reached":
         error = "" if chosen["sigma"] is None else f" ± {chosen['sigma']:.2f}"
-        yield f"The signal fades at {chosen['d_min']:.2f}{error} Å ({what})."
+        yield f"The signal fades at {chosen['d_min']:.2f}{error} Å (criterion {what})."
     elif chosen["state"] == "undetermined":
         yield "How far the signal reaches cannot be told from so few data."
 

@@ -81,7 +81,7 @@ class JobProgress:
     def times(self) -> str:
         """Time since the start, and an estimate of the time left."""
         elapsed, share = self.elapsed, self.share
-        if elapsed < _FIRST_ESTIMATE[0] or share < _FIRST_ESTIMATE[1]:
+        if elapsed < _FIRST_ESTIMATE[0] or not _FIRST_ESTIMATE[1] <= share < 1.0:
             return clock(elapsed)
         # A stage that takes longer than it was expected to does not promise the end for the next second.
         left = max(self._end - elapsed, _SLOW * elapsed * (1.0 - share))

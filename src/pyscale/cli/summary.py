@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = ["files_line", "merging_summary", "screen_summary", "verdict_lines", "
 _COLOURS = {"good": "good", "fair": "fair", "undecided": "fair", "poor": "poor", "unusable": "poor"}
 _MOST_STEP_LINES = 3
 _LABEL, _COLUMN = 16, 14
+_FIGURES = (".svg", ".png")
 _ROWS = (
     ("Resolution", "d_min", 1.0, 2, "Å"),
     ("Completeness", "completeness", 100.0, 1, "%"),
@@ -130,7 +132,8 @@ def _statistics(statistics: dict[str, Any]) -> Iterator[str]:
         if name == "d_min":
             cells = ["-" if e["d_min"] is None else f"{e['d_max']:.2f}-{e['d_min']:.2f}" for e in entries]
         else:
-            cells = ["-" if e[name] is None else f"{factor * e[name]:.{digits}f}" for e in entries]
+            known = [e[name] is not None and e.get(f"{name}_low", 0.0) is not None for e in entries]
+            cells = [f"{factor * e[name]:.{digits}f}" if k else "-" for e, k in zip(entries, known, strict=True)]
         title = f"{label} ({unit})" if unit else label
         yield f"{title:{_LABEL}}" + "".join(f"{cell:>{_COLUMN}}" for cell in cells)
     for title, name in (("Observations", "n_obs"), ("Reflections", "n_unique")):
@@ -149,12 +152,19 @@ def _error_model(document: dict[str, Any]) -> str:
     model = document["error_model"]
     if model["type"] is None:
         return ""
-    limit = "" if model["isa"] is None else f", I/sigma at most {model['isa']:.1f}"
+    limit = "" if model["isa"] is None else f", I/sigma of one observation at most {model['isa']:.1f}"
     return f"Error model: a = {model['a']:.3f}, b = {model['b']:.4f}{limit}"
 
 
+def _names(written: Sequence[Path]) -> list[str]:
+    """Paths from here; figures, of which there are many, by their number."""
+    figures = Counter(os.path.relpath(path.parent) for path in written if path.suffix in _FIGURES)
+    others = [os.path.relpath(path) for path in written if path.suffix not in _FIGURES]
+    return others + [f"{n} figures in {folder}" for folder, n in figures.items()]
+
+
 def _files(written: Sequence[Path], seconds: float) -> str:
-    names = [os.path.relpath(path) for path in written]
+    names = _names(written)
     reports = [name for name in names if name.endswith(".html")]
     others = [name for name in names if name not in reports]
     time = f"{clock(seconds)} min" if seconds >= 60 else f"{seconds:.1f} s"

@@ -164,6 +164,12 @@ class JobOptions(OptionScope, scope="scaling_options"):
         "keep: both are used",
         own=True,
     )
+    outlier_mates: Literal["keep", "reject"] = option(
+        "keep",
+        "Friedel mates taken as equivalents: an outlier among both hands that agrees with others of its own hand is a "
+        "true Bijvoet difference (keep), or an outlier all the same, as in dials.scale (reject)",
+        own=True,
+    )
     emax: float | None = option(
         10.0,
         "largest normalised amplitude E before an observation is rejected; None or 0: no limit",

@@ -57,12 +57,26 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["subscripts"] = _with_subscripts
+    environment.filters["typeset"] = _typeset
     return environment
 
 
 def _with_subscripts(text: str) -> Markup:
     """R_meas and the like as they are printed; all else escaped."""
-    return Markup(re.sub(r"\bR_(merge|meas|pim|split)\b", r"R<sub>\1</sub>", str(escape(text))))
+    return Markup(
+        re.sub(r"\bR_(merge|meas|pim|split)\b", r"R<sub>\1</sub>", str(escape(_UNIT.sub("\u00a0", _typeset(text)))))
+    )
+
+
+_UNIT = re.compile(r"(?<=\d) (?=[%Å])")
+_MINUS = re.compile(r"(?<![^\s(])-(?=\s?\d)")
+
+
+def _typeset(text: str) -> str:
+    """Sentences of the program, which are written for logs too, with the signs of print; markup as it is."""
+    if isinstance(text, Markup) or not re.search("[a-z]", text):
+        return text
+    return _MINUS.sub("−", text).replace(" +- ", " ± ").replace(" A^2", " Å²")
 
 
 def _packed(content: bytes) -> Markup:

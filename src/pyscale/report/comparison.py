@@ -10,11 +10,11 @@ from typing import Any
 from pyscale.option_text import format_value
 
 from .assets import render
-from .figures import error_model_figures
+from .figures import error_model_figures, shell_value
 from .numbers import MISSING, count, fixed, significant, with_sigma
 from .option_tables import flat_options
 from .palette import BLUE, ORANGE
-from .plots import Figure, axis, line
+from .plots import Figure, axis, line, resolution_ticks
 from .table import Document, Table, listed
 from .tables import headline_quantities
 
@@ -35,9 +35,8 @@ def render_two(documents: Sequence[Document], names: Sequence[str]) -> str:
     """Render the page of two documents, called by the paths of their files."""
     names = _short_names(names)
     figures = {name: _curves(label, key, documents, names) for name, label, key in _CURVES}
-    if all(d["error_model"].get("bins") for d in documents):
-        for k, d in enumerate(documents):
-            figures[f"error-model-{k}"] = error_model_figures(d["error_model"])["error-model"]
+    scatter = [error_model_figures(d["error_model"]).get("error-model") for d in documents]
+    figures |= {f"error-model-{k}": found for k, found in enumerate(scatter) if found is not None and all(scatter)}
     return render(
         "comparison.html",
         figures,
@@ -66,17 +65,15 @@ def _short_names(names: Sequence[str]) -> list[str]:
 
 def _curves(label: str, key: str, documents: Sequence[Document], names: Sequence[str]) -> Figure:
     data: list[dict[str, Any]] = []
-    ticks: list[float] = []
     for d, name, color, dash in zip(documents, names, (BLUE, ORANGE), ("solid", "dash"), strict=True):
         shells = d["merging_statistics"]["shells"]
         x = [0.5 * (s["d_max"] ** -2 + s["d_min"] ** -2) for s in shells]
         text = [f"{s['d_max']:.2f}–{s['d_min']:.2f} Å" for s in shells]
-        curve = line(name.partition(":")[0], x, [s[key] for s in shells], color)
+        curve = line(name.partition(":")[0], x, [shell_value(s, key) for s in shells], color)
         hover = {"text": text, "hovertemplate": "%{text}: %{y:.4g}"}
         data.append(curve | {"line": {"color": color, "dash": dash}} | hover)
-        found = [s["d_min"] for s in shells[:: max(1, len(shells) // 7)]]
-        ticks = found if not ticks or found[-1] < ticks[-1] else ticks
-    across = axis("resolution d (Å)", tickvals=[d**-2 for d in ticks], ticktext=[f"{d:.2f}" for d in ticks])
+    end = max(d["merging_statistics"]["shells"][-1]["d_min"] ** -2 for d in documents)
+    across = axis("resolution d (Å)", **resolution_ticks(end))
     caption = f"{label} of A (solid) and B (dashed) by resolution."
     return {"data": data, "layout": {"xaxis": across, "yaxis": axis(label, rangemode="tozero")}, "caption": caption}
 

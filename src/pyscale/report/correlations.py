@@ -33,8 +33,8 @@ def correlation_figure(matrix: Document) -> Figure:
     labels |= {"zeroline": False, "constrain": "domain"}
     shapes = [_line(e, n, vertical=v) for e in edges[:-1] for v in (True, False)]
     caption = (
-        f"Correlations of the fitted parameters of {short_text(matrix['data_set'])}: strong colours off the diagonal "
-        "mean that the data tell hardly more than a combination; empty ones are held or undetermined."
+        f"Correlations of the fitted parameters of data set {short_text(matrix['data_set'])}: strong colours off the "
+        "diagonal mean that the data tell hardly more than a combination; empty ones are held or undetermined."
     )
     x_axis, y_axis = axis("", **labels), axis("", autorange="reversed", scaleanchor="x", **labels)
     return figure([trace], caption, xaxis=x_axis, yaxis=y_axis, shapes=shapes)

@@ -7,9 +7,12 @@ from typing import Any
 
 from .numbers import significant
 from .palette import BLUE, COLORS, GREEN, GREY, ORANGE
-from .plots import Figure, axis, figure, level, line, resolution_axis, rounded
+from .plots import Figure, axis, figure, level, line, log_axis, resolution_axis, rounded
 
-__all__ = ["error_model_figures", "normal_probability_figure", "resolution_figures"]
+__all__ = ["error_model_figures", "normal_probability_figure", "resolution_figures", "shell_value"]
+
+_LEAST_IN_BIN, _LEAST_BINS = 10, 2
+"""Observations whose variance is shown, and bins that make a plot."""
 
 _SYMBOLS = ("circle", "diamond-open", "square-open", "cross", "triangle-up-open")
 
@@ -22,7 +25,7 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
 
     def curve(name: str, key: str, color: str, **more: Any) -> dict[str, Any]:
         hover = {"text": labels, "hovertemplate": f"{name}, %{{text}}: %{{y:.4g}}<extra></extra>"}
-        return line(name, x, [s[key] for s in shells], color, **hover, **more)
+        return line(name, x, [shell_value(s, key) for s in shells], color, **hover, **more)
 
     def plot(traces: list[dict[str, Any]], caption: str, **axes: Any) -> Figure:
         return figure(traces, caption, xaxis=x_axis, **axes)
@@ -68,11 +71,18 @@ def resolution_figures(statistics: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
+def shell_value(shell: dict[str, Any], key: str) -> float | None:
+    """A statistic; not a correlation of too few pairs to have an interval, which says nothing."""
+    found: float | None = shell[key] if shell.get(f"{key}_low", 0.0) is not None else None
+    return found
+
+
 def error_model_figures(model: dict[str, Any]) -> dict[str, Figure]:
     """Scatter by intensity and normal probability plot, as far as the error model has them."""
     figures = {}
-    if model.get("bins"):
-        figures["error-model"] = _error_model_figure(model["bins"])
+    bins = [b for b in model.get("bins") or () if b["n"] >= _LEAST_IN_BIN]
+    if len(bins) >= _LEAST_BINS:
+        figures["error-model"] = _error_model_figure(bins)
     if plot := model.get("normal_probability"):
         series = [
             ("after the error model", plot["expected"], plot["corrected"]),
@@ -105,7 +115,7 @@ def _error_model_figure(bins: Sequence[dict[str, Any]]) -> Figure:
         traces,
         "Scatter of equivalents over what their σ say: 1 (dotted) is right, above 1 the σ are too small.",
         xaxis=axis("expected intensity up to", **ticks),
-        yaxis=axis("variance of deviations / σ²", type="log"),
+        yaxis=log_axis("variance of deviations / σ²", [v for trace in traces for v in trace["y"]]),
         shapes=[level(1)],
     )
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .numbers import count, fixed
+from .numbers import count, fixed, significant
 from .palette import BLUE, GREEN, ORANGE
 from .plots import Figure, axis, figure, level, line, rounded, short_name
 from .table import Document, Table
 
-__all__ = ["candidate_figure", "history_figure", "history_table", "removed_table"]
+__all__ = ["ENDED", "candidate_figure", "history_figure", "history_table", "removed_table"]
 
 _MAX_ROWS = 200
+ENDED = {
+    "no_more_removed": "nothing more was to be removed",
+    "max_percent_removed": "as much was removed as max_percent_removed allows",
+    "below_completeness_limit": "more would have cost too much completeness",
+    "max_cycles": "after as many cycles as max_cycles allows",
+}
+"""What a reason for the end means."""
 
 
 def history_table(filtering: Document) -> Table:
     """Statistics before each removal and after the last."""
-    columns = ["", "Observations", "Completeness (%)", "Multiplicity", "I/σ", "R meas", "R pim", "CC ½", "Removed"]
+    columns = ["", "Observations", "Completeness (%)", "Multiplicity", "I/σ", "R meas", "R pim", "CC½", "Removed"]
     scalings = [(f"Cycle {c['number']}", c["statistics"], count(c["n_removed"])) for c in filtering["cycles"]]
     scalings.append(("Final", filtering["final"], ""))
     rows = [
@@ -48,7 +55,7 @@ def removed_table(filtering: Document) -> Table:
                 c["identifier"],
                 _images(c),
                 count(c["n_observations"]),
-                f"{c['delta_cc_half']:.2e}",
+                significant(c["delta_cc_half"], 3),
             ]
             for c in sorted(removed, key=lambda c: float(c["delta_cc_half"]))
         ]
@@ -79,7 +86,8 @@ def candidate_figure(filtering: Document) -> Figure:
         "Points below the dashed cut-off of their cycle make the merged data worse: crosses were removed. Negative is "
         "a gain in CC½ without them."
     )
-    x_axis = axis("data set or image group, in the order of the first cycle")
+    x_axis = axis("data set or image group, in the order of the first cycle", tickformat="d")
+    x_axis |= {"dtick": 1} if len(places) < 20 else {}
     return figure(
         traces, caption, xaxis=x_axis, yaxis=axis("ΔCC½", zeroline=True, exponentformat="power"), shapes=shapes
     )

@@ -65,7 +65,7 @@ def ledger_figure(ledger: Document) -> Figure:
     caption = (
         "Widths are numbers of observations: from the files at the left to what was merged, and why the rest was not."
     )
-    return figure([trace], caption, margin={"l": 8, "r": 8, "t": 12, "b": 12})
+    return figure([trace], caption, margin={"l": 8, "r": 34, "t": 12, "b": 12})
 
 
 def _sums(entries: Iterable[Document]) -> dict[str, int]:

@@ -50,7 +50,18 @@ def _wilson(wilson: dict[str, Any]) -> Figure:
         "Ordinary data fall on the straight line from about 4 Å on; bumps are ice or loops, an upturn at the end is "
         "overestimated weak data."
     )
-    return figure(data, caption, xaxis=x_axis, yaxis=axis("ln(⟨I/ε⟩ / Σf²)"))
+    return figure(data, caption, xaxis=x_axis, yaxis=axis("ln(⟨I/ε⟩ / Σf²)", **_telling_range(shells, values)))
+
+
+def _telling_range(shells: Sequence[dict[str, Any]], others: Sequence[float]) -> dict[str, Any]:
+    """Range of an axis that holds all that is known to better than a factor of e, if not all is."""
+    known = [s for s in shells if s["sigma"] < 1.0]
+    if len(known) in (0, len(shells)):
+        return {}
+    low = min(*others, *(s["log_ratio"] - s["sigma"] for s in known))
+    high = max(*others, *(s["log_ratio"] + s["sigma"] for s in known))
+    beyond = 0.05 * (high - low)
+    return {"range": [low - beyond, high + beyond]}
 
 
 def _moments(twinning: dict[str, Any]) -> Figure:
@@ -88,7 +99,7 @@ def _l_test(twinning: dict[str, Any]) -> Figure:
 def _anomalous_figures(signals: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     """Those plots of anomalous differences that have any points."""
     figures = {}
-    if any(s["cc_anom"] is not None for signal in signals for s in signal["shells"]):
+    if _has_curve(signals, "cc_anom"):
         figures["anomalous-cc"] = _anomalous(
             signals,
             "cc_anom",
@@ -97,7 +108,7 @@ def _anomalous_figures(signals: Sequence[dict[str, Any]]) -> dict[str, Figure]:
             "signal, above about 0.3 a strong one.",
             level_at=0.0,
         )
-    if any(s["difference_over_sigma"] is not None for signal in signals for s in signal["shells"]):
+    if _has_curve(signals, "difference_over_sigma"):
         figures["anomalous-differences"] = _anomalous(
             signals,
             "difference_over_sigma",
@@ -116,6 +127,11 @@ def _anomalous_figures(signals: Sequence[dict[str, Any]]) -> dict[str, Figure]:
             "Steeper than the dotted line means differences beyond their errors: an anomalous signal if σ are right.",
         )
     return figures
+
+
+def _has_curve(signals: Sequence[dict[str, Any]], key: str) -> bool:
+    """Whether a quantity is known of two shells, which is what a plot is for."""
+    return any(sum(s[key] is not None for s in signal["shells"]) > 1 for signal in signals)
 
 
 def _wavelength(signal: dict[str, Any], signals: Sequence[dict[str, Any]]) -> str:

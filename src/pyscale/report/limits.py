@@ -7,7 +7,7 @@ from typing import Any
 
 from .numbers import MISSING, count, fixed
 from .palette import BLUE, COLORS, GREY, ORANGE
-from .plots import Figure, axis, figure, line, resolution_ticks, rounded
+from .plots import Figure, axis, figure, line, log_axis, resolution_ticks, rounded
 from .table import Document, Table
 
 __all__ = ["anisotropy_figure", "anisotropy_table", "ellipsoid_table", "limit_figures", "limit_table"]
@@ -19,6 +19,7 @@ _STATES = {
     "undetermined": "not determined",
     "unmeasured": "no reflections measured",
 }
+_DIRECTION_STATES = _STATES | {"undetermined": "not reached"}
 _NAMES = {
     "cc_half": "CC½",
     "i_over_sigma": "mean I/σ",
@@ -74,7 +75,7 @@ def limit_figures(resolution: Document) -> dict[str, Figure]:
             "i_over_sigma",
             signal,
             "Mean I/σ of narrow shells; dotted lines are limits where it passes a threshold.",
-            yaxis=axis("mean I/σ in narrow shells", type="log"),
+            yaxis=log_axis("mean I/σ in narrow shells", [s["i_over_sigma"] for s in shells]),
         ),
     }
 
@@ -85,7 +86,7 @@ def anisotropy_table(anisotropy: Document) -> Table:
     for d in anisotropy["directions"]:
         error = "" if d["delta_b_sigma"] is None else f" ± {fixed(d['delta_b_sigma'], 2)}"
         limit = fixed(d["d_min"], 2) + ("" if d["sigma"] is None else f" ± {fixed(d['sigma'], 2)}")
-        rows.append([d["direction"], fixed(d["delta_b"], 2) + error, limit, _STATES[d["state"]]])
+        rows.append([d["direction"], fixed(d["delta_b"], 2) + error, limit, _DIRECTION_STATES[d["state"]]])
     note = ""
     if anisotropy["fraction_unmeasured"] is not None:
         share = fixed(100.0 * anisotropy["fraction_unmeasured"], 1)
@@ -110,7 +111,7 @@ def anisotropy_figure(anisotropy: Document) -> Figure:
         for (name, profile), color in zip(profiles, COLORS, strict=False)
     ]
     ticks = resolution_ticks(max(ends, default=1.0))
-    y_axis = axis("mean I/σ within 30°", type="log")
+    y_axis = log_axis("mean I/σ within 30°", [s["i_over_sigma"] for _, profile in profiles for s in profile])
     caption = "Signal along the three principal directions of diffraction: curves apart from each other are anisotropy."
     return figure(traces, caption, xaxis=axis("resolution d (Å)", **ticks), yaxis=y_axis)
 

@@ -261,6 +261,7 @@ def _sections(
         wide, high = 1 / columns - (0.1 if columns > 1 else 0), 1 / rows - (0.14 if rows > 1 else 0)
         across = _coordinate(x, section.x, titled=row == rows - 1)
         down = _coordinate(y, section.y, titled=column == 0)
+        across["tickangle"] = 0
         layout[f"xaxis{suffix}"] = across | {"anchor": f"y{suffix}", "domain": [left, left + wide]}
         layout[f"yaxis{suffix}"] = down | {"anchor": f"x{suffix}", "domain": [max(top - high, 0.0), top]}
         if fixed:
@@ -323,9 +324,10 @@ def _shown(name: str, values: FloatArray) -> FloatArray:
 
 
 def _coordinate(name: str, values: FloatArray, *, titled: bool) -> dict[str, Any]:
-    """An axis over a range of a coordinate; that of 1/d^2 says d, that of detector rows runs down."""
+    """An axis over a range of a coordinate, labelled where titled; that of 1/d^2 says d, detector rows run down."""
     low, high = _shown(name, values)[[0, -1]].tolist()
-    made = axis(_COORDINATES[name] if titled else "", nticks=6, range=[high, low] if name == "y_px" else [low, high])
+    made = axis(_COORDINATES[name] if titled else "", nticks=4, range=[high, low] if name == "y_px" else [low, high])
+    made["showticklabels"] = titled
     if name == "inv_d2":
         ticks = np.linspace(max(low, 0.05 * high), high, 6)
         made |= {"tickvals": rounded(ticks), "ticktext": [f"{v**-0.5:.2f}" for v in ticks.tolist()]}

@@ -37,7 +37,7 @@ def without_data(fit: Document, name: str, shared: bool, number: int) -> list[in
 
 
 def component_table(entry: Document, fit: Document, number: int) -> Table:
-    """Components of the model of one data set; the value only of those with a single parameter."""
+    """Components of the model of one data set; the value only of those with a single parameter, no empty columns."""
     rows = []
     for c in entry["model"]["components"]:
         single = c["n_parameters"] == 1
@@ -56,7 +56,9 @@ def component_table(entry: Document, fit: Document, number: int) -> Table:
             ]
         )
     columns = ["Component", "Parameters", "Interval of nodes", "Restraint to null", "Restraint of neighbours"]
-    return Table([*columns, "Marks", "Without data", "Value"], rows)
+    columns += ["Marks", "Without data", "Value"]
+    told = [k for k in range(len(columns)) if any(row[k] != MISSING for row in rows)]
+    return Table([columns[k] for k in told], [[row[k] for k in told] for row in rows])
 
 
 def decision_table(decisions: Document) -> Table:

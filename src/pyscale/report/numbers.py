@@ -28,10 +28,10 @@ def significant(value: float | None, digits: int = 4) -> str:
 
 
 def intensity(value: float | None) -> str:
-    """A mean intensity, whatever its unit: with one decimal where that tells it."""
+    """A mean intensity, whatever its unit: with one decimal where that tells something."""
     if value is not None and (0 < abs(value) < 0.1 or abs(value) >= 1e9):
         return significant(value, 3)
-    return fixed(value, 1)
+    return fixed(value, 1 if value is None or abs(value) < 10_000 else 0)
 
 
 def count(value: int | None) -> str:

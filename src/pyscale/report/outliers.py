@@ -23,7 +23,7 @@ def rogue_table(rogues: Document) -> Table:
     """The worst observations."""
     columns = [
         "Data set",
-        "h k l",
+        "h\u00a0k\u00a0l",
         "Image",
         "x, y",
         "d (Å)",

@@ -69,7 +69,7 @@ def image_maps(by_image: Document | None, positions: dict[str, int]) -> dict[str
     sweeps = [] if by_image is None else by_image["sweeps"]
     if len(sweeps) < 2:
         return {}
-    longest = max(s["last_image"][-1] - s["first_image"][0] + 1 for s in sweeps)
+    longest = max(_last_used(s) - s["first_image"][0] + 1 for s in sweeps)
     n = int(np.clip(_MAX_CELLS // len(sweeps), *_COLUMNS))
     n = min(n, longest, max(len(s["first_image"]) for s in sweeps))
     x = rounded((np.arange(n) + 0.5) * (longest / n))
@@ -100,6 +100,12 @@ def image_maps(by_image: Document | None, positions: dict[str, int]) -> dict[str
             lambda v: v,
         ),
     }
+
+
+def _last_used(sweep: Document) -> int:
+    """Last image that has observations: what was excluded beyond needs no room."""
+    ends = [last for last, n in zip(sweep["last_image"], sweep["n_obs"], strict=True) if n]
+    return int(ends[-1] if ends else sweep["last_image"][-1])
 
 
 def _known(values: Sequence[float | None]) -> FloatArray:

@@ -35,6 +35,7 @@ def render_page(document: dict[str, Any]) -> str:
         limit_decisions=_limit_decisions(document),
         tables=_job_tables(document),
         details=details,
+        ended=filtering.ENDED.get((document["filtering"] or {}).get("termination_reason", ""), "for another reason"),
         options=[format_option(path, value) for path, value in changed_in_document(document["options"] or {}).items()],
     )
 

@@ -19,6 +19,7 @@ __all__ = [
     "image_range",
     "level",
     "line",
+    "log_axis",
     "resolution_axis",
     "resolution_ticks",
     "rounded",
@@ -31,6 +32,8 @@ Figure = dict[str, Any]
 
 _MAX_NAME = 40
 _N_TICKS = 6
+_STANDOFF = 8
+"""Pixels between the labels of ticks and the title of an axis."""
 
 
 def figure(data: Sequence[dict[str, Any]], caption: str, **layout: Any) -> Figure:
@@ -40,7 +43,18 @@ def figure(data: Sequence[dict[str, Any]], caption: str, **layout: Any) -> Figur
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis with a title."""
-    return {"title": {"text": title}, **more}
+    return {"title": {"text": title, "standoff": _STANDOFF}, **more}
+
+
+def log_axis(title: str, values: Iterable[float | None], **more: Any) -> dict[str, Any]:
+    """A logarithmic axis for some values, of which only those above zero count, with whole numbers at all its ticks."""
+    powers = [math.log10(v) for v in values if v is not None and v > 0]
+    low, high = min(powers, default=0.0), max(powers, default=0.0)
+    span = high - low
+    mantissas = (1.0,) if span > 4 else (1.0, 2.0, 5.0) if span > 0.7 else (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
+    places = [float(f"{m:g}e{decade}") for decade in decades for m in mantissas]
+    return axis(title, type="log", tickvals=places, ticktext=[f"{p:g}" for p in places], **more)
 
 
 def line(name: str, x: Iterable[Any], y: Iterable[Any], color: str, **more: Any) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 (function () {
   "use strict";
   const plots = Array.from(document.querySelectorAll("[data-figure]"));
-  const configuration = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]], responsive: true };
-  // Half and full width of a printed page, in CSS pixels: the page is laid out for paper only after drawing.
-  const paper = { half: 335, full: 690 };
   const narrow = window.matchMedia("(max-width: 40rem)");
+  const configuration = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]], responsive: true };
+  if (narrow.matches) configuration.displayModeBar = false;
+  // Half and full width of a printed page, and the height of its highest plots, in CSS pixels: the page is laid out for paper only after drawing.
+  const paper = { half: 335, full: 690, images: 560 };
   let figures = null;
 
   async function unpacked(id) {
@@ -29,8 +30,11 @@
   function isAxis(key) { return /^[xy]axis\d*$/.test(key); }
 
   function changes(element, printing) {
-    const found = { "font.color": printing ? "#000" : colour("--ink"), width: null, autosize: true };
-    if (printing) found.width = element.closest(".plots") ? paper.half : paper.full;
+    const found = { "font.color": printing ? "#000" : colour("--ink"), width: null, height: null, autosize: true };
+    found["modebar.color"] = colour("--soft");
+    found["modebar.activecolor"] = colour("--ink");
+    if (printing) found.width = element.closest(".plots") && !element.matches(".images") ? paper.half : paper.full;
+    if (printing && element.matches(".images")) found.height = paper.images;
     for (const key of Object.keys(element.layout).filter(isAxis)) {
       found[key + ".gridcolor"] = found[key + ".zerolinecolor"] = printing ? "#ccc" : colour("--grid");
     }
@@ -44,8 +48,10 @@
     const layout = Object.assign({
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: narrow.matches ? { l: 48, r: 16, t: 44, b: 44 } : { l: 60, r: 60, t: 44, b: 48 },
-      modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
+      margin: narrow.matches ? { l: 48, r: 16, t: 44, b: 38 } : { l: 60, r: 60, t: 44, b: 42 },
+      modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--ink") },
+      // A finger that moves over a plot scrolls the page.
+      dragmode: narrow.matches ? false : "zoom",
       font: { size: narrow.matches ? 11 : 12, color: colour("--ink") },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       showlegend: figure.data.length > 1 && figure.data[0].type !== "heatmap",
@@ -58,7 +64,12 @@
   }
 
   function restyle(printing) {
-    for (const element of plots) if (element.drawn) Plotly.relayout(element, changes(element, printing));
+    for (const element of plots.filter(function (p) { return p.drawn; })) {
+      const changed = changes(element, printing);
+      Plotly.relayout(element, changed);
+      // A flow that is laid out anew fades in, which paper does not wait for.
+      if (element.data[0].type === "sankey") Plotly.newPlot(element, element.data, element.layout, configuration);
+    }
   }
 
   function watch() {

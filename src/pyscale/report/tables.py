@@ -47,6 +47,8 @@ class Quantity:
     def text(self, entry: Document | None) -> str:
         if entry is None:
             return MISSING
+        if self.interval is not None and entry[self.interval[0]] is None:
+            return MISSING  # a correlation of too few pairs says nothing
         value = entry[self.key]
         if self.digits is None:
             return count(value)
@@ -109,7 +111,7 @@ _SHELL = (
     Quantity(_CC_HALF, "cc_half", 3, interval=("cc_half_low", "cc_half_high")),
     Quantity(_CC_HALF + Markup(", σ–τ"), "cc_half_sigma_tau", 3),
     Quantity(_R_ANOM, "r_anom", 3),
-    Quantity(_CC_ANOM, "cc_anom", 3, interval=("cc_anom_low", "cc_anom_high")),
+    Quantity(_CC_ANOM, "cc_anom", 3),
     Quantity("χ²", "chi_square", 2),
 )
 _SIGNIFICANT = {"cc_half": "cc_half_significant", "cc_anom": "cc_anom_significant"}
@@ -312,7 +314,7 @@ def ledger_table(ledger: Document) -> Table:
     ]
     for kind, label in kinds:
         getters += [
-            (f"{label}: {reason}", lambda e, kind=kind, reason=reason: int(e[kind].get(reason, 0)))  # type: ignore[misc]
+            (f"{label}: {reason.replace('_', ' ')}", lambda e, kind=kind, reason=reason: int(e[kind].get(reason, 0)))  # type: ignore[misc]
             for reason in _reasons(ledger.values(), kind)
         ]
     getters += [("Merged", lambda e: int(e["merged"])), ("Of these in the fit", lambda e: int(e["used_in_fit"]))]
@@ -331,7 +333,8 @@ def ledger_table(ledger: Document) -> Table:
 
 
 def _reasons(entries: Iterable[Document], kind: str) -> list[str]:
-    return list(dict.fromkeys(reason for entry in entries for reason in entry[kind]))
+    """Reasons that any observation was left out for."""
+    return list(dict.fromkeys(reason for entry in entries for reason, n in entry[kind].items() if n))
 
 
 def time_table(fit: Document) -> Table:
