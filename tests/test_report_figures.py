@@ -24,6 +24,7 @@ from pyscale.normal_probability import normal_probability
 from pyscale.parameter_numbers import parameter_numbers
 from pyscale.report import curves, flow, overview, parts, plots, surface
 from pyscale.report.correlations import correlation_figure
+from pyscale.report.numbers import MISSING, fixed_with_sigma
 from pyscale.report.page import render_page
 from pyscale.result import ScalingResult
 
@@ -345,3 +346,10 @@ def test_ticks_of_a_logarithmic_axis_are_numbers(values: list[float | None], see
     inside = {v for v in axis["tickvals"] if min(known) <= v <= max(known)}
     assert seen <= inside and len(inside) <= 8
     assert [float(t) for t in axis["ticktext"]] == axis["tickvals"]
+
+
+def test_errors_below_the_last_decimal_are_not_zero() -> None:
+    assert fixed_with_sigma(0.7123, 0.0021, 2) == "0.71 ± 0.01"
+    assert fixed_with_sigma(0.7123, 0.031, 2) == "0.71 ± 0.03"
+    assert fixed_with_sigma(0.7123, None, 2) == "0.71"
+    assert fixed_with_sigma(None, 0.1, 2) == MISSING

@@ -89,7 +89,7 @@ def _limit(document: Document) -> Iterator[str]:
             "diffract further."
         )
     elif chosen["state"] == "reached":
-        error = "" if chosen["sigma"] is None else f" ± {chosen['sigma']:.2f}"
+        error = "" if chosen["sigma"] is None else f" ± {max(chosen['sigma'], 0.01):.2f}"
         yield f"The signal fades at {chosen['d_min']:.2f}{error} Å (criterion {what})."
     elif chosen["state"] == "undetermined":
         yield "How far the signal reaches cannot be told from so few data."

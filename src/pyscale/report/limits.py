@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .numbers import MISSING, count, fixed
+from .numbers import MISSING, count, fixed, fixed_with_sigma
 from .palette import BLUE, COLORS, GREY, ORANGE
 from .plots import Figure, axis, figure, line, log_axis, resolution_ticks, rounded
 from .table import Document, Table
@@ -35,7 +35,7 @@ def limit_table(resolution: Document) -> Table:
     rows = [
         [
             f"{_NAMES[limit['criterion']]} = {limit['threshold']:g}",
-            fixed(limit["d_min"], 2) + ("" if limit["sigma"] is None else f" ± {fixed(limit['sigma'], 2)}"),
+            fixed_with_sigma(limit["d_min"], limit["sigma"], 2),
             _STATES[limit["state"]],
         ]
         for limit in resolution["limits"]
@@ -84,9 +84,9 @@ def anisotropy_table(anisotropy: Document) -> Table:
     """Fall-off and limit along each principal direction."""
     rows = []
     for d in anisotropy["directions"]:
-        error = "" if d["delta_b_sigma"] is None else f" ± {fixed(d['delta_b_sigma'], 2)}"
-        limit = fixed(d["d_min"], 2) + ("" if d["sigma"] is None else f" ± {fixed(d['sigma'], 2)}")
-        rows.append([d["direction"], fixed(d["delta_b"], 2) + error, limit, _DIRECTION_STATES[d["state"]]])
+        delta_b = fixed_with_sigma(d["delta_b"], d["delta_b_sigma"], 2)
+        limit = fixed_with_sigma(d["d_min"], d["sigma"], 2)
+        rows.append([d["direction"], delta_b, limit, _DIRECTION_STATES[d["state"]]])
     note = ""
     if anisotropy["fraction_unmeasured"] is not None:
         share = fixed(100.0 * anisotropy["fraction_unmeasured"], 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["MISSING", "count", "fixed", "intensity", "significant", "with_sigma"]
+__all__ = ["MISSING", "count", "fixed", "fixed_with_sigma", "intensity", "significant", "with_sigma"]
 
 MISSING = "–"
 _MINUS = "−"
@@ -16,6 +16,13 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def fixed(value: float | None, digits: int) -> str:
     """A number with so many decimals."""
     return MISSING if _undefined(value) else f"{value:.{digits}f}".replace("-", _MINUS)
+
+
+def fixed_with_sigma(value: float | None, sigma: float | None, digits: int) -> str:
+    """A number with so many decimals and its standard uncertainty, if it has one: at least 1 in the last decimal."""
+    if _undefined(value) or sigma is None:
+        return fixed(value, digits)
+    return f"{fixed(value, digits)} ± {fixed(max(sigma, 10.0**-digits), digits)}"
 
 
 def significant(value: float | None, digits: int = 4) -> str:
