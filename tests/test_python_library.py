@@ -92,7 +92,6 @@ def test_example_of_fifteen_lines(
     script = repository / "examples" / "scaling.py"
     code = [s for s in script.read_text(encoding="utf-8").splitlines()[1:] if s and not s.startswith("#")]
     assert len(code) <= 15
-    pytest.importorskip("pandas")
     experiments, reflections, _ = pyscale.simulate(d_min=3.0, oscillation_width=1.0).write(tmp_path)
     experiments.rename(tmp_path / "integrated.expt")
     reflections.rename(tmp_path / "integrated.refl")
@@ -350,15 +349,16 @@ def test_html_is_escaped(simulated: pyscale.SimulatedData) -> None:
 
 
 def test_columns_go_to_other_libraries(result: pyscale.ScalingResult) -> None:
+    import pandas
+    import pyarrow
+
     merged = pyscale.merge(result)
     for source, n in ((result.table, len(result.table)), (result.statistics, 20), (merged, len(merged.merged))):
         columns = source.to_columns()
         assert all(values.shape == (n,) for values in columns.values())
-        frame = pytest.importorskip("pandas")
         np.testing.assert_array_equal(source.to_pandas()[next(iter(columns))], next(iter(columns.values())))
-        assert isinstance(source.to_pandas(), frame.DataFrame)
-    arrow = pytest.importorskip("pyarrow")
-    table = arrow.table(merged)
+        assert isinstance(source.to_pandas(), pandas.DataFrame)
+    table = pyarrow.table(merged)
     assert table.column_names[:3] == ["h", "k", "l"]
     np.testing.assert_array_equal(table["intensity"].to_numpy(), merged.merged.intensity)
     assert merged.free_flags is not None
