@@ -119,7 +119,7 @@ def _huge(group: Any) -> None:
 
 def _huge_chunk(group: Any) -> None:
     n = len(group["id"])
-    group.create_dataset("huge", data=np.zeros(n), maxshape=(None,), chunks=(2**28,), compression="gzip")
+    group.create_dataset("huge", data=np.zeros(n), maxshape=(None,), chunks=(2**25,), compression="gzip")
 
 
 def _external(group: Any) -> None:

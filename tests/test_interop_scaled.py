@@ -23,7 +23,6 @@ pytestmark = pytest.mark.data
 
 SETS = {
     "l_cysteine": ("20_integrated", "25_integrated", "30_integrated", "35_integrated"),
-    "quartz_ed": ("integrated",),
     "ed_p212121": ("integrated",),
 }
 # The L test of mmtbx fails on ed_p212121, with the files of dials.scale too; dials.merge logs it and goes on.
