@@ -24,7 +24,7 @@ _MAX_CYCLES = 6
 # In standard uncertainties: of a minimum with expected intensities held fixed, of the cycles that renew them, and of
 # the models of groups.
 # A model for the first weights need not be known better than one that counts, and expected intensities hardly change
-# between the last model of the rounds and that of all rows.
+# between the last model of the rounds and the last of all.
 _PRECISION: dict[Stage, tuple[float, float, float]] = {
     "first": (0.1, 0.3, 0.3),
     "round": (0.05, 0.2, 0.2),
