@@ -154,9 +154,7 @@ def test_dials_finds_our_scales(name: str, scaled: Callable[[str], Path], evalua
         np.testing.assert_allclose(theirs, ours, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", ["physical", "constant_scale", "KB", "array", "modulation", "dose_axis", "linear_dose"]
-)
+@pytest.mark.parametrize("name", ["physical", "KB", "array", "modulation", "dose_axis"])
 def test_commands_of_dials_go_through(name: str, scaled: Callable[[str], Path], require_dials: Path) -> None:
     for command in ("dials.report", "dials.scale"):
         text = run(
